@@ -1,0 +1,83 @@
+/**
+ * The storage contract: what a store implements. It runs inside the worker that owns the keys.
+ *
+ * Source: kubernetes pkg/kubelet/images/pullmanager/interfaces.go (PullRecordsAccessor), plus
+ * `commit`, which upstream lacks: a batch is durable with one flush.
+ */
+import type { PullManagerError } from '../errors.ts';
+import type {
+  ImagePullCredentials,
+  ImagePulledRecord,
+  ImagePullIntent,
+  Listing,
+} from '../records/record.ts';
+
+export type Awaitable<T> = T | Promise<T>;
+export type RecordListing<T> = Listing<T, PullManagerError>;
+
+/** How a written record came out of the stored one; a store may log this instead of the whole. */
+export interface RecordChange {
+  readonly imageName: string;
+  /** Normalised; merged into what is stored under `imageName`. */
+  readonly credentials: ImagePullCredentials;
+}
+
+/** One write of a batch. Writes of one key take effect in batch order. */
+export type RecordWrite =
+  | { readonly op: 'writeIntent' | 'deleteIntent'; readonly image: string }
+  | {
+      readonly op: 'writePulled';
+      readonly record: ImagePulledRecord;
+      /** A hint: the difference from the record before this write. Absent: the record is new. */
+      readonly change?: RecordChange | undefined;
+    }
+  | { readonly op: 'deletePulled'; readonly imageRef: string };
+
+/**
+ * A store of intents and pulled records, used by one thread.
+ *
+ * Methods may answer at once or with a promise; the engine awaits only promises. Values handed out
+ * are shared: treat them as read-only. An error whose `code` ends in `RECORD_CORRUPT` means "present
+ * but undecodable", any other error is a storage failure.
+ */
+export interface PullRecordsAccessor {
+  listImagePullIntents(): Awaitable<RecordListing<ImagePullIntent>>;
+  imagePullIntentExists(image: string): Awaitable<boolean>;
+  writeImagePullIntent(image: string): Awaitable<void>;
+  /** Absent: no error. */
+  deleteImagePullIntent(image: string): Awaitable<void>;
+  listImagePulledRecords(): Awaitable<RecordListing<ImagePulledRecord>>;
+  /** Present but undecodable: throws `RECORD_CORRUPT`. */
+  getImagePulledRecord(imageRef: string): Awaitable<ImagePulledRecord | undefined>;
+  writeImagePulledRecord(record: ImagePulledRecord): Awaitable<void>;
+  deleteImagePulledRecord(imageRef: string): Awaitable<void>;
+  /** All or nothing per key; durable when it returns. */
+  commit(batch: readonly RecordWrite[]): Awaitable<void>;
+  close(): Awaitable<void>;
+}
+
+/** Which part of the key space an accessor serves. */
+export interface AccessorContext {
+  /** 0-based. */
+  readonly workerIndex: number;
+  /** Number of workers, at least 1; also 1 when everything runs in the calling thread. */
+  readonly workerCount: number;
+  readonly stripeCount: number;
+  /** 1 for the first worker at this index, raised by one for each replacement of a dead one. */
+  readonly generation: number;
+  /** Whether blocking system calls are welcome (a worker) or not (the calling thread). */
+  readonly mayBlock: boolean;
+}
+
+/** What the engine's own stores offer beyond the contract. */
+export interface OwnedAccessor extends PullRecordsAccessor {
+  /** Bytes written to the store since it was opened. */
+  readonly writtenBytes: number;
+  /** Whether this accessor holds the key; a listing of an owner leaves out what others own. */
+  readonly listsOnlyOwnKeys: boolean;
+  /**
+   * Background work that is under way (preallocation, a snapshot), if any. Settles when there is
+   * none left and never rejects; the owner lets the event loop turn while it is pending.
+   */
+  readonly maintenance: Promise<void> | undefined;
+}

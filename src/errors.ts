@@ -1,0 +1,253 @@
+/**
+ * Every error that pullwarden raises on purpose, and the form in which errors cross threads.
+ *
+ * One class per reaction a caller can have; everything else is told apart by `code`. Messages name
+ * what was given, shortened, and never carry a secret, hash or token.
+ */
+
+const PREFIX = 'ERR_PULLMANAGER_';
+
+/** The closed set of error codes, by their short names. */
+export const PULL_MANAGER_ERROR_CODES = {
+  /** The call was aborted by its signal. `name` is `AbortError`. */
+  ABORTED: `${PREFIX}ABORTED`,
+  /** An allow-list pattern breaks the grammar (`AllowlistPatternError`). */
+  ALLOWLIST_PATTERN_INVALID: `${PREFIX}ALLOWLIST_PATTERN_INVALID`,
+  /** The engine is closed or closing. */
+  CLOSED: `${PREFIX}CLOSED`,
+  /** The caller's own credentials source failed; `cause` is what it threw. */
+  CREDENTIALS_SOURCE_FAILED: `${PREFIX}CREDENTIALS_SOURCE_FAILED`,
+  /** The handle given to `attach` is not one of a running engine, or has no place left. */
+  ENGINE_UNAVAILABLE: `${PREFIX}ENGINE_UNAVAILABLE`,
+  /** A text is not an image name (`ImageNameError`). */
+  IMAGE_NAME_INVALID: `${PREFIX}IMAGE_NAME_INVALID`,
+  /** The runtime did not answer at start-up; left-over intents stay. */
+  IMAGE_SERVICE_FAILED: `${PREFIX}IMAGE_SERVICE_FAILED`,
+  /** An argument or option has the wrong type, shape or range; `argument` is its path. */
+  INVALID_ARGUMENT: `${PREFIX}INVALID_ARGUMENT`,
+  /** A lock is released by somebody who does not hold it, or taken again by its holder. */
+  LOCK_MISUSED: `${PREFIX}LOCK_MISUSED`,
+  /** A stripe was not free in time; names the stripe and its owner. */
+  LOCK_TIMEOUT: `${PREFIX}LOCK_TIMEOUT`,
+  /** The verification policy is not a known one. */
+  POLICY_UNKNOWN: `${PREFIX}POLICY_UNKNOWN`,
+  /** A bounded queue is full; nothing was done. */
+  QUEUE_FULL: `${PREFIX}QUEUE_FULL`,
+  /** A record or intent is present but cannot be decoded. */
+  RECORD_CORRUPT: `${PREFIX}RECORD_CORRUPT`,
+  /** A store's file is damaged beyond a torn tail; it is left untouched. */
+  STORE_CORRUPT: `${PREFIX}STORE_CORRUPT`,
+  /** Another engine owns the store's directory. */
+  STORE_IN_USE: `${PREFIX}STORE_IN_USE`,
+  /** The store could not read or write (no space, no permission, I/O error, peer missing). */
+  STORE_UNAVAILABLE: `${PREFIX}STORE_UNAVAILABLE`,
+  /** The store was written in a newer format than this version reads. */
+  STORE_VERSION_UNSUPPORTED: `${PREFIX}STORE_VERSION_UNSUPPORTED`,
+  /** The worker that had the call died; whether it took effect is unknown. */
+  WORKER_LOST: `${PREFIX}WORKER_LOST`,
+} as const;
+
+/** Short name of an error code, for example `WORKER_LOST`. */
+export type PullManagerErrorName = keyof typeof PULL_MANAGER_ERROR_CODES;
+/** A stable error code, for example `ERR_PULLMANAGER_WORKER_LOST`. */
+export type PullManagerErrorCode = (typeof PULL_MANAGER_ERROR_CODES)[PullManagerErrorName];
+
+/** What an error is about. Each field is present only where it applies. */
+export interface PullManagerErrorFields {
+  readonly image?: string | undefined;
+  readonly imageRef?: string | undefined;
+  readonly path?: string | undefined;
+  readonly argument?: string | undefined;
+  readonly pattern?: string | undefined;
+  readonly stripeIndex?: number | undefined;
+  readonly workerIndex?: number | undefined;
+  readonly timeoutMs?: number | undefined;
+  readonly offset?: number | undefined;
+  readonly reason?: string | undefined;
+}
+
+const FIELD_NAMES = [
+  'image',
+  'imageRef',
+  'path',
+  'argument',
+  'pattern',
+  'stripeIndex',
+  'workerIndex',
+  'timeoutMs',
+  'offset',
+  'reason',
+] as const satisfies readonly (keyof PullManagerErrorFields)[];
+
+const BRAND = Symbol.for('pullwarden.PullManagerError');
+
+/** An operating error of the engine; told apart by `code`. */
+export class PullManagerError extends Error {
+  readonly code: PullManagerErrorCode;
+  declare readonly image?: string;
+  declare readonly imageRef?: string;
+  declare readonly path?: string;
+  declare readonly argument?: string;
+  declare readonly pattern?: string;
+  declare readonly stripeIndex?: number;
+  declare readonly workerIndex?: number;
+  declare readonly timeoutMs?: number;
+  declare readonly offset?: number;
+  declare readonly reason?: string;
+
+  constructor(
+    name: PullManagerErrorName,
+    message: string,
+    fields: PullManagerErrorFields & { readonly cause?: unknown } = {},
+  ) {
+    super(message, fields.cause === undefined ? undefined : { cause: fields.cause });
+    this.name = name === 'ABORTED' ? 'AbortError' : 'PullManagerError';
+    this.code = PULL_MANAGER_ERROR_CODES[name];
+    for (const field of FIELD_NAMES) {
+      const value = fields[field];
+      if (value !== undefined) Object.defineProperty(this, field, { value, enumerable: true });
+    }
+  }
+
+  get [BRAND](): true {
+    return true;
+  }
+
+  // Two copies of the package in one process must recognise each other's errors.
+  static override [Symbol.hasInstance](value: unknown): boolean {
+    if (this !== PullManagerError) return Function.prototype[Symbol.hasInstance].call(this, value);
+    return typeof value === 'object' && value !== null && BRAND in value;
+  }
+}
+
+/** Why a text is not an image name (semantics of distribution/reference v0.6.0). */
+export type ImageNameErrorReason =
+  | 'hex64'
+  | 'uppercase'
+  | 'format'
+  | 'too-long'
+  | 'digest-algorithm'
+  | 'digest-length'
+  | 'digest-format';
+
+/** A text is not an image name; `image` is the text, `reason` says why. */
+export class ImageNameError extends PullManagerError {
+  declare readonly image: string;
+  declare readonly reason: ImageNameErrorReason;
+
+  constructor(image: string, reason: ImageNameErrorReason, cause: string) {
+    super('IMAGE_NAME_INVALID', `couldn't parse image name ${quote(image)}: ${cause}`, {
+      image,
+      reason,
+    });
+    this.name = 'ImageNameError';
+  }
+}
+
+/** An allow-list pattern breaks the grammar; `pattern` is the offending one. */
+export class AllowlistPatternError extends PullManagerError {
+  declare readonly pattern: string;
+
+  constructor(pattern: string, reason: string, cause?: unknown) {
+    super('ALLOWLIST_PATTERN_INVALID', `invalid allow-list pattern ${quote(pattern)}: ${reason}`, {
+      pattern,
+      reason,
+      cause,
+    });
+    this.name = 'AllowlistPatternError';
+  }
+}
+
+/** Wrong argument or option: `argument` is its path, for example `credentials.kubernetesSecrets[0].uid`. */
+export function invalidArgument(argument: string, problem: string): PullManagerError {
+  return new PullManagerError('INVALID_ARGUMENT', `${argument} ${problem}`, { argument });
+}
+
+/** The engine is closed; `what` names the call. */
+export function closedError(what: string): PullManagerError {
+  return new PullManagerError('CLOSED', `${what}: the pull manager is closed`);
+}
+
+/** The call was aborted; `cause` is the signal's reason. */
+export function abortedError(what: string, cause?: unknown): PullManagerError {
+  return new PullManagerError('ABORTED', `${what} was aborted`, { cause });
+}
+
+/** Wraps whatever a store threw, unless it is one of ours already. */
+export function storeError(what: string, cause: unknown, path?: string): PullManagerError {
+  if (cause instanceof PullManagerError) return cause;
+  const code = errorCode(cause);
+  const name = code?.endsWith('RECORD_CORRUPT') ? 'RECORD_CORRUPT' : 'STORE_UNAVAILABLE';
+  const detail = code ?? (cause instanceof Error ? cause.name : typeof cause);
+  return new PullManagerError(name, `${what}: ${detail}`, { cause, path });
+}
+
+/** The `code` of any error value, if it has one. */
+export function errorCode(error: unknown): string | undefined {
+  if (typeof error !== 'object' || error === null) return undefined;
+  const code = (error as { code?: unknown }).code;
+  return typeof code === 'string' ? code : undefined;
+}
+
+const QUOTE_LIMIT = 120;
+
+/** A text as it may appear in a message: shortened, control characters escaped, in quotes. */
+export function quote(text: string): string {
+  const shown = text.length > QUOTE_LIMIT ? `${text.slice(0, QUOTE_LIMIT)}…` : text;
+  const suffix = text.length > QUOTE_LIMIT ? ` (${text.length} characters)` : '';
+  return JSON.stringify(shown) + suffix;
+}
+
+/**
+ * What an error looks like in a message between threads: structured clone keeps neither class nor
+ * own fields, so they are spelled out.
+ */
+export type WireError = readonly [
+  code: string,
+  name: string,
+  message: string,
+  fields: Readonly<Record<string, unknown>>,
+  cause: WireError | null,
+];
+
+const CAUSE_DEPTH = 3;
+
+/** The wire form of any thrown value. */
+export function toWire(error: unknown, depth = 0): WireError {
+  const fields: Record<string, unknown> = {};
+  if (!(error instanceof Error))
+    return ['', 'Error', `thrown value of type ${typeof error}`, {}, null];
+  if (error instanceof PullManagerError) {
+    for (const field of FIELD_NAMES) if (error[field] !== undefined) fields[field] = error[field];
+  }
+  const hasCause = error.cause !== undefined && depth < CAUSE_DEPTH;
+  const cause = hasCause ? toWire(error.cause, depth + 1) : null;
+  return [errorCode(error) ?? '', error.name, error.message, fields, cause];
+}
+
+const NAME_OF_CODE: ReadonlyMap<string, PullManagerErrorName> = new Map(
+  Object.entries(PULL_MANAGER_ERROR_CODES).map(([name, code]) => [
+    code,
+    name as PullManagerErrorName,
+  ]),
+);
+
+/** The error that a wire form stands for, of the class that was sent. */
+export function fromWire(wire: WireError): Error {
+  const [code, name, message, fields, causeWire] = wire;
+  const cause = causeWire === null ? undefined : fromWire(causeWire);
+  const known = NAME_OF_CODE.get(code);
+  if (known === undefined) {
+    const error = new Error(message, cause === undefined ? undefined : { cause });
+    error.name = name;
+    if (code !== '') Object.assign(error, { code });
+    return error;
+  }
+  const error = new PullManagerError(known, message, { ...fields, cause });
+  if (known === 'IMAGE_NAME_INVALID') Object.setPrototypeOf(error, ImageNameError.prototype);
+  if (known === 'ALLOWLIST_PATTERN_INVALID') {
+    Object.setPrototypeOf(error, AllowlistPatternError.prototype);
+  }
+  error.name = name;
+  return error;
+}
