@@ -5,46 +5,44 @@
  * what was given, shortened, and never carry a secret, hash or token.
  */
 
-const PREFIX = 'ERR_PULLMANAGER_';
-
 /** The closed set of error codes, by their short names. */
 export const PULL_MANAGER_ERROR_CODES = {
   /** The call was aborted by its signal. `name` is `AbortError`. */
-  ABORTED: `${PREFIX}ABORTED`,
+  ABORTED: 'ERR_PULLMANAGER_ABORTED',
   /** An allow-list pattern breaks the grammar (`AllowlistPatternError`). */
-  ALLOWLIST_PATTERN_INVALID: `${PREFIX}ALLOWLIST_PATTERN_INVALID`,
+  ALLOWLIST_PATTERN_INVALID: 'ERR_PULLMANAGER_ALLOWLIST_PATTERN_INVALID',
   /** The engine is closed or closing. */
-  CLOSED: `${PREFIX}CLOSED`,
+  CLOSED: 'ERR_PULLMANAGER_CLOSED',
   /** The caller's own credentials source failed; `cause` is what it threw. */
-  CREDENTIALS_SOURCE_FAILED: `${PREFIX}CREDENTIALS_SOURCE_FAILED`,
+  CREDENTIALS_SOURCE_FAILED: 'ERR_PULLMANAGER_CREDENTIALS_SOURCE_FAILED',
   /** The handle given to `attach` is not one of a running engine, or has no place left. */
-  ENGINE_UNAVAILABLE: `${PREFIX}ENGINE_UNAVAILABLE`,
+  ENGINE_UNAVAILABLE: 'ERR_PULLMANAGER_ENGINE_UNAVAILABLE',
   /** A text is not an image name (`ImageNameError`). */
-  IMAGE_NAME_INVALID: `${PREFIX}IMAGE_NAME_INVALID`,
+  IMAGE_NAME_INVALID: 'ERR_PULLMANAGER_IMAGE_NAME_INVALID',
   /** The runtime did not answer at start-up; left-over intents stay. */
-  IMAGE_SERVICE_FAILED: `${PREFIX}IMAGE_SERVICE_FAILED`,
+  IMAGE_SERVICE_FAILED: 'ERR_PULLMANAGER_IMAGE_SERVICE_FAILED',
   /** An argument or option has the wrong type, shape or range; `argument` is its path. */
-  INVALID_ARGUMENT: `${PREFIX}INVALID_ARGUMENT`,
+  INVALID_ARGUMENT: 'ERR_PULLMANAGER_INVALID_ARGUMENT',
   /** A lock is released by somebody who does not hold it, or taken again by its holder. */
-  LOCK_MISUSED: `${PREFIX}LOCK_MISUSED`,
+  LOCK_MISUSED: 'ERR_PULLMANAGER_LOCK_MISUSED',
   /** A stripe was not free in time; names the stripe and its owner. */
-  LOCK_TIMEOUT: `${PREFIX}LOCK_TIMEOUT`,
+  LOCK_TIMEOUT: 'ERR_PULLMANAGER_LOCK_TIMEOUT',
   /** The verification policy is not a known one. */
-  POLICY_UNKNOWN: `${PREFIX}POLICY_UNKNOWN`,
+  POLICY_UNKNOWN: 'ERR_PULLMANAGER_POLICY_UNKNOWN',
   /** A bounded queue is full; nothing was done. */
-  QUEUE_FULL: `${PREFIX}QUEUE_FULL`,
+  QUEUE_FULL: 'ERR_PULLMANAGER_QUEUE_FULL',
   /** A record or intent is present but cannot be decoded. */
-  RECORD_CORRUPT: `${PREFIX}RECORD_CORRUPT`,
+  RECORD_CORRUPT: 'ERR_PULLMANAGER_RECORD_CORRUPT',
   /** A store's file is damaged beyond a torn tail; it is left untouched. */
-  STORE_CORRUPT: `${PREFIX}STORE_CORRUPT`,
+  STORE_CORRUPT: 'ERR_PULLMANAGER_STORE_CORRUPT',
   /** Another engine owns the store's directory. */
-  STORE_IN_USE: `${PREFIX}STORE_IN_USE`,
+  STORE_IN_USE: 'ERR_PULLMANAGER_STORE_IN_USE',
   /** The store could not read or write (no space, no permission, I/O error, peer missing). */
-  STORE_UNAVAILABLE: `${PREFIX}STORE_UNAVAILABLE`,
+  STORE_UNAVAILABLE: 'ERR_PULLMANAGER_STORE_UNAVAILABLE',
   /** The store was written in a newer format than this version reads. */
-  STORE_VERSION_UNSUPPORTED: `${PREFIX}STORE_VERSION_UNSUPPORTED`,
+  STORE_VERSION_UNSUPPORTED: 'ERR_PULLMANAGER_STORE_VERSION_UNSUPPORTED',
   /** The worker that had the call died; whether it took effect is unknown. */
-  WORKER_LOST: `${PREFIX}WORKER_LOST`,
+  WORKER_LOST: 'ERR_PULLMANAGER_WORKER_LOST',
 } as const;
 
 /** Short name of an error code, for example `WORKER_LOST`. */
@@ -109,16 +107,14 @@ export class PullManagerError extends Error {
     }
   }
 
-  get [BRAND](): true {
-    return true;
-  }
-
   // Two copies of the package in one process must recognise each other's errors.
   static override [Symbol.hasInstance](value: unknown): boolean {
     if (this !== PullManagerError) return Function.prototype[Symbol.hasInstance].call(this, value);
     return typeof value === 'object' && value !== null && BRAND in value;
   }
 }
+
+Object.defineProperty(PullManagerError.prototype, BRAND, { value: true });
 
 /** Why a text is not an image name (semantics of distribution/reference v0.6.0). */
 export type ImageNameErrorReason =
