@@ -71,6 +71,8 @@ export interface AccessorContext {
 
 /** What the engine's own stores offer beyond the contract. */
 export interface OwnedAccessor extends PullRecordsAccessor {
+  /** How many a listing would return, without reading them. */
+  count(): Awaitable<{ readonly intents: number; readonly records: number }>;
   /** Bytes written to the store since it was opened. */
   readonly writtenBytes: number;
   /** Whether this accessor holds the key; a listing of an owner leaves out what others own. */

@@ -47,7 +47,7 @@ export interface ImagePullIntent {
 export interface ImagePulledRecord {
   imageRef: string;
   lastUpdatedTime: Date;
-  /** Key: image name without tag and digest. Has no prototype, so every key is safe. */
+  /** Key: image name without tag and digest. */
   credentialMapping: Record<string, ImagePullCredentials>;
 }
 
@@ -114,11 +114,10 @@ export class PulledRecord implements ImagePulledRecord {
   }
 
   get credentialMapping(): Record<string, ImagePullCredentials> {
-    const mapping: Record<string, ImagePullCredentials> = Object.create(null);
-    for (const { imageName, credentials } of this.proofs) {
-      mapping[imageName] = copyCredentials(credentials);
-    }
-    return mapping;
+    // Defines rather than assigns, so that a key `__proto__` is a key like any other.
+    return Object.fromEntries(
+      this.proofs.map(({ imageName, credentials }) => [imageName, copyCredentials(credentials)]),
+    );
   }
 
   toPlain(): ImagePulledRecord {

@@ -1,0 +1,1 @@
+export function readmeSnippets(markdown: string): { line: number; code: string }[];

@@ -1,0 +1,206 @@
+/**
+ * The host's side of a store: validates its options, takes its directory, and makes the message
+ * from which each worker opens its own accessor.
+ */
+import { errorCode, invalidArgument, PullManagerError, storeError } from '../errors.ts';
+import type { AccessorContext, OwnedAccessor } from './accessor.ts';
+import { acquireDirectoryLock, type DirectoryLock } from './directory-lock.ts';
+import {
+  commitJournal,
+  type JournalPlan,
+  openJournal,
+  prepareJournal,
+} from './journal/journal-accessor.ts';
+import { openLmdb, prepareLmdb } from './lmdb.ts';
+import { openMemory } from './memory.ts';
+import { openModule, resolveModuleUrl } from './module.ts';
+
+/** Which store an engine keeps its records in. */
+export type StoreOptions =
+  /** The embedded default; `flush` survives power loss, `write` a crash of the process. @default 'flush' */
+  | { kind: 'journal'; path: string; durability?: 'flush' | 'write' }
+  /** Needs the optional peer dependency `lmdb`; for record sets larger than memory. */
+  | { kind: 'lmdb'; path: string }
+  /** The kubelet's own `image_manager` directory. Not available in this version. */
+  | { kind: 'kubelet'; dir: string }
+  /** Keeps nothing beyond the life of the engine. */
+  | { kind: 'memory' }
+  /**
+   * The user's own accessor, loaded inside the workers. `options` must be structured-cloneable. A
+   * relative `module` is resolved against the working directory, a bare one as a package from there.
+   */
+  | { module: string | URL; options?: unknown };
+
+/** What a worker needs to open its part of a store. Structured-cloneable. */
+export type StoreSpec =
+  | { readonly kind: 'memory' }
+  | { readonly kind: 'journal'; readonly plan: JournalPlan }
+  | { readonly kind: 'lmdb'; readonly path: string }
+  | { readonly kind: 'module'; readonly url: string; readonly options: unknown };
+
+/** The host's hold on a store, from before the first worker opens it until the last has closed it. */
+export interface StoreBackend {
+  /** `journal`, `lmdb`, `memory` or `module`. */
+  readonly kind: StoreSpec['kind'];
+  readonly spec: StoreSpec;
+  /** Whether a worker of this store must let its event loop turn while it waits. */
+  readonly needsEventLoop: boolean;
+  /** Call once every worker has opened its part: what the store held in an older layout may go. */
+  commitOpen(): Promise<void>;
+  /** Gives the directory back. Idempotent. Call after every accessor is closed. */
+  release(): Promise<void>;
+}
+
+/** How the engine that opens the store is built. */
+export interface BackendContext {
+  /** At least 1. */
+  readonly workerCount: number;
+  readonly stripeCount: number;
+}
+
+/**
+ * Validates `options`, takes the store's directory where it has one, and prepares it for
+ * `context.workerCount` accessors.
+ *
+ * Errors: `INVALID_ARGUMENT` naming the option, `STORE_IN_USE`, `STORE_UNAVAILABLE`,
+ * `STORE_CORRUPT`, `STORE_VERSION_UNSUPPORTED`. After an error nothing is held.
+ */
+export async function openBackend(
+  options: StoreOptions,
+  context: BackendContext,
+): Promise<StoreBackend> {
+  const valid = validateStoreOptions(options);
+  if ('module' in valid) {
+    const url = resolveModuleUrl(valid.module);
+    return new Backend({ kind: 'module', url, options: cloneable(valid.options) }, undefined);
+  }
+  switch (valid.kind) {
+    case 'memory':
+      return new Backend({ kind: 'memory' }, undefined);
+    case 'journal':
+      return openLocked(valid.path, async (path) => {
+        const plan = await prepareJournal({
+          path,
+          durability: valid.durability ?? 'flush',
+          partitionCount: context.workerCount,
+          stripeCount: context.stripeCount,
+        });
+        return { kind: 'journal', plan };
+      });
+    case 'lmdb':
+      return openLocked(valid.path, async (path) => {
+        await prepareLmdb(path);
+        return { kind: 'lmdb', path };
+      });
+    case 'kubelet':
+      throw invalidArgument('store.kind', "'kubelet' is not available in this version");
+  }
+}
+
+/**
+ * Opens a worker's part of the store that `spec` describes, in the calling thread.
+ *
+ * Errors: `STORE_UNAVAILABLE`, `STORE_CORRUPT`, `STORE_VERSION_UNSUPPORTED`.
+ */
+export async function openAccessor(
+  spec: StoreSpec,
+  context: AccessorContext,
+): Promise<OwnedAccessor> {
+  switch (spec.kind) {
+    case 'memory':
+      return openMemory(context);
+    case 'journal':
+      return openJournal(spec.plan, context);
+    case 'lmdb':
+      return openLmdb(spec.path, context);
+    case 'module':
+      return openModule(spec, context);
+  }
+}
+
+const KINDS: readonly string[] = ['journal', 'lmdb', 'kubelet', 'memory'];
+const DURABILITIES: readonly unknown[] = [undefined, 'flush', 'write'];
+
+/** The same options, if they are well-formed; otherwise throws `INVALID_ARGUMENT`. */
+export function validateStoreOptions(options: StoreOptions): StoreOptions {
+  const given: unknown = options;
+  if (typeof given !== 'object' || given === null || Array.isArray(given)) {
+    throw invalidArgument('store', 'must be an object');
+  }
+  const fields = given as Record<string, unknown>;
+  if (fields.module !== undefined) {
+    if (fields.kind !== undefined) throw invalidArgument('store', 'has both a kind and a module');
+    const isText = typeof fields.module === 'string' && fields.module !== '';
+    if (!isText && !(fields.module instanceof URL)) {
+      throw invalidArgument('store.module', 'must be a non-empty string or a URL');
+    }
+    return options;
+  }
+  if (typeof fields.kind !== 'string' || !KINDS.includes(fields.kind)) {
+    throw invalidArgument('store.kind', `must be one of ${KINDS.join(', ')}`);
+  }
+  if (fields.kind === 'journal' || fields.kind === 'lmdb') validatePath('store.path', fields.path);
+  if (fields.kind === 'journal' && !DURABILITIES.includes(fields.durability)) {
+    throw invalidArgument('store.durability', "must be 'flush' or 'write'");
+  }
+  return options;
+}
+
+function validatePath(argument: string, path: unknown): void {
+  if (typeof path !== 'string' || path === '') {
+    throw invalidArgument(argument, 'must be a non-empty string');
+  }
+  if (path.includes('\0')) throw invalidArgument(argument, 'must not contain NUL');
+}
+
+/** What a user's module gets as its options has to reach another thread. */
+function cloneable(options: unknown): unknown {
+  try {
+    return structuredClone(options);
+  } catch (cause) {
+    const problem = `must be structured-cloneable (${errorCode(cause) ?? 'it is not'})`;
+    const error = invalidArgument('store.options', problem);
+    error.cause = cause;
+    throw error;
+  }
+}
+
+async function openLocked(
+  given: string,
+  prepare: (path: string) => Promise<StoreSpec>,
+): Promise<StoreBackend> {
+  const lock = await acquireDirectoryLock(given);
+  try {
+    return new Backend(await prepare(lock.path), lock);
+  } catch (cause) {
+    await lock.release();
+    throw storeError(`cannot open the store in ${lock.path}`, cause, lock.path);
+  }
+}
+
+class Backend implements StoreBackend {
+  readonly kind: StoreSpec['kind'];
+  readonly spec: StoreSpec;
+  readonly needsEventLoop: boolean;
+  readonly #lock: DirectoryLock | undefined;
+  #released = false;
+
+  constructor(spec: StoreSpec, lock: DirectoryLock | undefined) {
+    this.kind = spec.kind;
+    this.spec = spec;
+    this.needsEventLoop = spec.kind === 'module';
+    this.#lock = lock;
+  }
+
+  async commitOpen(): Promise<void> {
+    if (this.#released) {
+      throw new PullManagerError('CLOSED', 'commitOpen: the store is closed');
+    }
+    if (this.spec.kind === 'journal') await commitJournal(this.spec.plan);
+  }
+
+  async release(): Promise<void> {
+    this.#released = true;
+    await this.#lock?.release();
+  }
+}

@@ -1,0 +1,385 @@
+/**
+ * Decides for one host thread: from its replica where that is proven current, else by asking the
+ * owners, and records what a match has taught.
+ */
+import {
+  abortedError,
+  closedError,
+  invalidArgument,
+  PullManagerError,
+  storeError,
+} from '../errors.ts';
+import { normalizedImageName } from '../images/image-name.ts';
+import { HOST_ROW } from '../metrics/shared-metrics.ts';
+import type { Logger } from '../options.ts';
+import type { ImagePullPolicyEnforcer } from '../policies/enforcer.ts';
+import { REQUEST, STATE, TEXT_LENGTH_MAX } from '../protocol/frames.ts';
+import type {
+  ImagePullCredentials,
+  ImagePullSecret,
+  PodCredentials,
+  PodCredentialsSource,
+  PulledRecord,
+} from '../records/record.ts';
+import { checkPodCredentials, normalizeCredentials } from '../records/validate.ts';
+import { BoundedCache } from '../util/bounded-cache.ts';
+import {
+  ACCOUNT_MATCHES,
+  type Decision,
+  failed,
+  inheritedProofMs,
+  isFresh,
+  type MatchRules,
+  matchCredentials,
+  NO_IMAGE_REF,
+  NO_MATCH,
+  NO_MATCHING,
+  NO_PROOF_FOR_NAME,
+  NO_RECORD,
+  NODE_WIDE,
+  POLICY_ALLOWED,
+  SECRET_FOUND,
+  SECRET_MATCHES,
+  SERVICE_ACCOUNT_FOUND,
+} from './decision.ts';
+import type { EngineClient } from './engine-client.ts';
+import { type RecordEntry, Replica } from './replica.ts';
+import { ENGINE_STATE, type SharedState } from './shared-state.ts';
+import { DECISION_REASONS } from './stats.ts';
+
+/** Image names remembered with their parsed form. */
+const NAMES_MAX = 1 << 16;
+/** How often two keys with different owners are read again when one changed in between. */
+const SNAPSHOT_ATTEMPTS = 64;
+
+export interface DeciderOptions {
+  readonly state: SharedState;
+  readonly client: EngineClient;
+  readonly policy: ImagePullPolicyEnforcer;
+  readonly trustsRotatedSecrets: boolean;
+  /** `Infinity`: never. */
+  readonly reverifyAfterMs: number;
+  /** The host's row of counters. */
+  readonly row: Float64Array;
+  readonly logger: Logger;
+}
+
+/** One question: may a pod that presents `credentials` use `imageRef` as `image`? */
+export interface DecisionRequest {
+  readonly image: string;
+  readonly imageRef: string;
+  readonly credentials?: PodCredentialsSource;
+}
+
+/** A settled part of a decision: the answer, or the credentials of the record to compare with. */
+type Verdict = Decision | ImagePullCredentials;
+
+const NO_CREDENTIALS: PodCredentials = Object.freeze({});
+
+/** Used by one thread. */
+export class Decider {
+  readonly replica: Replica;
+  readonly #state: SharedState;
+  readonly #client: EngineClient;
+  readonly #policy: ImagePullPolicyEnforcer;
+  readonly #trustsRotatedSecrets: boolean;
+  readonly #reverifyAfterMs: number;
+  readonly #row: Float64Array;
+  readonly #logger: Logger;
+  readonly #rules: { trustsRotatedSecrets: boolean; provenSinceMs: number };
+  readonly #names = new BoundedCache<string, string | PullManagerError>(NAMES_MAX);
+  /** Sources of credentials that have not answered yet; closing ends the wait for them. */
+  readonly #waits = new Set<(error: PullManagerError) => void>();
+  #isClosed = false;
+
+  constructor(options: DeciderOptions) {
+    this.replica = new Replica(options.state);
+    this.#state = options.state;
+    this.#client = options.client;
+    this.#policy = options.policy;
+    this.#trustsRotatedSecrets = options.trustsRotatedSecrets;
+    this.#reverifyAfterMs = options.reverifyAfterMs;
+    this.#row = options.row;
+    this.#logger = options.logger;
+    this.#rules = {
+      trustsRotatedSecrets: options.trustsRotatedSecrets,
+      provenSinceMs: Number.NEGATIVE_INFINITY,
+    };
+  }
+
+  /** Ends the wait for credentials that never come, and refuses from now on. */
+  close(): void {
+    this.#isClosed = true;
+    for (const end of this.#waits) end(closedError('the decision'));
+  }
+
+  /** The answer, where the replica has it; `undefined` where a worker must be asked. */
+  decideSync(
+    image: string,
+    imageRef: string,
+    credentials: PodCredentials,
+  ): Decision | undefined {
+    const refused = this.#refusal(image, imageRef);
+    if (refused !== undefined) return this.#count(refused);
+    if (imageRef === '') return NO_IMAGE_REF;
+    const verdict = this.#lookUp(image, imageRef);
+    if (verdict === undefined) return undefined;
+    if (isDecision(verdict)) return this.#countLocal(verdict);
+    const problem = checkPodCredentials(credentials);
+    if (problem !== undefined) return this.#count(failed(problem));
+    const match = matchCredentials(verdict, credentials, this.#currentRules());
+    // The secret is to be recorded first, which takes a trip.
+    if (match >= 0) return undefined;
+    return this.#countLocal(decisionOf(match));
+  }
+
+  /** The answer; never rejects. */
+  async decide(
+    image: string,
+    imageRef: string,
+    source: PodCredentialsSource,
+    signal: AbortSignal | undefined,
+  ): Promise<Decision> {
+    const refused = this.#refusal(image, imageRef);
+    if (refused !== undefined) return this.#count(refused);
+    if (imageRef === '') return NO_IMAGE_REF;
+    if (signal?.aborted === true) {
+      return this.#count(failed(abortedError('the decision', signal.reason)));
+    }
+    try {
+      let verdict = this.#lookUp(image, imageRef);
+      const isLocal = verdict !== undefined;
+      if (verdict === undefined) verdict = await this.#ask(image, imageRef);
+      const decision = isDecision(verdict)
+        ? verdict
+        : await this.#verify(image, imageRef, verdict, source, signal);
+      return isLocal ? this.#countLocal(decision) : this.#countRemote(decision);
+    } catch (error) {
+      return this.#count(failed(storeError('the decision', error)));
+    }
+  }
+
+  /** The record key of an image; throws `IMAGE_NAME_INVALID`. */
+  imageName(image: string): string {
+    const name = this.#nameOf(image);
+    if (typeof name !== 'string') throw name;
+    return name;
+  }
+
+  #refusal(image: string, imageRef: string): Decision | undefined {
+    if (this.#isClosed || this.#state.engineState !== ENGINE_STATE.OPEN) {
+      return failed(closedError('the decision'));
+    }
+    if (typeof image !== 'string' || typeof imageRef !== 'string') {
+      const argument = typeof image === 'string' ? 'imageRef' : 'image';
+      return failed(invalidArgument(argument, 'must be a string'));
+    }
+    if (image.length > TEXT_LENGTH_MAX || imageRef.length > TEXT_LENGTH_MAX) {
+      const argument = image.length > TEXT_LENGTH_MAX ? 'image' : 'imageRef';
+      return failed(invalidArgument(argument, `must have at most ${TEXT_LENGTH_MAX} characters`));
+    }
+    return undefined;
+  }
+
+  /** Steps 2 to 8 on the replica; `undefined` where it is not proven current. */
+  #lookUp(image: string, imageRef: string): Verdict | undefined {
+    const entry = this.replica.record(imageRef);
+    if (entry === undefined) return undefined;
+    if (entry.record !== undefined) return this.#judgeRecord(image, entry.record, entry);
+    const intent = this.replica.intent(image);
+    if (intent === undefined) return undefined;
+    const { exists } = intent;
+    // Record, intent, record again: unchanged means that both were true together. Without the last
+    // look, a pull that ended in between would make the image look preloaded.
+    if (!this.replica.isCurrent(entry)) return undefined;
+    return this.#judgeAbsence(image, exists);
+  }
+
+  /** Steps 2 to 8 on what the owners say. */
+  async #ask(image: string, imageRef: string): Promise<Verdict> {
+    const recordOwner = this.#client.ownerOf(imageRef);
+    const intentOwner = this.#client.ownerOf(image);
+    for (let attempt = 0; attempt < SNAPSHOT_ATTEMPTS; attempt++) {
+      const isOneOwner = recordOwner === intentOwner;
+      const both = await this.#client.read(recordOwner, imageRef, isOneOwner ? image : undefined);
+      this.replica.learn(imageRef, isOneOwner ? image : undefined, both);
+      if (both.record !== undefined) return this.#judgeRecord(image, both.record, undefined);
+      if (isOneOwner) return this.#judgeAbsence(image, (both.flags & STATE.HAS_INTENT) !== 0);
+      const intent = await this.#client.read(intentOwner, undefined, image);
+      this.replica.learn(undefined, image, intent);
+      const wasKept = (both.flags & STATE.KEEP_RECORD) !== 0;
+      if (wasKept && this.replica.isRecordVersion(imageRef, both.recordVersion)) {
+        return this.#judgeAbsence(image, (intent.flags & STATE.HAS_INTENT) !== 0);
+      }
+    }
+    throw new PullManagerError('STORE_UNAVAILABLE', 'the record changed again and again', {
+      imageRef,
+    });
+  }
+
+  #judgeAbsence(image: string, isPulled: boolean): Verdict {
+    return this.#needsProof(image, isPulled) ? NO_RECORD : POLICY_ALLOWED;
+  }
+
+  #judgeRecord(image: string, record: PulledRecord, entry: RecordEntry | undefined): Verdict {
+    if (!this.#needsProof(image, true)) return POLICY_ALLOWED;
+    let proof: ImagePullCredentials | undefined;
+    if (entry !== undefined && entry.lastImage === image) {
+      proof = entry.lastProof;
+    } else {
+      const name = this.#nameOf(image);
+      if (typeof name !== 'string') return failed(name);
+      proof = record.credentialsFor(name);
+      if (entry !== undefined) {
+        entry.lastImage = image;
+        entry.lastProof = proof;
+      }
+    }
+    if (proof === undefined) return NO_PROOF_FOR_NAME;
+    if (proof.nodePodsAccessible === true) {
+      return isFresh(proof.provenAtMs, this.#currentRules()) ? NODE_WIDE : NO_MATCH;
+    }
+    const hasAny = proof.kubernetesSecrets?.length || proof.kubernetesServiceAccounts?.length;
+    return hasAny ? proof : NO_PROOF_FOR_NAME;
+  }
+
+  #needsProof(image: string, isPulled: boolean): boolean {
+    try {
+      return this.#policy.requireCredentialVerificationForImage(image, isPulled) !== false;
+    } catch {
+      // A policy that cannot answer exempts nothing.
+      return true;
+    }
+  }
+
+  #nameOf(image: string): string | PullManagerError {
+    const known = this.#names.get(image);
+    if (known !== undefined) return known;
+    let name: string | PullManagerError;
+    try {
+      name = normalizedImageName(image);
+    } catch (error) {
+      name = error as PullManagerError;
+    }
+    this.#names.set(image, name);
+    return name;
+  }
+
+  /** Steps 9 to 12. */
+  async #verify(
+    image: string,
+    imageRef: string,
+    recorded: ImagePullCredentials,
+    source: PodCredentialsSource,
+    signal: AbortSignal | undefined,
+  ): Promise<Decision> {
+    const presented = typeof source === 'function' ? await this.#fetch(source, signal) : source;
+    const problem = checkPodCredentials(presented);
+    if (problem !== undefined) return failed(problem);
+    const rules = this.#currentRules();
+    const match = matchCredentials(recorded, presented, rules);
+    if (match < 0) return decisionOf(match);
+    await this.#recordMatch(image, imageRef, recorded, presented.secrets![match]!, rules);
+    return SECRET_FOUND;
+  }
+
+  /** Asks the caller's source; its failure is told apart from ours. */
+  #fetch(
+    source: () => PodCredentials | Promise<PodCredentials>,
+    signal: AbortSignal | undefined,
+  ): Promise<PodCredentials> {
+    return new Promise((resolve, reject) => {
+      const end = (error: PullManagerError): void => {
+        settle();
+        reject(error);
+      };
+      const onAbort = (): void => end(abortedError('the decision', signal!.reason));
+      const settle = (): void => {
+        this.#waits.delete(end);
+        signal?.removeEventListener('abort', onAbort);
+      };
+      this.#waits.add(end);
+      signal?.addEventListener('abort', onAbort, { once: true });
+      void (async () => {
+        try {
+          const presented = await source();
+          settle();
+          resolve(presented ?? NO_CREDENTIALS);
+        } catch (cause) {
+          end(
+            new PullManagerError(
+              'CREDENTIALS_SOURCE_FAILED',
+              'the source of pod credentials failed',
+              { cause },
+            ),
+          );
+        }
+      })();
+    });
+  }
+
+  /** Adds a secret that matched under other coordinates, or with other content, to the record. */
+  async #recordMatch(
+    image: string,
+    imageRef: string,
+    recorded: ImagePullCredentials,
+    { uid, namespace, name, credentialHash }: ImagePullSecret,
+    rules: MatchRules,
+  ): Promise<void> {
+    try {
+      const secret: ImagePullSecret = { uid, namespace, name, credentialHash };
+      const provenAtMs = inheritedProofMs(recorded, secret, rules);
+      if (provenAtMs !== undefined) secret.provenAtMs = provenAtMs;
+      const credentials = normalizeCredentials({ kubernetesSecrets: [secret] });
+      const owner = this.#client.ownerOf(imageRef);
+      const imageName = this.imageName(image);
+      await this.#client.write(
+        owner,
+        REQUEST.PULLED,
+        undefined,
+        imageRef,
+        imageName,
+        credentials,
+      );
+    } catch (error) {
+      // The decision stands without it; the next match tries again.
+      this.#row[HOST_ROW.MATCH_WRITE_FAILURES]!++;
+      this.#logger.warn('a matching secret was not recorded', {
+        code: (error as PullManagerError).code,
+      });
+    }
+  }
+
+  #currentRules(): MatchRules {
+    if (this.#reverifyAfterMs !== Number.POSITIVE_INFINITY) {
+      this.#rules.provenSinceMs = Date.now() - this.#reverifyAfterMs;
+    }
+    return this.#rules;
+  }
+
+  #countLocal(decision: Decision): Decision {
+    this.#row[HOST_ROW.LOCAL]!++;
+    return this.#count(decision);
+  }
+
+  #countRemote(decision: Decision): Decision {
+    this.#row[HOST_ROW.REMOTE]!++;
+    return this.#count(decision);
+  }
+
+  #count(decision: Decision): Decision {
+    this.#row[HOST_ROW.DECISIONS + DECISION_REASONS.indexOf(decision.reason)]!++;
+    return decision;
+  }
+}
+
+function isDecision(verdict: Verdict): verdict is Decision {
+  return (verdict as Partial<Decision>).mustPull !== undefined;
+}
+
+function decisionOf(match: number): Decision {
+  if (match === SECRET_MATCHES) return SECRET_FOUND;
+  if (match === ACCOUNT_MATCHES) return SERVICE_ACCOUNT_FOUND;
+  if (match === NO_MATCHING) return NO_MATCH;
+  throw new RangeError('a match that is to be recorded has no decision yet');
+}

@@ -1,0 +1,175 @@
+/**
+ * Decisions, as pure functions of a snapshot: a record or its absence, whether a pull is under way,
+ * the policy, and what the pod presents.
+ *
+ * Source: kubernetes pkg/kubelet/images/pullmanager/image_pull_manager.go, MustAttemptImagePull;
+ * semantics 2.5.
+ */
+import type { PullManagerError } from '../errors.ts';
+import type { ImagePullCredentials, ImagePullSecret, PodCredentials } from '../records/record.ts';
+import type { DecisionReason } from './stats.ts';
+
+/** The answer to "may this pod use the copy on the node, or must the registry be asked?" */
+export interface Decision {
+  /** True: ask the registry with this pod's credentials. */
+  readonly mustPull: boolean;
+  readonly reason: DecisionReason;
+  /** One sentence a person can act on; never a secret, hash or token. */
+  readonly detail: string;
+  /** Present with reason `error`. */
+  readonly cause?: PullManagerError;
+}
+
+function decision(mustPull: boolean, reason: DecisionReason, detail: string): Decision {
+  return Object.freeze({ mustPull, reason, detail });
+}
+
+// One frozen object each: a decision on the hot path allocates nothing.
+
+/** Section 2.5 step 1. Not counted in any metric. */
+export const NO_IMAGE_REF: Decision = decision(
+  true,
+  'mustAuthenticate',
+  'The image is not on the node: no image reference was given.',
+);
+
+export const POLICY_ALLOWED: Decision = decision(
+  false,
+  'credentialPolicyAllowed',
+  'The verification policy asks for no proof of access to this image.',
+);
+
+export const NODE_WIDE: Decision = decision(
+  false,
+  'credentialRecordFound',
+  'The image was pulled without credentials or with those of the node: every pod may use it.',
+);
+
+export const SECRET_FOUND: Decision = decision(
+  false,
+  'credentialRecordFound',
+  'A pull secret of the pod has opened this image before.',
+);
+
+export const SERVICE_ACCOUNT_FOUND: Decision = decision(
+  false,
+  'credentialRecordFound',
+  'The service account of the pod has opened this image before.',
+);
+
+export const NO_RECORD: Decision = decision(
+  true,
+  'mustAuthenticate',
+  'No pull of this image is recorded: pull it with the credentials of the pod.',
+);
+
+export const NO_PROOF_FOR_NAME: Decision = decision(
+  true,
+  'mustAuthenticate',
+  'The image is known, but nobody has proven access under this name: pull it by this name.',
+);
+
+export const NO_MATCH: Decision = decision(
+  true,
+  'mustAuthenticate',
+  'None of the credentials of the pod has opened this image before: pull it with them.',
+);
+
+/** The decision when anything goes wrong: the registry must be asked. */
+export function failed(cause: PullManagerError): Decision {
+  return {
+    mustPull: true,
+    reason: 'error',
+    detail: `The records could not be consulted (${cause.code}), so the registry must be asked.`,
+    cause,
+  };
+}
+
+/** How secrets are compared. */
+export interface MatchRules {
+  /** W16: same coordinates with other content count as proven. */
+  readonly trustsRotatedSecrets: boolean;
+  /** W17: proofs given before this time do not count; `-Infinity`: all do. */
+  readonly provenSinceMs: number;
+}
+
+/** Recorded secrets from which on a match adds nothing to the record (semantics 2.5 step 10). */
+export const RECORDED_SECRETS_MAX = 100;
+
+/** Results of `matchCredentials`; 0 and more: a secret of the pod matches and is to be recorded. */
+export const NO_MATCHING = -1;
+export const SECRET_MATCHES = -2;
+export const ACCOUNT_MATCHES = -3;
+
+/** Whether a proof of this time still counts. */
+export function isFresh(provenAtMs: number | undefined, rules: MatchRules): boolean {
+  const since = rules.provenSinceMs;
+  return since === Number.NEGATIVE_INFINITY || (provenAtMs !== undefined && provenAtMs >= since);
+}
+
+/**
+ * Compares what the pod presents with what is recorded: steps 10 and 11. Answers `NO_MATCHING`,
+ * `SECRET_MATCHES`, `ACCOUNT_MATCHES`, or the index of the pod's secret that matches one which is
+ * recorded under other coordinates or with other content, and so is to be written.
+ */
+export function matchCredentials(
+  recorded: ImagePullCredentials,
+  presented: PodCredentials,
+  rules: MatchRules,
+): number {
+  const secrets = recorded.kubernetesSecrets;
+  const offered = presented.secrets;
+  if (secrets !== undefined && offered !== undefined) {
+    const hasRoom = secrets.length < RECORDED_SECRETS_MAX;
+    for (let i = 0; i < offered.length; i++) {
+      const pod = offered[i]!;
+      for (let j = 0; j < secrets.length; j++) {
+        const known = secrets[j]!;
+        const hashEqual =
+          known.credentialHash === pod.credentialHash && known.credentialHash !== '';
+        const coordinatesEqual =
+          known.uid === pod.uid && known.namespace === pod.namespace && known.name === pod.name;
+        if (!hashEqual && !coordinatesEqual) continue;
+        if (!isFresh(known.provenAtMs, rules)) continue;
+        if (hashEqual) return coordinatesEqual || !hasRoom ? SECRET_MATCHES : i;
+        if (hasRoom && rules.trustsRotatedSecrets) return i;
+      }
+    }
+  }
+  const accounts = recorded.kubernetesServiceAccounts;
+  const account = presented.serviceAccount;
+  if (accounts !== undefined && account !== undefined) {
+    for (const known of accounts) {
+      if (
+        known.uid === account.uid &&
+        known.namespace === account.namespace &&
+        known.name === account.name &&
+        isFresh(known.provenAtMs, rules)
+      ) {
+        return ACCOUNT_MATCHES;
+      }
+    }
+  }
+  return NO_MATCHING;
+}
+
+/** The proof time that a secret inherits which is recorded because it matched. */
+export function inheritedProofMs(
+  recorded: ImagePullCredentials,
+  secret: ImagePullSecret,
+  rules: MatchRules,
+): number | undefined {
+  let newest: number | undefined;
+  for (const known of recorded.kubernetesSecrets ?? []) {
+    const isSame =
+      (known.credentialHash !== '' && known.credentialHash === secret.credentialHash) ||
+      (rules.trustsRotatedSecrets &&
+        known.uid === secret.uid &&
+        known.namespace === secret.namespace &&
+        known.name === secret.name);
+    if (isSame && known.provenAtMs !== undefined) {
+      newest = Math.max(newest ?? known.provenAtMs, known.provenAtMs);
+    }
+  }
+  return newest;
+}

@@ -1,0 +1,298 @@
+/**
+ * A host thread's side of a running engine: one link per worker, one poll for all of them.
+ *
+ * While calls wait, the event loop is polled turn by turn for a moment, which is far faster than
+ * being woken; after that the thread sleeps until an owner wakes it. An idle engine uses no CPU.
+ */
+import { closedError, PullManagerError } from '../errors.ts';
+import { waitWhileEqualAsync } from '../locks/wait.ts';
+import { fnv1 } from '../locks/stripe.ts';
+import { Dictionary } from '../protocol/dictionary.ts';
+import { type CallMethod, REQUEST } from '../protocol/frames.ts';
+import { HostLink, type Pending, type StateReply } from '../protocol/host-link.ts';
+import type { ImagePullCredentials } from '../records/record.ts';
+import {
+  ENGINE_STATE,
+  HOST,
+  HOST_COUNT,
+  HOST_STATE,
+  type SharedState,
+  WORKER,
+  WORKER_STATE,
+} from './shared-state.ts';
+
+/** How long the event loop is polled without progress before the thread goes to sleep. */
+const POLL_MS = 2;
+/** Longest sleep while calls wait, should a wake-up be lost. */
+const SLEEP_MS = 1_000;
+
+/** A write that resolves when it is durable. */
+class Write implements Pending {
+  reply: StateReply | Error | undefined = undefined;
+  readonly op: number;
+  readonly image: string | undefined;
+  readonly imageRef: string | undefined;
+  readonly imageName: string | undefined;
+  readonly credentials: ImagePullCredentials | null | undefined;
+  readonly succeed: () => void;
+  readonly fail: (error: Error) => void;
+
+  constructor(
+    op: number,
+    image: string | undefined,
+    imageRef: string | undefined,
+    imageName: string | undefined,
+    credentials: ImagePullCredentials | null | undefined,
+    succeed: () => void,
+    fail: (error: Error) => void,
+  ) {
+    this.op = op;
+    this.image = image;
+    this.imageRef = imageRef;
+    this.imageName = imageName;
+    this.credentials = credentials;
+    this.succeed = succeed;
+    this.fail = fail;
+  }
+}
+
+/** A question about a record and an intent, shared by all who ask it before it is sent. */
+class Read implements Pending {
+  readonly op = REQUEST.READ;
+  readonly imageName = undefined;
+  readonly credentials = undefined;
+  reply: StateReply | Error | undefined = undefined;
+  readonly image: string | undefined;
+  readonly imageRef: string | undefined;
+  readonly answer: Promise<StateReply>;
+  succeed!: (state?: StateReply) => void;
+  fail!: (error: Error) => void;
+
+  constructor(imageRef: string | undefined, image: string | undefined) {
+    this.image = image;
+    this.imageRef = imageRef;
+    this.answer = new Promise((resolve, reject) => {
+      this.succeed = resolve as (state?: StateReply) => void;
+      this.fail = reject;
+    });
+  }
+}
+
+export interface EngineClientOptions {
+  readonly state: SharedState;
+  readonly hostIndex: number;
+  readonly maxPending: number;
+  /** Called after something was published; lets an owner in this thread start. */
+  readonly kick: () => void;
+}
+
+/** Sends requests to the owners and settles them. Used by one thread. */
+export class EngineClient {
+  readonly hostIndex: number;
+  readonly maxPending: number;
+  readonly #state: SharedState;
+  readonly #links: HostLink[];
+  readonly #kick: () => void;
+  /** Reads that are not visible to a worker yet, by image reference: more callers may join them. */
+  readonly #unsentReads = new Map<string, Read>();
+  readonly #poll: () => void;
+  #isPollScheduled = false;
+  #isAsleep = false;
+  #lastProgressMs = 0;
+  #onIdle: (() => void)[] = [];
+
+  constructor(options: EngineClientOptions) {
+    const { state, hostIndex } = options;
+    this.hostIndex = hostIndex;
+    this.maxPending = options.maxPending;
+    this.#state = state;
+    this.#kick = options.kick;
+    const dictionary = new Dictionary();
+    this.#links = Array.from(
+      { length: state.workerCount },
+      (_, worker) => new HostLink(state, hostIndex, worker, dictionary),
+    );
+    this.#poll = () => this.#pollOnce();
+  }
+
+  /** Claims a free place among the engine's host threads; -1 if there is none. */
+  static claimHost(state: SharedState): number {
+    for (let host = 0; host < HOST_COUNT; host++) {
+      const at = state.hostAt(host) + HOST.STATE;
+      const found = Atomics.compareExchange(
+        state.words,
+        at,
+        HOST_STATE.FREE,
+        HOST_STATE.ATTACHED,
+      );
+      if (found === HOST_STATE.FREE) return host;
+    }
+    return -1;
+  }
+
+  get pending(): number {
+    let pending = 0;
+    for (const link of this.#links) pending += link.pending;
+    return pending;
+  }
+
+  /** The worker that owns a key. */
+  ownerOf(key: string): number {
+    if (this.#links.length === 1) return 0;
+    return (fnv1(key) % this.#state.stripeCount) % this.#links.length;
+  }
+
+  /** Sends a write of `op` to `owner`; resolves when it is durable. */
+  write(
+    owner: number,
+    op: number,
+    image: string | undefined,
+    imageRef?: string,
+    imageName?: string,
+    credentials?: ImagePullCredentials | null,
+  ): Promise<void> {
+    return new Promise((succeed, fail) => {
+      this.#push(
+        owner,
+        new Write(op, image, imageRef, imageName, credentials, succeed, fail),
+      );
+    });
+  }
+
+  /** Asks one owner for a record, an intent, or both. */
+  read(owner: number, imageRef: string | undefined, image: string | undefined): Promise<StateReply> {
+    if (imageRef === undefined) {
+      const read = new Read(undefined, image);
+      this.#push(owner, read);
+      return read.answer;
+    }
+    const unsent = this.#unsentReads.get(imageRef);
+    if (unsent !== undefined && unsent.image === image) return unsent.answer;
+    const read = new Read(imageRef, image);
+    this.#unsentReads.set(imageRef, read);
+    this.#push(owner, read);
+    return read.answer;
+  }
+
+  /** Calls one owner; resolves with the pieces of its answer. */
+  call(owner: number, method: CallMethod, args: readonly unknown[]): Promise<unknown[]> {
+    const error = this.#refusal(owner);
+    if (error !== undefined) return Promise.reject(error);
+    const answer = this.#links[owner]!.call(method, args);
+    this.#schedule();
+    return answer;
+  }
+
+  /** Calls every owner at once. */
+  callAll(method: CallMethod, args: readonly unknown[]): Promise<unknown[][]> {
+    return Promise.all(this.#links.map((_, owner) => this.call(owner, method, args)));
+  }
+
+  /** Resolves when nothing waits any more. */
+  async drain(): Promise<void> {
+    while (this.pending > 0) await new Promise<void>((resolve) => this.#onIdle.push(resolve));
+  }
+
+  /** Fails everything that waits, and gives the place back if `isClean`: if nothing was waiting. */
+  leave(error: Error): void {
+    const isClean = this.pending === 0;
+    for (const link of this.#links) link.abandon(error);
+    this.#idle();
+    if (!isClean) return;
+    for (const link of this.#links) link.disconnect();
+    const at = this.#state.hostAt(this.hostIndex) + HOST.STATE;
+    Atomics.store(this.#state.words, at, HOST_STATE.FREE);
+  }
+
+  #push(owner: number, request: Pending): void {
+    const error = this.#refusal(owner);
+    if (error !== undefined) {
+      this.#unsentReads.delete(request.imageRef ?? '');
+      request.fail(error);
+      return;
+    }
+    // Visible already: whoever asks from now on must not be given an answer from before.
+    if (this.#links[owner]!.push(request)) this.#unsentReads.clear();
+    if (!this.#isPollScheduled) this.#schedule();
+  }
+
+  #refusal(owner: number): PullManagerError | undefined {
+    const { words } = this.#state;
+    if (this.#state.engineState === ENGINE_STATE.CLOSED) return closedError('this call');
+    const stateAt = this.#state.workerAt(owner) + WORKER.STATE;
+    if (Atomics.load(words, stateAt) === WORKER_STATE.LOST) {
+      return new PullManagerError('WORKER_LOST', `worker ${owner} is down`, {
+        workerIndex: owner,
+      });
+    }
+    if (this.#links[owner]!.pending < this.maxPending) return undefined;
+    return new PullManagerError(
+      'QUEUE_FULL',
+      `${this.maxPending} calls wait for worker ${owner} already`,
+      { workerIndex: owner },
+    );
+  }
+
+  #schedule(): void {
+    if (this.#isPollScheduled) return;
+    this.#isPollScheduled = true;
+    this.#lastProgressMs = performance.now();
+    setImmediate(this.#poll);
+  }
+
+  #pollOnce(): void {
+    this.#isPollScheduled = false;
+    let waits = false;
+    let progress = false;
+    this.#unsentReads.clear();
+    for (const link of this.#links) {
+      link.publish();
+      if (link.pending === 0) continue;
+      this.#kick();
+      if (link.receive()) progress = true;
+      if (link.pending > 0) waits = true;
+    }
+    if (waits && this.#state.engineState === ENGINE_STATE.CLOSED) {
+      for (const link of this.#links) link.abandon(closedError('this call'));
+      waits = false;
+    }
+    if (progress) {
+      // The callers' next calls come in their microtasks, before this immediate: one more turn.
+      this.#schedule();
+      return;
+    }
+    if (!waits) {
+      this.#idle();
+      return;
+    }
+    if (performance.now() - this.#lastProgressMs < POLL_MS) {
+      this.#isPollScheduled = true;
+      setImmediate(this.#poll);
+      return;
+    }
+    void this.#sleep();
+  }
+
+  /** Sleeps until an owner says that something happened. */
+  async #sleep(): Promise<void> {
+    if (this.#isAsleep) return;
+    this.#isAsleep = true;
+    const { words } = this.#state;
+    const at = this.#state.hostAt(this.hostIndex);
+    const wake = Atomics.load(words, at + HOST.WAKE);
+    Atomics.store(words, at + HOST.SLEEPING, 1);
+    // An owner that answered before it could see SLEEPING is noticed here.
+    let news = false;
+    for (const link of this.#links) if (link.receive()) news = true;
+    if (!news) await waitWhileEqualAsync(words, at + HOST.WAKE, wake, SLEEP_MS);
+    Atomics.store(words, at + HOST.SLEEPING, 0);
+    this.#isAsleep = false;
+    this.#schedule();
+  }
+
+  #idle(): void {
+    const waiting = this.#onIdle;
+    this.#onIdle = [];
+    for (const resolve of waiting) resolve();
+  }
+}

@@ -1,0 +1,109 @@
+/**
+ * A running engine, as the thread that opened it holds it: shared memory, store, owners.
+ */
+import { openBackend, type StoreBackend } from '../accessors/backend.ts';
+import { type StripedLockHandle, StripedLockSet } from '../locks/striped-lock-set.ts';
+import { SharedMetrics } from '../metrics/shared-metrics.ts';
+import type { ResolvedOptions } from '../options.ts';
+import type { VerificationPolicy } from '../policies/enforcer.ts';
+import { ENGINE_STATE, HOST_COUNT, SharedState } from './shared-state.ts';
+import { Supervisor } from './supervisor.ts';
+
+/**
+ * What another thread of the process needs to join a running engine with `PullManager.attach`.
+ * Structured-cloneable; opaque but for `locks`.
+ */
+export interface EngineHandle {
+  readonly control: SharedArrayBuffer;
+  readonly metrics: SharedArrayBuffer;
+  /** The engine's stripes: `StripedLockSet.attach(handle.locks)`. Who holds one stops its owner. */
+  readonly locks: StripedLockHandle;
+  readonly store: string;
+  readonly workerCount: number;
+  /** Absent where the engine was opened with an enforcer of the caller's own. */
+  readonly policy?: VerificationPolicy;
+  readonly rotatedSecrets: 'trust' | 'verify';
+  readonly reverifyAfterMs: number;
+  readonly maxPending: number;
+}
+
+/** Shared memory, store and owners of one engine. */
+export class Engine {
+  readonly handle: EngineHandle;
+  readonly state: SharedState;
+  readonly metrics: SharedMetrics;
+  readonly #backend: StoreBackend;
+  readonly #supervisor: Supervisor;
+
+  private constructor(
+    handle: EngineHandle,
+    state: SharedState,
+    metrics: SharedMetrics,
+    backend: StoreBackend,
+    supervisor: Supervisor,
+  ) {
+    this.handle = handle;
+    this.state = state;
+    this.metrics = metrics;
+    this.#backend = backend;
+    this.#supervisor = supervisor;
+  }
+
+  /** Takes the store and starts the owners. The engine is not open for calls yet. */
+  static async start(options: ResolvedOptions): Promise<Engine> {
+    const { workerCount, stripeCount, logger } = options;
+    const owners = Math.max(1, workerCount);
+    const backend = await openBackend(options.store, { workerCount: owners, stripeCount });
+    const state = SharedState.create(owners, stripeCount);
+    const metrics = SharedMetrics.create(owners, HOST_COUNT);
+    const locks = new StripedLockSet(stripeCount);
+    const handle: EngineHandle = {
+      control: state.buffer,
+      metrics: metrics.buffer,
+      locks: locks.handle,
+      store: backend.kind,
+      workerCount,
+      ...(options.policyData === undefined ? {} : { policy: options.policyData }),
+      rotatedSecrets: options.rotatedSecrets,
+      reverifyAfterMs: options.reverifyAfterMs,
+      maxPending: options.maxPending,
+    };
+    const supervisor = new Supervisor({ state, metrics, locks, backend, workerCount, logger });
+    const engine = new Engine(handle, state, metrics, backend, supervisor);
+    try {
+      await supervisor.start();
+      await backend.commitOpen();
+    } catch (error) {
+      await engine.stop();
+      throw error;
+    }
+    return engine;
+  }
+
+  /** Lets an owner in the calling thread look for work. */
+  kick(): void {
+    this.#supervisor.kick();
+  }
+
+  /** From here on every thread may call. */
+  open(): void {
+    this.state.engineState = ENGINE_STATE.OPEN;
+  }
+
+  /** New calls of any thread are refused; what is under way goes on. */
+  beginClose(): void {
+    this.state.engineState = ENGINE_STATE.CLOSING;
+  }
+
+  /** Stops the owners after they have drained their rings, and gives the store back. */
+  async stop(): Promise<void> {
+    this.beginClose();
+    try {
+      await this.#supervisor.stop();
+    } finally {
+      this.state.engineState = ENGINE_STATE.CLOSED;
+      this.state.wakeAllHosts();
+      await this.#backend.release();
+    }
+  }
+}

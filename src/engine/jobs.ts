@@ -1,0 +1,113 @@
+/**
+ * Work of an owner that is too long for one batch: listings and pruning. A job is done in steps,
+ * with batches in between, so that no decision and no pull waits for the whole of it.
+ */
+import { PullManagerError, toWire } from '../errors.ts';
+import { fnv1 } from '../locks/stripe.ts';
+import type { OwnerCall } from '../protocol/owner-link.ts';
+import { packRecord } from '../records/codec.ts';
+import { PulledRecord } from '../records/record.ts';
+import { type Owner, PRUNE, type PruneRequest } from './owner.ts';
+
+/** Something an owner does bit by bit. */
+export interface Job {
+  /** Does a bit; true when there is no more to do. Never rejects. */
+  step(): Promise<boolean>;
+}
+
+const LIST_PAGE = 2048;
+const PRUNE_CHUNK = 1024;
+
+/** The job that a call asks for. */
+export function startJob(owner: Owner, call: OwnerCall): Job {
+  const steps = stepsOf(owner, call);
+  return {
+    async step(): Promise<boolean> {
+      // The host takes its time: other work goes on, and memory stays bounded.
+      if (call.link.hasBacklog) return false;
+      try {
+        return (await steps.next()).done === true;
+      } catch (error) {
+        call.link.failCall(call, error);
+        return true;
+      }
+    },
+  };
+}
+
+function stepsOf(owner: Owner, call: OwnerCall): AsyncGenerator<void, void, void> {
+  switch (call.method) {
+    case 'listIntents':
+      return listIntents(owner, call);
+    case 'listPulled':
+      return listPulled(owner, call);
+    case 'prune':
+      return prune(owner, call);
+    default:
+      throw new PullManagerError('ENGINE_UNAVAILABLE', `unknown call ${call.method}`);
+  }
+}
+
+async function* listIntents(owner: Owner, call: OwnerCall): AsyncGenerator<void, void, void> {
+  const { records, errors } = await owner.accessor.listImagePullIntents();
+  const images = records.map((intent) => intent.image);
+  yield* pages(call, images, errors);
+}
+
+async function* listPulled(owner: Owner, call: OwnerCall): AsyncGenerator<void, void, void> {
+  const { records, errors } = await owner.accessor.listImagePulledRecords();
+  yield* pages(call, records, errors, (record) => packRecord(PulledRecord.from(record)));
+}
+
+/** Answers `[errors, item, item, …]` in pages; errors come with the last one. */
+async function* pages<T>(
+  call: OwnerCall,
+  items: readonly T[],
+  errors: readonly Error[],
+  pack: (item: T) => unknown = (item) => item,
+): AsyncGenerator<void, void, void> {
+  for (let from = 0; ; from += LIST_PAGE) {
+    const more = from + LIST_PAGE < items.length;
+    const page = items.slice(from, from + LIST_PAGE).map(pack);
+    const shown = more ? [] : errors.map((error) => toWire(error));
+    call.link.answerCall(call, [shown, ...page], more);
+    if (!more) return;
+    yield;
+  }
+}
+
+/**
+ * Deletes records last updated before the cut-off whose image is not listed. Works on a snapshot and
+ * looks at each record again when its turn comes: the stripes are held only for a chunk at a time.
+ */
+async function* prune(owner: Owner, call: OwnerCall): AsyncGenerator<void, void, void> {
+  const [imageRefs, untilMs] = call.args as [string[], number];
+  const listed = new Set(imageRefs);
+  const { records, errors } = await owner.accessor.listImagePulledRecords();
+  const failures: Error[] = [...errors];
+  let pruned = 0;
+  let kept = 0;
+  const done = (outcome: 'pruned' | 'kept' | Error): void => {
+    if (outcome === 'pruned') pruned++;
+    else kept++;
+    if (outcome instanceof Error) failures.push(outcome);
+  };
+  let chunk: PruneRequest[] = [];
+  for (const found of records) {
+    const { imageRef } = found;
+    if (!owner.accessor.listsOnlyOwnKeys && !owner.owns(imageRef)) continue;
+    const record = PulledRecord.from(found);
+    if (record.updatedAtMs >= untilMs || listed.has(imageRef)) {
+      kept++;
+      continue;
+    }
+    const key = { text: imageRef, hash: fnv1(imageRef) | 0, check: 0 };
+    chunk.push({ op: PRUNE, image: undefined, imageRef: key, untilMs, done });
+    if (chunk.length < PRUNE_CHUNK) continue;
+    await owner.run(chunk);
+    chunk = [];
+    yield;
+  }
+  if (chunk.length > 0) await owner.run(chunk);
+  call.link.answerCall(call, [pruned, kept, failures.map((error) => toWire(error))], false);
+}

@@ -1,0 +1,191 @@
+/**
+ * What drives an owner: a loop that blocks between batches, for a worker thread, and one that is
+ * kicked, for the calling thread.
+ */
+import { setImmediate as turnOfEventLoop } from 'node:timers/promises';
+import { threadId } from 'node:worker_threads';
+import { openAccessor, type StoreSpec } from '../accessors/backend.ts';
+import {
+  holderIdOfThread,
+  type StripedLockHandle,
+  StripedLockSet,
+} from '../locks/striped-lock-set.ts';
+import { waitWhileEqualAsync } from '../locks/wait.ts';
+import { SharedMetrics } from '../metrics/shared-metrics.ts';
+import { InFlightTable } from './in-flight-table.ts';
+import { Owner } from './owner.ts';
+import { SharedState, WORKER, WORKER_STATE } from './shared-state.ts';
+
+/** Everything an owner needs; structured-cloneable. */
+export interface OwnerTask {
+  readonly control: SharedArrayBuffer;
+  readonly metrics: SharedArrayBuffer;
+  readonly inFlight: SharedArrayBuffer;
+  readonly locks: StripedLockHandle;
+  readonly store: StoreSpec;
+  /** The store's own promises and timers must run while the owner waits. */
+  readonly needsEventLoop: boolean;
+  readonly workerIndex: number;
+  readonly generation: number;
+}
+
+/** How long an owner looks for work before it sleeps: waking a thread takes 60 to 80 µs. */
+const SPIN_MS = 0.1;
+/** Longest sleep of an idle owner, should a wake-up be lost. */
+const SLEEP_MS = 1_000;
+
+async function openOwner(task: OwnerTask, mayBlock: boolean): Promise<Owner> {
+  const state = SharedState.attach(task.control);
+  const context = {
+    workerIndex: task.workerIndex,
+    workerCount: state.workerCount,
+    stripeCount: state.stripeCount,
+    generation: task.generation,
+    mayBlock,
+  };
+  const owner = new Owner({
+    state,
+    context,
+    accessor: await openAccessor(task.store, context),
+    locks: StripedLockSet.attach(task.locks),
+    inFlight: new InFlightTable(task.inFlight, task.workerIndex),
+    metrics: new SharedMetrics(task.metrics, state.workerCount),
+    now: Date.now,
+  });
+  try {
+    await owner.start();
+  } catch (error) {
+    await owner.accessor.close();
+    throw error;
+  }
+  return owner;
+}
+
+/** Runs an owner in a worker thread until it is asked to stop. Rejects when it cannot go on. */
+export async function runOwner(task: OwnerTask): Promise<void> {
+  const state = SharedState.attach(task.control);
+  const { words } = state;
+  const at = state.workerAt(task.workerIndex);
+  Atomics.store(words, at + WORKER.HOLDER, holderIdOfThread(threadId));
+  const owner = await openOwner(task, true);
+  try {
+    Atomics.store(words, at + WORKER.STATE, WORKER_STATE.RUNNING);
+    state.wakeAllHosts();
+    for (;;) {
+      if (owner.hasWork()) await owner.turn();
+      else if (Atomics.load(words, at + WORKER.STOP) !== 0) break;
+      else await rest(owner, words, at, task.needsEventLoop);
+      if (owner.accessor.maintenance !== undefined) await turnOfEventLoop();
+    }
+  } finally {
+    await owner.accessor.close();
+  }
+  Atomics.store(words, at + WORKER.STATE, WORKER_STATE.STOPPED);
+}
+
+/** Waits for work: awake for a moment, then asleep. */
+async function rest(
+  owner: Owner,
+  words: Int32Array,
+  at: number,
+  needsEventLoop: boolean,
+): Promise<void> {
+  const spinUntil = performance.now() + SPIN_MS;
+  do {
+    if (owner.hasWork()) return;
+  } while (performance.now() < spinUntil);
+  const bell = Atomics.load(words, at + WORKER.DOORBELL);
+  Atomics.store(words, at + WORKER.SLEEPING, 1);
+  // A host that published before it could see SLEEPING is noticed here.
+  if (!owner.hasWork() && Atomics.load(words, at + WORKER.STOP) === 0) {
+    if (needsEventLoop) {
+      await waitWhileEqualAsync(words, at + WORKER.DOORBELL, bell, SLEEP_MS);
+    } else {
+      const sleepMs = owner.accessor.maintenance === undefined ? SLEEP_MS : 1;
+      Atomics.wait(words, at + WORKER.DOORBELL, bell, sleepMs);
+    }
+  }
+  Atomics.store(words, at + WORKER.SLEEPING, 0);
+}
+
+/** An owner in the calling thread: works when kicked, and when another host thread rings. */
+export class InlineOwner {
+  /** Resolves when the owner has stopped, rejects when it cannot go on. */
+  readonly ended: Promise<void>;
+  readonly #owner: Owner;
+  readonly #state: SharedState;
+  #running: Promise<void> | undefined;
+  #isStopped = false;
+  #end!: (outcome: Promise<void>) => void;
+
+  private constructor(owner: Owner, state: SharedState) {
+    this.#owner = owner;
+    this.#state = state;
+    this.ended = new Promise((resolve) => {
+      this.#end = resolve;
+    });
+  }
+
+  static async open(task: OwnerTask): Promise<InlineOwner> {
+    const state = SharedState.attach(task.control);
+    const at = state.workerAt(task.workerIndex);
+    Atomics.store(state.words, at + WORKER.HOLDER, holderIdOfThread(threadId));
+    const inline = new InlineOwner(await openOwner(task, false), state);
+    Atomics.store(state.words, at + WORKER.SLEEPING, 1);
+    Atomics.store(state.words, at + WORKER.STATE, WORKER_STATE.RUNNING);
+    inline.#listen(at + WORKER.DOORBELL);
+    return inline;
+  }
+
+  /** Starts working, if there is something to do and nothing under way. */
+  kick(): void {
+    if (this.#running !== undefined || this.#isStopped || !this.#owner.hasWork()) return;
+    this.#running = this.#work();
+  }
+
+  /** Finishes what is there and closes the store. */
+  async stop(): Promise<void> {
+    while (!this.#isStopped && (this.#running !== undefined || this.#owner.hasWork())) {
+      this.kick();
+      await this.#running;
+    }
+    if (this.#isStopped) return;
+    this.#finish(undefined);
+    await this.ended;
+  }
+
+  async #work(): Promise<void> {
+    try {
+      while (this.#owner.hasWork()) {
+        await this.#owner.turn();
+        // Jobs and stores that answer at once must not keep the host's own callbacks waiting.
+        if (this.#owner.hasWork()) await turnOfEventLoop();
+      }
+    } catch (error) {
+      this.#finish(error);
+    } finally {
+      this.#running = undefined;
+    }
+  }
+
+  #finish(error: unknown): void {
+    this.#isStopped = true;
+    this.#state.ringDoorbell(this.#owner.context.workerIndex);
+    this.#end(
+      (async () => {
+        await this.#owner.accessor.close();
+        if (error !== undefined) throw error;
+      })(),
+    );
+  }
+
+  /** Other threads ring the doorbell; this wait does not keep the process alive. */
+  #listen(doorbell: number): void {
+    if (this.#isStopped) return;
+    const words = this.#state.words;
+    const wait = Atomics.waitAsync(words, doorbell, Atomics.load(words, doorbell));
+    this.kick();
+    if (wait.async) void wait.value.then(() => this.#listen(doorbell));
+    else this.#listen(doorbell);
+  }
+}

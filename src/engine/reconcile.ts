@@ -1,0 +1,92 @@
+/**
+ * Start-up reconciliation: intents that the previous run left over, and whose image the runtime has,
+ * become records without proof, so that the next pod must show that it may use the image.
+ *
+ * Source: kubernetes pkg/kubelet/images/pullmanager/image_pull_manager.go, initialize; semantics 2.8.
+ */
+import { PullManagerError, storeError } from '../errors.ts';
+import type { Logger } from '../options.ts';
+
+/** An image that the runtime has. */
+export interface RuntimeImage {
+  /** The reference under which records are kept. */
+  readonly id: string;
+  readonly repoTags: readonly string[];
+  readonly repoDigests: readonly string[];
+}
+
+/** The part of a container runtime that is asked at start-up. */
+export interface ImageService {
+  listImages(signal?: AbortSignal): Promise<readonly RuntimeImage[]>;
+}
+
+export interface ReconcileOptions {
+  /** Intents found in the store. */
+  readonly images: readonly string[];
+  readonly imageService: ImageService | undefined;
+  /** Records the pull without proof and removes the intent; rejects where that failed. */
+  readonly adopt: (image: string, imageRef: string) => Promise<void>;
+  readonly onFailure: () => void;
+  readonly logger: Logger;
+  readonly signal: AbortSignal | undefined;
+}
+
+/**
+ * Adopts the intents whose image the runtime lists under exactly that text. The others stay: their
+ * pull may still be going on. Failures are counted and logged; the intents concerned stay, which
+ * keeps their images protected.
+ */
+export async function reconcile(options: ReconcileOptions): Promise<void> {
+  const { imageService, logger, onFailure, signal } = options;
+  const left = new Set(options.images);
+  if (left.size === 0) return;
+  if (imageService === undefined) {
+    logger.info('intents are left over and there is no image service to ask', {
+      intents: left.size,
+    });
+    return;
+  }
+  let runtimeImages: readonly RuntimeImage[];
+  try {
+    runtimeImages = await listImages(imageService, signal);
+  } catch (cause) {
+    signal?.throwIfAborted();
+    onFailure();
+    const error = new PullManagerError('IMAGE_SERVICE_FAILED', 'the runtime did not list images', {
+      cause,
+    });
+    logger.error('left-over intents stay', { code: error.code, intents: left.size });
+    return;
+  }
+  for (const { id, repoTags, repoDigests } of runtimeImages) {
+    for (const image of [...(repoDigests ?? []), ...(repoTags ?? [])]) {
+      if (!left.has(image)) continue;
+      try {
+        await options.adopt(image, id);
+        // Not removed from `left`: the same name on another image is adopted there too.
+      } catch (error) {
+        onFailure();
+        logger.error('a left-over intent stays', { code: storeError('reconcile', error).code });
+      }
+    }
+  }
+}
+
+/** The runtime's images; an abort does not wait for a runtime that never answers. */
+async function listImages(
+  imageService: ImageService,
+  signal: AbortSignal | undefined,
+): Promise<readonly RuntimeImage[]> {
+  const listed = imageService.listImages(signal);
+  const images = await (signal === undefined ? listed : Promise.race([listed, aborted(signal)]));
+  if (!Array.isArray(images)) throw new TypeError('listImages did not answer an array');
+  return images;
+}
+
+function aborted(signal: AbortSignal): Promise<never> {
+  return new Promise((_, reject) => {
+    const onAbort = (): void => reject(signal.reason);
+    if (signal.aborted) onAbort();
+    else signal.addEventListener('abort', onAbort, { once: true });
+  });
+}

@@ -1,0 +1,116 @@
+/**
+ * What a host thread remembers of records and intents, each with the version at which it was read.
+ *
+ * An entry is true at any instant at which its version slot still holds that version: owners raise
+ * the slot after the flush and before they acknowledge. Entries are bounded in number.
+ */
+import { STATE } from '../protocol/frames.ts';
+import type { StateReply } from '../protocol/host-link.ts';
+import type { ImagePullCredentials, PulledRecord } from '../records/record.ts';
+import { fnv1 } from '../locks/stripe.ts';
+import { BoundedCache } from '../util/bounded-cache.ts';
+import type { SharedState } from './shared-state.ts';
+
+const RECORDS_MAX = 1 << 21;
+const INTENTS_MAX = 1 << 17;
+
+/** A record, or the fact that there is none. */
+export interface RecordEntry {
+  readonly slot: number;
+  version: number;
+  record: PulledRecord | undefined;
+  /** The image asked about last, and what is proven under its name: spares parsing it again. */
+  lastImage: string | undefined;
+  lastProof: ImagePullCredentials | undefined;
+}
+
+/** Whether an intent exists or a pull is under way. */
+export interface IntentEntry {
+  readonly slot: number;
+  version: number;
+  exists: boolean;
+}
+
+/** Used by one thread. */
+export class Replica {
+  readonly #versions: Int32Array;
+  readonly #slotMask: number;
+  readonly #records = new BoundedCache<string, RecordEntry>(RECORDS_MAX);
+  readonly #intents = new BoundedCache<string, IntentEntry>(INTENTS_MAX);
+
+  constructor(state: SharedState) {
+    this.#versions = state.versions;
+    this.#slotMask = state.slotMask;
+  }
+
+  get recordCount(): number {
+    return this.#records.size;
+  }
+
+  get intentCount(): number {
+    return this.#intents.size;
+  }
+
+  get recordsMax(): number {
+    return RECORDS_MAX;
+  }
+
+  get intentsMax(): number {
+    return INTENTS_MAX;
+  }
+
+  /** The entry of an image reference, if it is known and true at this instant. */
+  record(imageRef: string): RecordEntry | undefined {
+    const entry = this.#records.get(imageRef);
+    if (entry === undefined || !this.isCurrent(entry)) return undefined;
+    return entry;
+  }
+
+  /** The entry of an image's intent, if it is known and true at this instant. */
+  intent(image: string): IntentEntry | undefined {
+    const entry = this.#intents.get(image);
+    if (entry === undefined || !this.isCurrent(entry)) return undefined;
+    return entry;
+  }
+
+  isCurrent(entry: RecordEntry | IntentEntry): boolean {
+    return Atomics.load(this.#versions, entry.slot) === entry.version;
+  }
+
+  /** Whether a record's version is still the given one. */
+  isRecordVersion(imageRef: string, version: number): boolean {
+    return Atomics.load(this.#versions, fnv1(imageRef) & this.#slotMask) === version;
+  }
+
+  /** Keeps what an owner answered, as far as it may be kept. */
+  learn(imageRef: string | undefined, image: string | undefined, reply: StateReply): void {
+    if (imageRef !== undefined && reply.flags & STATE.KEEP_RECORD) {
+      const known = this.#records.get(imageRef);
+      if (known === undefined) {
+        this.#records.set(imageRef, {
+          slot: fnv1(imageRef) & this.#slotMask,
+          version: reply.recordVersion,
+          record: reply.record,
+          lastImage: undefined,
+          lastProof: undefined,
+        });
+      } else {
+        known.version = reply.recordVersion;
+        known.record = reply.record;
+        known.lastImage = undefined;
+        known.lastProof = undefined;
+      }
+    }
+    if (image !== undefined && reply.flags & STATE.KEEP_INTENT) {
+      const exists = (reply.flags & STATE.HAS_INTENT) !== 0;
+      const known = this.#intents.get(image);
+      if (known === undefined) {
+        const slot = fnv1(image) & this.#slotMask;
+        this.#intents.set(image, { slot, version: reply.intentVersion, exists });
+      } else {
+        known.version = reply.intentVersion;
+        known.exists = exists;
+      }
+    }
+  }
+}

@@ -1,0 +1,175 @@
+/**
+ * Starts the owners, replaces those that die, and stops them: the control plane of the engine.
+ *
+ * One piscina task per owner, which lasts until the engine closes; its rejection is how a death is
+ * seen. Only then is the generation raised, so the dead thread can no longer have the stripes.
+ */
+import { Piscina } from 'piscina';
+import type { StoreBackend } from '../accessors/backend.ts';
+import { PullManagerError, quote } from '../errors.ts';
+import type { StripedLockSet } from '../locks/striped-lock-set.ts';
+import { waitWhileEqualAsync } from '../locks/wait.ts';
+import { HOST_ROW, type SharedMetrics } from '../metrics/shared-metrics.ts';
+import type { Logger } from '../options.ts';
+import { workerEntry } from '../protocol/worker-entry.ts';
+import { InFlightTable } from './in-flight-table.ts';
+import { InlineOwner, type OwnerTask } from './owner-loop.ts';
+import { ENGINE_STATE, HOST, type SharedState, WORKER, WORKER_STATE } from './shared-state.ts';
+
+/** A worker that died right after its start is started again after this time, doubled each time. */
+const RESTART_DELAY_MS_MIN = 10;
+const RESTART_DELAY_MS_MAX = 30_000;
+/** A worker that lived this long died of something new. */
+const HEALTHY_MS = 10_000;
+
+export interface SupervisorOptions {
+  readonly state: SharedState;
+  readonly metrics: SharedMetrics;
+  readonly locks: StripedLockSet;
+  readonly backend: StoreBackend;
+  /** 0: one owner, in the calling thread. */
+  readonly workerCount: number;
+  readonly logger: Logger;
+}
+
+/** Keeps every stripe owned. Used by the thread that opened the engine. */
+export class Supervisor {
+  readonly #options: SupervisorOptions;
+  readonly #inFlight: SharedArrayBuffer;
+  readonly #pool: Piscina | undefined;
+  readonly #tasks = new Map<number, Promise<void>>();
+  readonly #timers = new Set<NodeJS.Timeout>();
+  /** Deaths in a row, by worker. */
+  readonly #deaths = new Map<number, number>();
+  #inline: InlineOwner | undefined;
+  #isStopping = false;
+
+  constructor(options: SupervisorOptions) {
+    this.#options = options;
+    this.#inFlight = InFlightTable.allocate(options.state.workerCount);
+    if (options.workerCount === 0) return;
+    this.#pool = new Piscina({
+      ...workerEntry('stripe-owner'),
+      minThreads: options.workerCount,
+      maxThreads: options.workerCount,
+      maxQueue: options.workerCount,
+      concurrentTasksPerWorker: 1,
+      idleTimeout: Number.POSITIVE_INFINITY,
+      atomics: 'disabled',
+    });
+  }
+
+  /** Starts all owners; rejects with the first one's reason if one cannot open its store. */
+  async start(): Promise<void> {
+    const { state } = this.#options;
+    const starts: Promise<void>[] = [];
+    for (let worker = 0; worker < state.workerCount; worker++) starts.push(this.#run(worker, 1));
+    await Promise.all(starts);
+  }
+
+  /** Lets the owner of the calling thread, if it is there, look for work. */
+  kick(): void {
+    this.#inline?.kick();
+  }
+
+  /** Asks all owners to drain their rings and close their stores, and waits until they have. */
+  async stop(): Promise<void> {
+    this.#isStopping = true;
+    const { state } = this.#options;
+    for (const timer of this.#timers) clearTimeout(timer);
+    await this.#inline?.stop();
+    for (let worker = 0; worker < state.workerCount; worker++) {
+      Atomics.store(state.words, state.workerAt(worker) + WORKER.STOP, 1);
+      state.ringDoorbell(worker);
+    }
+    await Promise.all(this.#tasks.values());
+    await this.#pool?.destroy();
+  }
+
+  #task(workerIndex: number, generation: number): OwnerTask {
+    const { state, metrics, locks, backend } = this.#options;
+    return {
+      control: state.buffer,
+      metrics: metrics.buffer,
+      inFlight: this.#inFlight,
+      locks: locks.handle,
+      store: backend.spec,
+      needsEventLoop: backend.needsEventLoop,
+      workerIndex,
+      generation,
+    };
+  }
+
+  /** Starts an owner. Settles when it runs or has failed to; watches over it from then on. */
+  #run(workerIndex: number, generation: number): Promise<void> {
+    const { state, logger } = this.#options;
+    const { words } = state;
+    const at = state.workerAt(workerIndex);
+    Atomics.store(words, at + WORKER.STATE, WORKER_STATE.STARTING);
+    Atomics.store(words, at + WORKER.SLEEPING, 0);
+    Atomics.store(words, at + WORKER.GENERATION, generation);
+    state.wakeAllHosts();
+    const startedAt = Date.now();
+    const ownerTask = this.#task(workerIndex, generation);
+    const task = this.#pool?.run(ownerTask) ?? this.#runInline(ownerTask);
+    const ended = task.then(
+      () => undefined,
+      (error: unknown) => {
+        const wasOpen = state.engineState === ENGINE_STATE.OPEN;
+        Atomics.store(words, at + WORKER.STATE, WORKER_STATE.LOST);
+        this.#options.locks.releaseHeldBy(Atomics.load(words, at + WORKER.HOLDER));
+        if (!wasOpen || this.#isStopping) {
+          // Nobody will take its place: what waits for it must not wait for ever.
+          Atomics.add(words, at + WORKER.GENERATION, 1);
+          state.wakeAllHosts();
+          return;
+        }
+        logger.error('a worker died and is being replaced', { workerIndex, error: nameOf(error) });
+        this.#replace(workerIndex, generation + 1, Date.now() - startedAt);
+      },
+    );
+    this.#tasks.set(workerIndex, ended);
+    return Promise.race([this.#running(workerIndex), task]);
+  }
+
+  #replace(workerIndex: number, generation: number, livedMs: number): void {
+    const { state, metrics } = this.#options;
+    const row = metrics.hostRow(0);
+    row[HOST_ROW.WORKERS_REPLACED] = row[HOST_ROW.WORKERS_REPLACED]! + 1;
+    const deaths = livedMs < HEALTHY_MS ? (this.#deaths.get(workerIndex) ?? 0) + 1 : 1;
+    this.#deaths.set(workerIndex, deaths);
+    // Raised at once: callers are told now, not when the replacement runs.
+    Atomics.store(state.words, state.workerAt(workerIndex) + WORKER.GENERATION, generation);
+    state.wakeAllHosts();
+    const delayMs =
+      deaths === 1 ? 0 : Math.min(RESTART_DELAY_MS_MAX, RESTART_DELAY_MS_MIN * 2 ** deaths);
+    const timer = setTimeout(() => {
+      this.#timers.delete(timer);
+      // Its failure comes back here by way of the task.
+      this.#run(workerIndex, generation).catch(() => {});
+    }, delayMs);
+    this.#timers.add(timer);
+  }
+
+  async #running(workerIndex: number): Promise<void> {
+    const { state } = this.#options;
+    const stateAt = state.workerAt(workerIndex) + WORKER.STATE;
+    // The owner wakes all hosts when it runs; the opener is host 0.
+    const wakeAt = state.hostAt(0) + HOST.WAKE;
+    while (Atomics.load(state.words, stateAt) === WORKER_STATE.STARTING) {
+      const wake = Atomics.load(state.words, wakeAt);
+      if (Atomics.load(state.words, stateAt) !== WORKER_STATE.STARTING) break;
+      await waitWhileEqualAsync(state.words, wakeAt, wake, 50);
+    }
+  }
+
+  async #runInline(task: OwnerTask): Promise<void> {
+    this.#inline = await InlineOwner.open(task);
+    await this.#inline.ended;
+  }
+}
+
+function nameOf(error: unknown): string {
+  if (error instanceof PullManagerError) return error.message;
+  return error instanceof Error ? quote(`${error.name}: ${error.message}`) : typeof error;
+}

@@ -1,0 +1,72 @@
+/**
+ * pullwarden: decides who may use a container image that is already on a machine.
+ *
+ * ```js
+ * import { PullManager } from 'pullwarden';
+ *
+ * const manager = await PullManager.open({ store: { kind: 'journal', path: './records' } });
+ * if (await manager.mustAttemptImagePull(image, imageRef, { secrets })) {
+ *   // ask the registry, with the pod's credentials
+ * }
+ * await manager.close();
+ * ```
+ */
+export type {
+  Awaitable,
+  PullRecordsAccessor,
+  RecordChange,
+  RecordWrite,
+} from './accessors/accessor.ts';
+export type { StoreOptions } from './accessors/backend.ts';
+export type { DecisionRequest } from './engine/decider.ts';
+export type { Decision } from './engine/decision.ts';
+export type { EngineHandle } from './engine/engine.ts';
+export type { ImageService, RuntimeImage } from './engine/reconcile.ts';
+export type { DecisionReason, Distribution, EngineStats } from './engine/stats.ts';
+export {
+  AllowlistPatternError,
+  ImageNameError,
+  type ImageNameErrorReason,
+  PULL_MANAGER_ERROR_CODES,
+  PullManagerError,
+  type PullManagerErrorCode,
+  type PullManagerErrorFields,
+  type PullManagerErrorName,
+} from './errors.ts';
+export { type ImageName, parseImageName, trimImageTagDigest } from './images/image-name.ts';
+export {
+  type StripedLockHandle,
+  type StripedLockOptions,
+  StripedLockSet,
+  type Unlock,
+} from './locks/striped-lock-set.ts';
+export { NoopImagePullManager } from './noop-pull-manager.ts';
+export type { CompatibilityLevel, Logger, PullManagerOptions } from './options.ts';
+export { validateAllowlistImagesPatterns } from './policies/allowlist.ts';
+export {
+  alwaysVerifyImagePullPolicy,
+  createImagePullCredentialVerificationPolicy,
+  type ImagePullPolicyEnforcer,
+  neverVerifyAllowlistedPullPolicy,
+  neverVerifyImagePullPolicy,
+  neverVerifyPreloadedPullPolicy,
+  type RebuildableEnforcer,
+  type VerificationPolicy,
+} from './policies/enforcer.ts';
+export {
+  type AttachOptions,
+  type DecideOptions,
+  type ImagePullManager,
+  type PruneResult,
+  PullManager,
+} from './pull-manager.ts';
+export type {
+  ImagePullCredentials,
+  ImagePulledRecord,
+  ImagePullIntent,
+  ImagePullSecret,
+  ImagePullServiceAccount,
+  Listing,
+  PodCredentials,
+  PodCredentialsSource,
+} from './records/record.ts';

@@ -1,0 +1,170 @@
+/** What `PullManager.open` takes, checked and completed. */
+import { availableParallelism } from 'node:os';
+import { type StoreOptions, validateStoreOptions } from './accessors/backend.ts';
+import type { ImageService } from './engine/reconcile.ts';
+import { invalidArgument } from './errors.ts';
+import { clampStripeCount, STRIPE_COUNT_MAX } from './locks/stripe.ts';
+import {
+  createImagePullCredentialVerificationPolicy,
+  type ImagePullPolicyEnforcer,
+  type VerificationPolicy,
+} from './policies/enforcer.ts';
+
+/** Where the engine reports what no caller is told. Never given a secret, hash or token. */
+export interface Logger {
+  debug(message: string, fields?: Record<string, unknown>): void;
+  info(message: string, fields?: Record<string, unknown>): void;
+  warn(message: string, fields?: Record<string, unknown>): void;
+  error(message: string, fields?: Record<string, unknown>): void;
+}
+
+/** The kubelet behaviour that is claimed. */
+export type CompatibilityLevel = 'v1.33' | 'v1.34' | 'v1.35' | 'v1.36';
+
+/** Options of `PullManager.open`. */
+export interface PullManagerOptions {
+  /** @default { kind: 'journal', path: './pullwarden-data' } */
+  store?: StoreOptions;
+  /** @default { kind: 'NeverVerifyPreloadedImages' } */
+  policy?: ImagePullPolicyEnforcer | VerificationPolicy;
+  /** Asked once, at open, and only when intents are left over. */
+  imageService?: ImageService;
+  /** Lock stripes; clamped to 1..31 as in the reference. @default 31 */
+  stripeCount?: number;
+  /**
+   * Threads that own stripes; 0: everything in the calling thread. At most `stripeCount`.
+   * @default one less than the available processors, at least 1, at most 4
+   */
+  workerCount?: number;
+  /** Only 'v1.35' in this version. @default 'v1.35' */
+  compatibility?: CompatibilityLevel;
+  /**
+   * Whether a pod whose secret has the coordinates of a proven one, but other content, is let in
+   * without asking the registry: 'trust' as the reference does, 'verify' not. @default 'trust'
+   */
+  rotatedSecrets?: 'trust' | 'verify';
+  /** A proof older than this, in milliseconds, must be given again. @default never */
+  reverifyAfter?: number;
+  /** @default silent */
+  logger?: Logger;
+  /** Aborts the opening; afterwards, closes the engine. */
+  signal?: AbortSignal;
+  /** Calls of one thread that may wait for workers; one more fails with `QUEUE_FULL`. @default 262144 */
+  maxPending?: number;
+}
+
+/** Options with every default filled in. */
+export interface ResolvedOptions {
+  readonly store: StoreOptions;
+  readonly policy: ImagePullPolicyEnforcer;
+  /** The policy as data, where it was given so; attached threads rebuild it. */
+  readonly policyData: VerificationPolicy | undefined;
+  readonly imageService: ImageService | undefined;
+  readonly stripeCount: number;
+  readonly workerCount: number;
+  readonly rotatedSecrets: 'trust' | 'verify';
+  /** `Infinity`: never. */
+  readonly reverifyAfterMs: number;
+  readonly logger: Logger;
+  readonly signal: AbortSignal | undefined;
+  readonly maxPending: number;
+}
+
+const WORKER_COUNT_DEFAULT_MAX = 4;
+const MAX_PENDING_DEFAULT = 1 << 18;
+const MAX_PENDING_MAX = 1 << 24;
+
+const SILENT: Logger = { debug() {}, info() {}, warn() {}, error() {} };
+
+/** Checks options and fills in defaults; throws `INVALID_ARGUMENT` naming the option. */
+export function resolveOptions(options: PullManagerOptions = {}): ResolvedOptions {
+  if (typeof options !== 'object' || options === null) {
+    throw invalidArgument('options', 'must be an object');
+  }
+  const stripeCount = clampStripeCount(
+    number(options.stripeCount, 'stripeCount', STRIPE_COUNT_MAX),
+  );
+  const workers = number(options.workerCount, 'workerCount', defaultWorkerCount());
+  if (!Number.isInteger(workers) || workers < 0) {
+    throw invalidArgument('workerCount', 'must be a whole number from 0');
+  }
+  const maxPending = number(options.maxPending, 'maxPending', MAX_PENDING_DEFAULT);
+  if (!Number.isInteger(maxPending) || maxPending < 1 || maxPending > MAX_PENDING_MAX) {
+    throw invalidArgument('maxPending', `must be a whole number from 1 to ${MAX_PENDING_MAX}`);
+  }
+  const reverifyAfterMs = number(
+    options.reverifyAfter,
+    'reverifyAfter',
+    Number.POSITIVE_INFINITY,
+  );
+  if (reverifyAfterMs <= 0) throw invalidArgument('reverifyAfter', 'must be greater than 0');
+  const compatibility = options.compatibility ?? 'v1.35';
+  if (compatibility !== 'v1.35') {
+    throw invalidArgument('compatibility', "must be 'v1.35': no other level is available yet");
+  }
+  const rotatedSecrets = options.rotatedSecrets ?? 'trust';
+  if (rotatedSecrets !== 'trust' && rotatedSecrets !== 'verify') {
+    throw invalidArgument('rotatedSecrets', "must be 'trust' or 'verify'");
+  }
+  if (options.signal !== undefined && !(options.signal instanceof AbortSignal)) {
+    throw invalidArgument('signal', 'must be an AbortSignal');
+  }
+  const { imageService } = options;
+  if (imageService !== undefined && typeof imageService?.listImages !== 'function') {
+    throw invalidArgument('imageService', 'must have a listImages method');
+  }
+  const { policy, policyData } = resolvePolicy(options.policy);
+  return {
+    store: validateStoreOptions(options.store ?? { kind: 'journal', path: './pullwarden-data' }),
+    policy,
+    policyData,
+    imageService,
+    stripeCount,
+    workerCount: Math.min(workers, stripeCount),
+    rotatedSecrets,
+    reverifyAfterMs,
+    logger: resolveLogger(options.logger),
+    signal: options.signal,
+    maxPending,
+  };
+}
+
+/** An enforcer for a policy given either way. */
+export function resolvePolicy(
+  policy: ImagePullPolicyEnforcer | VerificationPolicy | undefined,
+): Pick<ResolvedOptions, 'policy' | 'policyData'> {
+  const given = policy ?? { kind: 'NeverVerifyPreloadedImages' };
+  if (typeof given !== 'object' || given === null) {
+    throw invalidArgument('policy', 'must be a verification policy or an enforcer');
+  }
+  if ('requireCredentialVerificationForImage' in given) {
+    if (typeof given.requireCredentialVerificationForImage !== 'function') {
+      throw invalidArgument('policy.requireCredentialVerificationForImage', 'must be a function');
+    }
+    return { policy: given, policyData: undefined };
+  }
+  return { policy: createImagePullCredentialVerificationPolicy(given), policyData: given };
+}
+
+/** The workers an engine gets when nothing is said. */
+export function defaultWorkerCount(): number {
+  return Math.max(1, Math.min(WORKER_COUNT_DEFAULT_MAX, availableParallelism() - 1));
+}
+
+function number(value: number | undefined, argument: string, fallback: number): number {
+  if (value === undefined) return fallback;
+  if (typeof value !== 'number' || Number.isNaN(value)) {
+    throw invalidArgument(argument, 'must be a number');
+  }
+  return value;
+}
+
+function resolveLogger(logger: Logger | undefined): Logger {
+  if (logger === undefined) return SILENT;
+  for (const level of ['debug', 'info', 'warn', 'error'] as const) {
+    if (typeof logger?.[level] !== 'function') {
+      throw invalidArgument(`logger.${level}`, 'must be a function');
+    }
+  }
+  return logger;
+}

@@ -1,0 +1,73 @@
+/**
+ * What host threads and owners say to each other through their rings.
+ *
+ * Texts and credentials are sent once per link and then referred to by number (`id`), until a RESET
+ * empties the dictionary. A message whose bytes do not fit one frame is preceded by PART frames.
+ *
+ * Requests, host to owner. "Counted" requests are answered in order: by `LINK.COMPLETED` alone where
+ * they succeed without a value, else by a reply frame with their number first.
+ *
+ * | opcode      | words after the header                          | counted | reply                  |
+ * | ----------- | ----------------------------------------------- | ------- | ---------------------- |
+ * | RESET       |                                                 |         |                        |
+ * | PART        | byteLength, bytes                               |         |                        |
+ * | TEXT        | id, hash, check, byteLength, UTF-8              |         |                        |
+ * | CREDENTIALS | id, byteLength, msgpack                         |         |                        |
+ * | INTENT      | image                                           | yes     | FAILURE                |
+ * | OUTCOME     | image                                           | yes     | FAILURE                |
+ * | PULLED      | imageRef, name, credentials or -1, image or -1  | yes     | FAILURE                |
+ * | READ        | imageRef or -1, image or -1                     | yes     | STATE, FAILURE         |
+ * | CALL        | call, byteLength, msgpack [method, ...args]     |         | RESULT …, FAILED_CALL  |
+ *
+ * PULLED with an image also ends the pull of that image, when one worker owns both keys.
+ *
+ * Replies, owner to host.
+ *
+ * | opcode      | words after the header                                                          |
+ * | ----------- | ------------------------------------------------------------------------------- |
+ * | PART        | byteLength, bytes                                                               |
+ * | FAILURE     | request, byteLength, msgpack WireError                                          |
+ * | STATE       | request, flags, record version, intent version, byteLength, msgpack record      |
+ * | RESULT      | call, more, byteLength, msgpack value                                           |
+ * | FAILED_CALL | call, byteLength, msgpack WireError                                             |
+ */
+
+export const REQUEST = {
+  RESET: 1,
+  PART: 2,
+  TEXT: 3,
+  CREDENTIALS: 4,
+  INTENT: 5,
+  OUTCOME: 6,
+  PULLED: 7,
+  READ: 8,
+  CALL: 9,
+} as const;
+
+export const REPLY = {
+  PART: 2,
+  FAILURE: 3,
+  STATE: 4,
+  RESULT: 5,
+  FAILED_CALL: 6,
+} as const;
+
+/** Flags of a STATE reply. */
+export const STATE = {
+  /** There is a record, and its bytes follow. */
+  HAS_RECORD: 1,
+  /** There is an intent, or a pull is under way. Set only where the image was asked about. */
+  HAS_INTENT: 2,
+  /** The record part is the newest as of its version, and may be kept. */
+  KEEP_RECORD: 4,
+  /** The intent part is the newest as of its version, and may be kept. */
+  KEEP_INTENT: 8,
+  /** The intent was looked at (it is not when there is a record). */
+  KNOWS_INTENT: 16,
+} as const;
+
+/** Methods of a CALL. */
+export type CallMethod = 'listIntents' | 'listPulled' | 'prune';
+
+/** Longest text accepted as an image, image reference or credential field, in UTF-16 units. */
+export const TEXT_LENGTH_MAX: number = 1 << 20;

@@ -1,0 +1,402 @@
+/**
+ * A host thread's end of the link to one worker: numbers requests, keeps those that wait, and
+ * matches answers to them.
+ */
+import { fromWire, PullManagerError, type WireError } from '../errors.ts';
+import { decodeRecord, packCredentials } from '../records/codec.ts';
+import type { ImagePullCredentials, PulledRecord } from '../records/record.ts';
+import { LINK, type SharedState, WORKER } from '../engine/shared-state.ts';
+import type { Dictionary, InternedText } from './dictionary.ts';
+import { type CallMethod, REPLY, REQUEST, STATE } from './frames.ts';
+import { packMessage, unpackMessage } from './message.ts';
+import { PartReceiver, PartSender } from './parts.ts';
+import { RingReader, RingWriter, wordsFor } from './ring.ts';
+
+/** What a worker said about a record and an intent at one instant. */
+export interface StateReply {
+  readonly flags: number;
+  readonly record: PulledRecord | undefined;
+  readonly recordVersion: number;
+  readonly intentVersion: number;
+}
+
+/** A request that waits to be sent or answered. */
+export interface Pending {
+  readonly op: number;
+  readonly image: string | undefined;
+  readonly imageRef: string | undefined;
+  readonly imageName: string | undefined;
+  readonly credentials: ImagePullCredentials | null | undefined;
+  reply: StateReply | Error | undefined;
+  /** Called once, with a state for READ, nothing for the other requests. */
+  succeed(state?: StateReply): void;
+  fail(error: Error): void;
+}
+
+interface PendingCall {
+  readonly id: number;
+  readonly bytes: Uint8Array;
+  readonly values: unknown[];
+  succeed(values: unknown[]): void;
+  fail(error: Error): void;
+}
+
+const TEXT_INLINE_UNITS_MAX = 4096;
+
+/** One thread's link to one worker. */
+export class HostLink {
+  readonly workerIndex: number;
+  readonly #state: SharedState;
+  readonly #at: number;
+  readonly #workerBit: number;
+  readonly #dictionary: Dictionary;
+  readonly #requests: RingWriter;
+  readonly #replies: RingReader;
+  readonly #sender: PartSender;
+  readonly #receiver: PartReceiver;
+  #dictionaryEpoch = 0;
+  #generation = 0;
+  /** Sent and not answered, oldest first, in a ring of its own. */
+  #sent: (Pending | undefined)[] = new Array(256);
+  #sentFrom = 0;
+  #sentCount = 0;
+  #completed = 0;
+  /** Not sent, since the ring was full. */
+  #queue: Pending[] = [];
+  #queueFrom = 0;
+  #calls = new Map<number, PendingCall>();
+  #unsentCalls: PendingCall[] = [];
+  #nextCall = 1;
+  /** The ring filled up in the middle of the first unsent call. */
+  #callUnderway = false;
+
+  constructor(state: SharedState, hostIndex: number, workerIndex: number, dictionary: Dictionary) {
+    this.workerIndex = workerIndex;
+    this.#state = state;
+    this.#at = state.linkAt(hostIndex, workerIndex);
+    this.#workerBit = 1 << workerIndex;
+    this.#dictionary = dictionary;
+    this.#requests = new RingWriter({
+      state,
+      at: state.ringAt(hostIndex, workerIndex, 0),
+      tailAt: this.#at + LINK.REQUEST_TAIL,
+      headAt: this.#at + LINK.REQUEST_HEAD,
+    });
+    this.#replies = new RingReader({
+      state,
+      at: state.ringAt(hostIndex, workerIndex, 1),
+      tailAt: this.#at + LINK.REPLY_TAIL,
+      headAt: this.#at + LINK.REPLY_HEAD,
+    });
+    this.#sender = new PartSender(this.#requests);
+    this.#receiver = new PartReceiver(this.#replies);
+    this.#connect();
+  }
+
+  /** Requests and calls that wait. */
+  get pending(): number {
+    return this.#sentCount + this.#queue.length - this.#queueFrom + this.#calls.size;
+  }
+
+  /**
+   * Hands a request over. It becomes visible to the worker with the next `publish`, or at once where
+   * the ring is filling up: then the answer is true.
+   */
+  push(request: Pending): boolean {
+    // Nothing waits, so nothing is lost with a worker that was replaced meanwhile.
+    if (this.pending === 0 && this.#workerGeneration() !== this.#generation) this.#connect();
+    const mustWait = this.#queueFrom < this.#queue.length || this.#sender.isUnderway;
+    if (mustWait || !this.#send(request)) {
+      this.#queue.push(request);
+      return false;
+    }
+    if (!this.#requests.isHalfFull) return false;
+    this.publish();
+    return true;
+  }
+
+  /** Asks for something that is answered out of order, possibly in many pieces. */
+  call(method: CallMethod, args: readonly unknown[]): Promise<unknown[]> {
+    return new Promise((succeed, fail) => {
+      const id = this.#nextCall++;
+      const call = { id, bytes: packMessage([method, ...args]), values: [], succeed, fail };
+      this.#calls.set(id, call);
+      this.#unsentCalls.push(call);
+    });
+  }
+
+  /** Sends what fits of what waits, shows it to the worker and wakes it. */
+  publish(): void {
+    // Calls go behind the requests that were made before them; later requests may overtake them,
+    // but nothing comes between the parts of a message.
+    if (!this.#callUnderway || this.#sendCalls()) {
+      if (this.#sendQueue()) this.#sendCalls();
+    }
+    if (!this.#requests.hasUnpublished) return;
+    this.#requests.publish();
+    this.#state.ringDoorbell(this.workerIndex);
+  }
+
+  /** Takes in what the worker answered. Answers whether there was anything. */
+  receive(): boolean {
+    const words = this.#state.words;
+    // Read first: whatever the dead generation completed is taken in below before the rest is failed.
+    const generation = this.#workerGeneration();
+    const completed = Atomics.load(words, this.#at + LINK.COMPLETED);
+    let any = completed !== this.#completed;
+    for (let op = this.#replies.next(); op !== -1; op = this.#replies.next()) {
+      any = true;
+      this.#take(op);
+    }
+    if (any) this.#replies.release();
+    while (this.#completed !== completed) {
+      this.#completed = (this.#completed + 1) | 0;
+      settle(this.#shiftSent());
+    }
+    if (generation !== this.#generation) {
+      any = true;
+      this.#lose(
+        new PullManagerError(
+          'WORKER_LOST',
+          `worker ${this.workerIndex} died; whether the call took effect is unknown`,
+          { workerIndex: this.workerIndex },
+        ),
+      );
+      this.#connect();
+    }
+    return any;
+  }
+
+  /** Leaves the link, drained, to another thread that takes this one's place. */
+  disconnect(): void {
+    Atomics.store(this.#state.words, this.#at + LINK.GENERATION, 0);
+  }
+
+  /** Fails everything that waits. */
+  abandon(error: Error): void {
+    this.#lose(error);
+  }
+
+  #workerGeneration(): number {
+    const at = this.#state.workerAt(this.workerIndex);
+    return Atomics.load(this.#state.words, at + WORKER.GENERATION);
+  }
+
+  #connect(): void {
+    const words = this.#state.words;
+    this.#generation = this.#workerGeneration();
+    this.#requests.reset();
+    this.#replies.reset();
+    this.#sender.reset();
+    this.#receiver.reset();
+    Atomics.store(words, this.#at + LINK.REPLY_TAIL, 0);
+    Atomics.store(words, this.#at + LINK.REPLY_HEAD, 0);
+    Atomics.store(words, this.#at + LINK.COMPLETED, 0);
+    this.#completed = 0;
+    this.#dictionaryEpoch = 0;
+    Atomics.add(words, this.#at + LINK.CONNECTION, 1);
+    // Last: from here on the owner of this generation looks at the link.
+    Atomics.store(words, this.#at + LINK.GENERATION, this.#generation);
+  }
+
+  #lose(error: Error): void {
+    const queue = this.#queue;
+    const calls = this.#calls;
+    const from = this.#queueFrom;
+    this.#queue = [];
+    this.#queueFrom = 0;
+    this.#calls = new Map();
+    this.#unsentCalls = [];
+    this.#callUnderway = false;
+    while (this.#sentCount > 0) this.#shiftSent().fail(error);
+    for (let i = from; i < queue.length; i++) queue[i]!.fail(error);
+    for (const call of calls.values()) call.fail(error);
+  }
+
+  /** Sends the queued requests; false when the ring is full. */
+  #sendQueue(): boolean {
+    while (this.#queueFrom < this.#queue.length) {
+      if (!this.#send(this.#queue[this.#queueFrom]!)) return false;
+      this.#queueFrom++;
+    }
+    if (this.#queueFrom > 0) {
+      this.#queue = [];
+      this.#queueFrom = 0;
+    }
+    return true;
+  }
+
+  #sendCalls(): boolean {
+    for (const call of this.#unsentCalls) {
+      this.#callUnderway = true;
+      if (!this.#sender.send(REQUEST.CALL, [call.id], call.bytes)) return false;
+      this.#callUnderway = false;
+      this.#unsentCalls = this.#unsentCalls.filter((unsent) => unsent !== call);
+    }
+    return true;
+  }
+
+  #send(request: Pending): boolean {
+    const dictionary = this.#dictionary;
+    dictionary.reserve(4);
+    if (this.#dictionaryEpoch !== dictionary.epoch) {
+      if (this.#requests.begin(REQUEST.RESET, 1) < 0) return false;
+      this.#dictionaryEpoch = dictionary.epoch;
+    }
+    const image = this.#text(request.image);
+    if (image === FULL) return false;
+    const imageRef = this.#text(request.imageRef);
+    if (imageRef === FULL) return false;
+    const ring = this.#requests;
+    switch (request.op) {
+      case REQUEST.INTENT:
+      case REQUEST.OUTCOME: {
+        const at = ring.begin(request.op, 2);
+        if (at < 0) return false;
+        ring.words[at] = image;
+        break;
+      }
+      case REQUEST.READ: {
+        const at = ring.begin(REQUEST.READ, 3);
+        if (at < 0) return false;
+        ring.words[at] = imageRef;
+        ring.words[at + 1] = image;
+        break;
+      }
+      default: {
+        const imageName = this.#text(request.imageName);
+        if (imageName === FULL) return false;
+        const credentials = this.#credentials(request.credentials);
+        if (credentials === FULL) return false;
+        const at = ring.begin(REQUEST.PULLED, 5);
+        if (at < 0) return false;
+        ring.words[at] = imageRef;
+        ring.words[at + 1] = imageName;
+        ring.words[at + 2] = credentials;
+        ring.words[at + 3] = image;
+      }
+    }
+    this.#pushSent(request);
+    return true;
+  }
+
+  /** The number of a text, after making sure that the worker has it; -1 for none. */
+  #text(text: string | undefined): number {
+    if (text === undefined) return -1;
+    const entry = this.#dictionary.text(text);
+    if ((entry.sentTo & this.#workerBit) === 0) {
+      if (!this.#sendText(entry)) return FULL;
+      entry.sentTo |= this.#workerBit;
+    }
+    return entry.id;
+  }
+
+  #sendText({ id, text, hash, check }: InternedText): boolean {
+    if (text.length > TEXT_INLINE_UNITS_MAX) {
+      return this.#sender.send(REQUEST.TEXT, [id, hash, check], Buffer.from(text));
+    }
+    const ring = this.#requests;
+    const byteLength = Buffer.byteLength(text);
+    const at = ring.begin(REQUEST.TEXT, 5 + wordsFor(byteLength));
+    if (at < 0) return false;
+    ring.words[at] = id;
+    ring.words[at + 1] = hash;
+    ring.words[at + 2] = check;
+    ring.words[at + 3] = byteLength;
+    ring.bytes.write(text, (at + 4) * 4, byteLength);
+    return true;
+  }
+
+  #credentials(credentials: ImagePullCredentials | null | undefined): number {
+    if (credentials === null || credentials === undefined) return -1;
+    const entry = this.#dictionary.credentials(credentials);
+    if ((entry.sentTo & this.#workerBit) === 0) {
+      const bytes = packMessage(packCredentials(credentials));
+      if (!this.#sender.send(REQUEST.CREDENTIALS, [entry.id], bytes)) return FULL;
+      entry.sentTo |= this.#workerBit;
+    }
+    return entry.id;
+  }
+
+  #take(op: number): void {
+    const { words, bodyAt: at } = this.#replies;
+    switch (op) {
+      case REPLY.PART:
+        this.#receiver.part();
+        return;
+      case REPLY.STATE: {
+        const flags = words[at + 1]!;
+        const bytes = this.#receiver.bytes(at + 4);
+        const recordVersion = words[at + 2]!;
+        const intentVersion = words[at + 3]!;
+        const request = this.#sentAt(words[at]!);
+        try {
+          const record = flags & STATE.HAS_RECORD ? decodeRecord(bytes) : undefined;
+          request.reply = { flags, record, recordVersion, intentVersion };
+        } catch (error) {
+          request.reply = error as Error;
+        }
+        return;
+      }
+      case REPLY.FAILURE:
+        this.#sentAt(words[at]!).reply = this.#error(at + 1);
+        return;
+      case REPLY.RESULT: {
+        const more = words[at + 1] !== 0;
+        const value = unpackMessage(this.#receiver.bytes(at + 2));
+        const call = this.#calls.get(words[at]!);
+        call?.values.push(value);
+        if (call === undefined || more) return;
+        this.#calls.delete(call.id);
+        call.succeed(call.values);
+        return;
+      }
+      default: {
+        const error = this.#error(at + 1);
+        const call = this.#calls.get(words[at]!);
+        this.#calls.delete(words[at]!);
+        call?.fail(error);
+      }
+    }
+  }
+
+  #error(lengthAt: number): Error {
+    return fromWire(unpackMessage(this.#receiver.bytes(lengthAt)) as WireError);
+  }
+
+  #pushSent(request: Pending): void {
+    if (this.#sentCount === this.#sent.length) {
+      const grown: (Pending | undefined)[] = new Array(this.#sent.length * 2);
+      for (let i = 0; i < this.#sentCount; i++) grown[i] = this.#sentItem(i);
+      this.#sent = grown;
+      this.#sentFrom = 0;
+    }
+    this.#sent[(this.#sentFrom + this.#sentCount++) & (this.#sent.length - 1)] = request;
+  }
+
+  #sentItem(position: number): Pending {
+    return this.#sent[(this.#sentFrom + position) & (this.#sent.length - 1)]!;
+  }
+
+  /** The waiting request with this number; numbers count from 1 since the link was connected. */
+  #sentAt(number: number): Pending {
+    return this.#sentItem((number - this.#completed - 1) | 0);
+  }
+
+  #shiftSent(): Pending {
+    const request = this.#sent[this.#sentFrom]!;
+    this.#sent[this.#sentFrom] = undefined;
+    this.#sentFrom = (this.#sentFrom + 1) & (this.#sent.length - 1);
+    this.#sentCount--;
+    return request;
+  }
+}
+
+/** The ring has no room. Not an id: those are -1 or more. */
+const FULL = -2;
+
+function settle(request: Pending): void {
+  const reply = request.reply;
+  if (reply instanceof Error) request.fail(reply);
+  else request.succeed(reply);
+}

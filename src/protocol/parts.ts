@@ -1,0 +1,98 @@
+/**
+ * Byte strings of any length through a ring of bounded frames: all but the last piece travel in PART
+ * frames, the last one inside the frame that they belong to.
+ *
+ * Sending can stop at any piece, when the ring is full, and goes on there with the next call. So a
+ * producer sends one message at a time.
+ */
+import { type RingReader, type RingWriter, wordsFor } from './ring.ts';
+
+const PART_OPCODE = 2;
+/** Words of a frame besides its bytes: header, up to six words, the length. */
+const FRAME_OVERHEAD = 8;
+
+/** The producing side. */
+export class PartSender {
+  readonly #ring: RingWriter;
+  #sent = 0;
+
+  constructor(ring: RingWriter) {
+    this.#ring = ring;
+  }
+
+  /**
+   * Sends a frame of `fields` and `bytes`. Answers false when the ring is full: call again with the
+   * same message.
+   */
+  send(opcode: number, fields: readonly number[], bytes: Uint8Array): boolean {
+    const ring = this.#ring;
+    const pieceMax = (ring.frameWordsMax - FRAME_OVERHEAD) * 4;
+    while (bytes.length - this.#sent > pieceMax) {
+      const at = ring.begin(PART_OPCODE, 2 + wordsFor(pieceMax));
+      if (at < 0) return false;
+      ring.words[at] = pieceMax;
+      ring.bytes.set(bytes.subarray(this.#sent, this.#sent + pieceMax), (at + 1) * 4);
+      this.#sent += pieceMax;
+    }
+    const rest = bytes.length - this.#sent;
+    let at = ring.begin(opcode, 2 + fields.length + wordsFor(rest));
+    if (at < 0) return false;
+    for (const field of fields) ring.words[at++] = field;
+    ring.words[at] = rest;
+    ring.bytes.set(this.#sent === 0 ? bytes : bytes.subarray(this.#sent), (at + 1) * 4);
+    this.#sent = 0;
+    return true;
+  }
+
+  /** Whether the ring filled up in the middle of a message. */
+  get isUnderway(): boolean {
+    return this.#sent > 0;
+  }
+
+  reset(): void {
+    this.#sent = 0;
+  }
+}
+
+/** The consuming side. */
+export class PartReceiver {
+  readonly #ring: RingReader;
+  #parts: Uint8Array[] = [];
+
+  constructor(ring: RingReader) {
+    this.#ring = ring;
+  }
+
+  /** Keeps the bytes of a PART frame. */
+  part(): void {
+    const ring = this.#ring;
+    this.#parts.push(copyOf(ring.bytes, (ring.bodyAt + 1) * 4, ring.words[ring.bodyAt]!));
+  }
+
+  /**
+   * The bytes of a message whose length word is at `lengthAt`, copied out of shared memory (which
+   * msgpack decodes forty times slower, and which the producer will overwrite).
+   */
+  bytes(lengthAt: number): Uint8Array {
+    const ring = this.#ring;
+    const last = copyOf(ring.bytes, (lengthAt + 1) * 4, ring.words[lengthAt]!);
+    if (this.#parts.length === 0) return last;
+    const whole = Buffer.concat([...this.#parts, last]);
+    this.#parts = [];
+    return whole;
+  }
+
+  get hasParts(): boolean {
+    return this.#parts.length > 0;
+  }
+
+  reset(): void {
+    this.#parts = [];
+  }
+}
+
+function copyOf(source: Buffer, at: number, length: number): Uint8Array {
+  const copy = new Uint8Array(length);
+  copy.set(source.subarray(at, at + length));
+  return copy;
+}

@@ -1,0 +1,183 @@
+/**
+ * Merging proven credentials into a record: pure functions over immutable values.
+ *
+ * Differs from the reference towards fewer lost proofs: secrets and service accounts given together
+ * are both merged [W3], and what is written is always in normal form [W4].
+ *
+ * Source: kubernetes pkg/kubelet/images/pullmanager/image_pull_manager.go
+ * (writePulledRecordIfChanged, pulledRecordMergeNewCreds); semantics 2.6 and 4.
+ */
+import type { RecordChange } from '../accessors/accessor.ts';
+import {
+  compareUtf8,
+  type ImagePullCredentials,
+  type ImagePullSecret,
+  type ImagePullServiceAccount,
+  type NameProof,
+  PulledRecord,
+} from './record.ts';
+import { compareCoordinates, listedCredentials, normalList } from './validate.ts';
+
+type Proof = ImagePullSecret | ImagePullServiceAccount;
+
+/**
+ * The record after a pull of `imageRef` as `imageName` succeeded with `credentials`; the same
+ * object where nothing changes. The time is that of the change.
+ *
+ * `credentials` are in normal form (`normalizeCredentials`) and may be shared with the result;
+ * `null` stands for a pull under unknown circumstances. Node-wide access is never narrowed. A new
+ * hash replaces that of the same secret, a later `provenAtMs` that of an equal proof, an earlier one
+ * never. The reference also calls a hash that is replaced and put back by one list a change; a list
+ * in normal form names no secret twice, so that cannot happen here.
+ */
+export function mergePulled(
+  record: PulledRecord | undefined,
+  imageRef: string,
+  imageName: string,
+  credentials: ImagePullCredentials | null,
+  nowMs: number,
+): PulledRecord {
+  if (record === undefined) {
+    const proofs = credentials === null ? [] : [{ imageName, credentials }];
+    return new PulledRecord(imageRef, nowMs, proofs);
+  }
+  if (credentials === null || provesNothing(credentials)) return record;
+  const { proofs } = record;
+  const index = indexOfName(proofs, imageName);
+  const entry = index < 0 ? undefined : proofs[index]!.credentials;
+  const merged = entry === undefined ? credentials : mergeCredentials(entry, credentials);
+  if (merged === entry) return record;
+  const proof = { imageName, credentials: merged };
+  return new PulledRecord(imageRef, nowMs, withProof(proofs, index, proof));
+}
+
+/**
+ * Replays a logged change: merges it, and sets the time to the one logged, changed or not.
+ *
+ * Replaying a whole log over a state that holds part of it already, or all, ends in the same state.
+ */
+export function applyChange(
+  record: PulledRecord | undefined,
+  imageRef: string,
+  change: RecordChange,
+  updatedAtMs: number,
+): PulledRecord {
+  const merged = mergePulled(record, imageRef, change.imageName, change.credentials, updatedAtMs);
+  if (merged.updatedAtMs === updatedAtMs) return merged;
+  return new PulledRecord(imageRef, updatedAtMs, merged.proofs);
+}
+
+function provesNothing(credentials: ImagePullCredentials): boolean {
+  if (credentials.nodePodsAccessible === true) return false;
+  const { kubernetesSecrets, kubernetesServiceAccounts } = credentials;
+  return !kubernetesSecrets?.length && !kubernetesServiceAccounts?.length;
+}
+
+/** The index of a name; where it is absent, the complement of the index at which it belongs. */
+function indexOfName(proofs: readonly NameProof[], imageName: string): number {
+  let low = 0;
+  let high = proofs.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    const name = proofs[middle]!.imageName;
+    if (name === imageName) return middle;
+    if (compareUtf8(name, imageName) < 0) low = middle + 1;
+    else high = middle;
+  }
+  return ~low;
+}
+
+function withProof(
+  proofs: readonly NameProof[],
+  index: number,
+  proof: NameProof,
+): readonly NameProof[] {
+  if (index >= 0) return proofs.length === 1 ? [proof] : proofs.with(index, proof);
+  return proofs.toSpliced(~index, 0, proof);
+}
+
+/** The entry itself where the credentials add nothing to it. */
+function mergeCredentials(
+  entry: ImagePullCredentials,
+  added: ImagePullCredentials,
+): ImagePullCredentials {
+  if (entry.nodePodsAccessible === true) {
+    return added.nodePodsAccessible === true && isLater(added, entry) ? added : entry;
+  }
+  if (added.nodePodsAccessible === true) return added;
+  // A stored entry may be in any order: the reference writes first entries as they come.
+  const oldSecrets = normalList(entry.kubernetesSecrets ?? NO_SECRETS);
+  const oldAccounts = normalList(entry.kubernetesServiceAccounts ?? NO_ACCOUNTS);
+  const addedSecrets = added.kubernetesSecrets ?? NO_SECRETS;
+  const addedAccounts = added.kubernetesServiceAccounts ?? NO_ACCOUNTS;
+  const secrets = mergeLists(oldSecrets, addedSecrets);
+  const accounts = mergeLists(oldAccounts, addedAccounts);
+  if (secrets === oldSecrets && accounts === oldAccounts) return entry;
+  if (secrets === addedSecrets && accounts === addedAccounts) return added;
+  return listedCredentials(secrets, accounts);
+}
+
+const NO_SECRETS: readonly ImagePullSecret[] = Object.freeze([]);
+const NO_ACCOUNTS: readonly ImagePullServiceAccount[] = Object.freeze([]);
+
+/**
+ * Merges two lists in normal form. Returns the old one where nothing is added, the added one where
+ * nothing is left of the old one, else a new one, frozen.
+ */
+function mergeLists<T extends Proof>(old: readonly T[], added: readonly T[]): readonly T[] {
+  if (added.length === 0) return old;
+  if (old.length === 0) return added;
+  const merged: T[] = [];
+  let oldIsAll = true;
+  let addedIsAll = true;
+  let i = 0;
+  let j = 0;
+  while (i < old.length || j < added.length) {
+    const order = orderAt(old, i, added, j);
+    if (order < 0) {
+      addedIsAll = false;
+      merged.push(old[i]!);
+    } else if (order > 0) {
+      oldIsAll = false;
+      merged.push(added[j]!);
+    } else if (replaces(added[j]!, old[i]!)) {
+      oldIsAll = false;
+      merged.push(added[j]!);
+    } else {
+      if (!isSameProof(added[j]!, old[i]!)) addedIsAll = false;
+      merged.push(old[i]!);
+    }
+    if (order <= 0) i++;
+    if (order >= 0) j++;
+  }
+  if (oldIsAll) return old;
+  return addedIsAll ? added : Object.freeze(merged);
+}
+
+/** Which of two lists has the next item: below 0 the first, above 0 the second, 0 both. */
+function orderAt(a: readonly Proof[], i: number, b: readonly Proof[], j: number): number {
+  if (i === a.length) return 1;
+  return j === b.length ? -1 : compareCoordinates(a[i]!, b[j]!);
+}
+
+/** Whether a proof of the same coordinates is to be replaced by the new one. */
+function replaces(added: Proof, old: Proof): boolean {
+  return hashOf(added) !== hashOf(old) || isLater(added, old);
+}
+
+function isSameProof(a: Proof, b: Proof): boolean {
+  return hashOf(a) === hashOf(b) && a.provenAtMs === b.provenAtMs;
+}
+
+function hashOf(proof: Proof): string | undefined {
+  return 'credentialHash' in proof ? proof.credentialHash : undefined;
+}
+
+interface Timed {
+  readonly provenAtMs?: number;
+}
+
+/** Whether the first was proven later than the second; "unknown" is before all times. */
+function isLater(a: Timed, b: Timed): boolean {
+  return a.provenAtMs !== undefined && a.provenAtMs > (b.provenAtMs ?? Number.NEGATIVE_INFINITY);
+}

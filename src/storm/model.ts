@@ -1,0 +1,434 @@
+/**
+ * The sequential model: what the pull manager must do, without threads, batches or a store.
+ *
+ * Operations and answers are plain data, so that a recorded history can be replayed against it. It
+ * shares the image-name parser with the engine and nothing else; it is the oracle of the storm and
+ * of every harness that needs one.
+ *
+ * Source: kubernetes pkg/kubelet/images/pullmanager at v1.35, with the deviations W3 and W4 (lists
+ * are merged and always normalised), W8 (what cannot be read is never taken for absent), W12 (times
+ * are not cut to seconds).
+ */
+import { normalizedImageName } from '../images/image-name.ts';
+import type { VerificationPolicy } from '../policies/enforcer.ts';
+import type {
+  ImagePullCredentials,
+  ImagePulledRecord,
+  ImagePullSecret,
+  ImagePullServiceAccount,
+  PodCredentials,
+} from '../records/record.ts';
+
+/** Writes while matching stop at this many recorded secrets of one name. */
+export const MATCH_WRITE_LIMIT = 100;
+
+/** What a runtime lists; the fields that reconciliation reads. */
+export interface ModelImage {
+  readonly id: string;
+  readonly repoTags: readonly string[];
+  readonly repoDigests: readonly string[];
+}
+
+/**
+ * An operation as plain data. `writePulled` and `decrement` are the two atomic steps of `pulled`,
+ * for harnesses that interleave them. `restart` forgets the counters and reconciles what is left.
+ * `damage` makes a record unreadable: for good (`corrupt`) or until `repair` (`unreadable`).
+ */
+export type ModelOperation =
+  | { readonly op: 'intent' | 'failed' | 'decrement'; readonly image: string }
+  | {
+      readonly op: 'pulled' | 'writePulled';
+      readonly image: string;
+      readonly imageRef: string;
+      readonly credentials: ImagePullCredentials | null;
+    }
+  | {
+      readonly op: 'decide';
+      readonly image: string;
+      readonly imageRef: string;
+      readonly credentials?: PodCredentials | undefined;
+    }
+  | { readonly op: 'prune'; readonly imageRefs: readonly string[]; readonly untilMs: number }
+  | { readonly op: 'restart'; readonly images: readonly ModelImage[] }
+  | { readonly op: 'listIntents' | 'listRecords' }
+  | { readonly op: 'get'; readonly imageRef: string }
+  | {
+      readonly op: 'damage';
+      readonly imageRef: string;
+      readonly kind: 'corrupt' | 'unreadable';
+    }
+  | { readonly op: 'repair'; readonly imageRef: string };
+
+/** Why a decision came out as it did. */
+export type ModelReason =
+  | 'credentialPolicyAllowed'
+  | 'credentialRecordFound'
+  | 'mustAuthenticate'
+  | 'error';
+
+/** What an operation answers, as plain data. */
+export type ModelAnswer =
+  | { readonly kind: 'done' }
+  | { readonly kind: 'failed'; readonly error: 'image-name' | 'unreadable' }
+  | { readonly kind: 'decision'; readonly mustPull: boolean; readonly reason: ModelReason }
+  | { readonly kind: 'pruned'; readonly pruned: number; readonly kept: number }
+  | { readonly kind: 'intents'; readonly images: readonly string[] }
+  | { readonly kind: 'records'; readonly records: readonly ImagePulledRecord[] }
+  | { readonly kind: 'record'; readonly record: ImagePulledRecord | undefined };
+
+/** Settings of a model. */
+export interface ModelOptions {
+  /** @default { kind: 'NeverVerifyPreloadedImages' } */
+  readonly policy?: VerificationPolicy;
+  /** Clock in milliseconds since 1970. @default Date.now */
+  readonly now?: () => number;
+}
+
+/** A decision, and the secret that matching it wrote, if any. */
+export interface ModelDecision {
+  readonly mustPull: boolean;
+  readonly reason: ModelReason;
+  /** To be merged into the record under the image's name. */
+  readonly learned?: ImagePullSecret;
+}
+
+interface StoredRecord {
+  updatedAtMs: number;
+  names: Map<string, ImagePullCredentials>;
+  damage: 'corrupt' | 'unreadable' | undefined;
+}
+
+const DONE: ModelAnswer = { kind: 'done' };
+
+/**
+ * The pull manager as one sequential machine.
+ *
+ * ```ts
+ * const model = new PullModel();
+ * model.apply({ op: 'intent', image: 'nginx:1' });
+ * model.apply({ op: 'decide', image: 'nginx:1', imageRef: 'sha256:1' }); // must authenticate
+ * ```
+ */
+export class PullModel {
+  readonly policy: VerificationPolicy;
+  readonly #now: () => number;
+  readonly #records = new Map<string, StoredRecord>();
+  readonly #intents = new Set<string>();
+  readonly #inFlight = new Map<string, number>();
+
+  constructor(options: ModelOptions = {}) {
+    this.policy = options.policy ?? { kind: 'NeverVerifyPreloadedImages' };
+    this.#now = options.now ?? Date.now;
+  }
+
+  /** Carries out one operation. */
+  apply(operation: ModelOperation): ModelAnswer {
+    switch (operation.op) {
+      case 'intent':
+        this.#intents.add(operation.image);
+        this.#inFlight.set(operation.image, this.inFlight(operation.image) + 1);
+        return DONE;
+      case 'pulled': {
+        const written = this.#writePulled(operation);
+        // The intent stays after a failed write: the image keeps counting as pulled.
+        if (written.kind === 'done') this.#decrement(operation.image);
+        return written;
+      }
+      case 'writePulled':
+        return this.#writePulled(operation);
+      case 'failed':
+      case 'decrement':
+        this.#decrement(operation.image);
+        return DONE;
+      case 'decide':
+        return this.#decide(operation);
+      case 'prune':
+        return this.#prune(operation.imageRefs, operation.untilMs);
+      case 'restart':
+        return this.#restart(operation.images);
+      case 'listIntents':
+        return { kind: 'intents', images: [...this.#intents].sort() };
+      case 'listRecords': {
+        const readable = [...this.#records].filter(([, stored]) => stored.damage === undefined);
+        return { kind: 'records', records: readable.map(([ref, stored]) => plain(ref, stored)) };
+      }
+      case 'get': {
+        const stored = this.#records.get(operation.imageRef);
+        if (stored?.damage !== undefined) return { kind: 'failed', error: 'unreadable' };
+        return { kind: 'record', record: stored && plain(operation.imageRef, stored) };
+      }
+      case 'damage': {
+        const stored = this.#records.get(operation.imageRef);
+        if (stored !== undefined) stored.damage = operation.kind;
+        return DONE;
+      }
+      default: {
+        const stored = this.#records.get(operation.imageRef);
+        if (stored?.damage === 'unreadable') stored.damage = undefined;
+        return DONE;
+      }
+    }
+  }
+
+  /** Pulls of an image that are under way. */
+  inFlight(image: string): number {
+    return this.#inFlight.get(image) ?? 0;
+  }
+
+  #decrement(image: string): void {
+    const count = this.inFlight(image);
+    if (count > 1) {
+      this.#inFlight.set(image, count - 1);
+    } else {
+      this.#intents.delete(image);
+      this.#inFlight.delete(image);
+    }
+  }
+
+  #writePulled(operation: {
+    readonly image: string;
+    readonly imageRef: string;
+    readonly credentials: ImagePullCredentials | null;
+  }): ModelAnswer {
+    const name = nameOf(operation.image);
+    if (name === undefined) return { kind: 'failed', error: 'image-name' };
+    const stored = this.#records.get(operation.imageRef);
+    if (stored?.damage === 'unreadable') return { kind: 'failed', error: 'unreadable' };
+    const { credentials } = operation;
+    if (stored === undefined || stored.damage === 'corrupt') {
+      const names = new Map<string, ImagePullCredentials>();
+      if (credentials !== null) names.set(name, normalized(credentials));
+      const fresh = { updatedAtMs: this.#now(), names, damage: undefined };
+      this.#records.set(operation.imageRef, fresh);
+      return DONE;
+    }
+    const merged = mergeModelCredentials(stored.names.get(name), credentials);
+    if (merged !== undefined) {
+      stored.names.set(name, merged);
+      stored.updatedAtMs = this.#now();
+    }
+    return DONE;
+  }
+
+  #decide(operation: {
+    readonly image: string;
+    readonly imageRef: string;
+    readonly credentials?: PodCredentials | undefined;
+  }): ModelAnswer {
+    const { image, imageRef, credentials } = operation;
+    if (imageRef === '') return { kind: 'decision', mustPull: true, reason: 'mustAuthenticate' };
+    const stored = this.#records.get(imageRef);
+    if (stored?.damage !== undefined) return { kind: 'decision', mustPull: true, reason: 'error' };
+    const decision = decideOn({
+      image,
+      policy: this.policy,
+      record: stored?.names,
+      isIntended: this.#intents.has(image) || this.inFlight(image) > 0,
+      credentials,
+    });
+    const { mustPull, reason, learned } = decision;
+    if (learned !== undefined) {
+      this.#writePulled({ image, imageRef, credentials: { kubernetesSecrets: [learned] } });
+    }
+    return { kind: 'decision', mustPull, reason };
+  }
+
+  #prune(imageRefs: readonly string[], untilMs: number): ModelAnswer {
+    const listed = new Set(imageRefs);
+    let pruned = 0;
+    let kept = 0;
+    for (const [imageRef, stored] of this.#records) {
+      if (stored.damage !== undefined) continue;
+      if (stored.updatedAtMs < untilMs && !listed.has(imageRef)) {
+        this.#records.delete(imageRef);
+        pruned++;
+      } else {
+        kept++;
+      }
+    }
+    return { kind: 'pruned', pruned, kept };
+  }
+
+  #restart(images: readonly ModelImage[]): ModelAnswer {
+    this.#inFlight.clear();
+    for (const { id, repoDigests, repoTags } of images) {
+      for (const text of [...repoDigests, ...repoTags]) {
+        if (!this.#intents.has(text)) continue;
+        const written = this.#writePulled({ image: text, imageRef: id, credentials: null });
+        if (written.kind === 'done') this.#intents.delete(text);
+      }
+    }
+    return DONE;
+  }
+}
+
+/** Everything a decision depends on. */
+export interface ModelView {
+  readonly image: string;
+  readonly policy: VerificationPolicy;
+  /** Proofs of the pulled record by name; undefined: there is no record. */
+  readonly record: ReadonlyMap<string, ImagePullCredentials> | undefined;
+  /** Whether an intent or a pull in flight exists for the image. */
+  readonly isIntended: boolean;
+  readonly credentials?: PodCredentials | undefined;
+}
+
+/** Decides on one snapshot; changes nothing. */
+export function decideOn(view: ModelView): ModelDecision {
+  const { image, policy, record, isIntended, credentials } = view;
+  const name = nameOf(image);
+  if (!mustVerify(policy, name, record !== undefined || isIntended)) {
+    return { mustPull: false, reason: 'credentialPolicyAllowed' };
+  }
+  if (record === undefined) return { mustPull: true, reason: 'mustAuthenticate' };
+  if (name === undefined) return { mustPull: true, reason: 'error' };
+  const proof = record.get(name);
+  if (proof === undefined) return { mustPull: true, reason: 'mustAuthenticate' };
+  const found: ModelDecision = { mustPull: false, reason: 'credentialRecordFound' };
+  if (proof.nodePodsAccessible === true) return found;
+  const recorded = proof.kubernetesSecrets ?? [];
+  const mayWrite = recorded.length < MATCH_WRITE_LIMIT;
+  for (const offered of credentials?.secrets ?? []) {
+    for (const known of recorded) {
+      const isHashEqual =
+        known.credentialHash !== '' && known.credentialHash === offered.credentialHash;
+      const isSamePlace = coordinates(known) === coordinates(offered);
+      if (isHashEqual) {
+        return isSamePlace || !mayWrite ? found : { ...found, learned: offered };
+      }
+      if (isSamePlace && mayWrite) return { ...found, learned: offered };
+    }
+  }
+  const account = credentials?.serviceAccount;
+  if (account !== undefined) {
+    const wanted = coordinates(account);
+    for (const known of proof.kubernetesServiceAccounts ?? []) {
+      if (coordinates(known) === wanted) return found;
+    }
+  }
+  return { mustPull: true, reason: 'mustAuthenticate' };
+}
+
+/** Whether a policy demands proof. `name` is undefined where the image has no valid name. */
+export function mustVerify(
+  policy: VerificationPolicy,
+  name: string | undefined,
+  isPulled: boolean,
+): boolean {
+  switch (policy.kind) {
+    case 'NeverVerify':
+      return false;
+    case 'NeverVerifyPreloadedImages':
+      return isPulled;
+    case 'AlwaysVerify':
+      return true;
+    case 'NeverVerifyAllowlistedImages':
+      return name === undefined || !policy.allowlist.some((pattern) => isListed(pattern, name));
+  }
+}
+
+/** The entry after merging; undefined where the merge changes nothing. */
+export function mergeModelCredentials(
+  entry: ImagePullCredentials | undefined,
+  credentials: ImagePullCredentials | null,
+): ImagePullCredentials | undefined {
+  if (credentials === null || isEmpty(credentials)) return undefined;
+  if (entry === undefined) return normalized(credentials);
+  if (entry.nodePodsAccessible === true) return undefined;
+  if (credentials.nodePodsAccessible === true) return { nodePodsAccessible: true };
+  const secrets = byPlace(entry.kubernetesSecrets);
+  const accounts = byPlace(entry.kubernetesServiceAccounts);
+  let isChanged = false;
+  for (const secret of credentials.kubernetesSecrets ?? []) {
+    const place = coordinates(secret);
+    if (secrets.get(place)?.credentialHash !== secret.credentialHash) isChanged = true;
+    secrets.set(place, secret);
+  }
+  for (const account of credentials.kubernetesServiceAccounts ?? []) {
+    const place = coordinates(account);
+    if (!accounts.has(place)) isChanged = true;
+    accounts.set(place, account);
+  }
+  return isChanged ? entryOf(secrets, accounts) : undefined;
+}
+
+/** Credentials as they are stored: without duplicates, sorted, node-wide or lists but never both. */
+export function normalized(credentials: ImagePullCredentials): ImagePullCredentials {
+  if (credentials.nodePodsAccessible === true) return { nodePodsAccessible: true };
+  return entryOf(
+    byPlace(credentials.kubernetesSecrets),
+    byPlace(credentials.kubernetesServiceAccounts),
+  );
+}
+
+type Place = Pick<ImagePullServiceAccount, 'uid' | 'namespace' | 'name'>;
+
+function coordinates(place: Place): string {
+  return JSON.stringify([place.namespace, place.name, place.uid]);
+}
+
+function byPlace<T extends Place>(list: readonly T[] | undefined): Map<string, T> {
+  return new Map((list ?? []).map((item) => [coordinates(item), item]));
+}
+
+function entryOf(
+  secrets: ReadonlyMap<string, ImagePullSecret>,
+  accounts: ReadonlyMap<string, ImagePullServiceAccount>,
+): ImagePullCredentials {
+  const entry: ImagePullCredentials = {};
+  if (secrets.size > 0) {
+    entry.kubernetesSecrets = sorted(secrets).map(({ uid, namespace, name, credentialHash }) => ({
+      uid,
+      namespace,
+      name,
+      credentialHash,
+    }));
+  }
+  if (accounts.size > 0) {
+    entry.kubernetesServiceAccounts = sorted(accounts).map(({ uid, namespace, name }) => ({
+      uid,
+      namespace,
+      name,
+    }));
+  }
+  return entry;
+}
+
+function sorted<T extends Place>(places: ReadonlyMap<string, T>): T[] {
+  return [...places.values()].sort(
+    (a, b) =>
+      compareBytes(a.namespace, b.namespace) ||
+      compareBytes(a.name, b.name) ||
+      compareBytes(a.uid, b.uid),
+  );
+}
+
+function compareBytes(a: string, b: string): number {
+  return Buffer.compare(Buffer.from(a), Buffer.from(b));
+}
+
+function isEmpty(credentials: ImagePullCredentials): boolean {
+  return (
+    credentials.nodePodsAccessible !== true &&
+    (credentials.kubernetesSecrets?.length ?? 0) === 0 &&
+    (credentials.kubernetesServiceAccounts?.length ?? 0) === 0
+  );
+}
+
+function isListed(pattern: string, name: string): boolean {
+  return pattern.endsWith('/*') ? name.startsWith(pattern.slice(0, -1)) : name === pattern;
+}
+
+function nameOf(image: string): string | undefined {
+  try {
+    return normalizedImageName(image);
+  } catch {
+    return undefined;
+  }
+}
+
+function plain(imageRef: string, stored: StoredRecord): ImagePulledRecord {
+  const credentialMapping: Record<string, ImagePullCredentials> = Object.create(null);
+  for (const [name, proof] of stored.names) credentialMapping[name] = structuredClone(proof);
+  return { imageRef, lastUpdatedTime: new Date(stored.updatedAtMs), credentialMapping };
+}

@@ -1,0 +1,213 @@
+/** Tenants of a storm and what their pods present. */
+import { createHash } from 'node:crypto';
+import type {
+  ImagePullCredentials,
+  ImagePullSecret,
+  ImagePullServiceAccount,
+  PodCredentials,
+} from '../records/record.ts';
+import { hashNumbers, shareOf } from './random.ts';
+
+/** Shares that shape the tenants. */
+export interface TenantOptions {
+  readonly seed: number;
+  readonly tenants: number;
+  readonly sharedSecretShare: number;
+  readonly serviceAccountShare: number;
+  readonly rotatedShare: number;
+}
+
+/** A secret as numbers: where it is, and which content it has. */
+export interface SecretNumbers {
+  readonly place: number;
+  /** From 1; 0 stands for "absent". */
+  readonly hash: number;
+}
+
+/** What the pods of one tenant present at one time, as values and as numbers. */
+export interface Credential {
+  /** -1: a pod without credentials. */
+  readonly tenant: number;
+  readonly version: number;
+  readonly isAnonymous: boolean;
+  /** What pods present. The same object each time. */
+  readonly pod: PodCredentials;
+  readonly secrets: readonly SecretNumbers[];
+  /** Place of the service account; -1: none. */
+  readonly account: number;
+  /** What a pull that this opened is recorded with. */
+  readonly proof: ImagePullCredentials;
+  /** Indexes into `secrets` of those in `proof`. */
+  readonly provenSecrets: readonly number[];
+  readonly isAccountProven: boolean;
+}
+
+const TEAM_SIZE = 12;
+/** Tenants that use the same login, each in a secret of its own. */
+const SHARING_SIZE = 4;
+/** Contents of a rotated secret come round again after this many. */
+const VERSIONS = 16;
+/** Share of tenants whose pods present a useless secret first. */
+const DECOY_SHARE = 0.2;
+/** Share of tenants that are proven by a secret and a service account together. */
+const BOTH_SHARE = 0.03;
+
+const SALT = { SHARED: 11, ACCOUNT: 12, ROTATED: 13, DECOY: 14, BOTH: 15, HASH: 16 } as const;
+
+/** All tenants; credentials are built when they are first asked for. */
+export class Tenants {
+  readonly count: number;
+  readonly teamCount: number;
+  /** Places that may hold a content, by its number. */
+  readonly placesOfHash: number[][] = [[]];
+  readonly anonymous: Credential;
+  readonly #options: TenantOptions;
+  readonly #credentials: (Credential | undefined)[][] = [];
+  readonly #places = new Map<string, number>();
+  readonly #labels: string[] = [];
+  readonly #hashes = new Map<string, number>();
+
+  constructor(options: TenantOptions) {
+    this.#options = options;
+    this.count = options.tenants;
+    this.teamCount = Math.max(1, Math.ceil(options.tenants / TEAM_SIZE));
+    this.anonymous = {
+      tenant: -1,
+      version: 0,
+      isAnonymous: true,
+      pod: {},
+      secrets: [],
+      account: -1,
+      proof: { nodePodsAccessible: true },
+      provenSecrets: [],
+      isAccountProven: false,
+    };
+  }
+
+  teamOf(tenant: number): number {
+    return tenant % this.teamCount;
+  }
+
+  /** A tenant of a team; `choice` is any whole number. */
+  memberOf(team: number, choice: number): number {
+    const members = Math.floor((this.count - 1 - team) / this.teamCount) + 1;
+    return team + (choice % Math.max(1, members)) * this.teamCount;
+  }
+
+  /** Whether a tenant's secret changes from time to time. */
+  isRotated(tenant: number): boolean {
+    return shareOf(this.#options.seed, SALT.ROTATED, this.#group(tenant)) < this.#options.rotatedShare;
+  }
+
+  /** Where in its period a tenant's rotation lies, so that not all change at once. */
+  phaseOf(tenant: number, period: number): number {
+    return hashNumbers(this.#options.seed, SALT.ROTATED + 100, this.#group(tenant)) % period;
+  }
+
+  /** What the pods of a tenant present after `version` rotations. */
+  credential(tenant: number, version: number): Credential {
+    const round = version % VERSIONS;
+    this.#credentials[tenant] ??= [];
+    const known = this.#credentials[tenant][round];
+    if (known !== undefined) return known;
+    const built = this.#build(tenant, round);
+    this.#credentials[tenant][round] = built;
+    return built;
+  }
+
+  /** Number of a secret's or account's place; undefined where no tenant has it. */
+  placeOf(kind: 'secret' | 'account', place: ImagePullServiceAccount): number | undefined {
+    return this.#places.get(placeKey(kind, place));
+  }
+
+  /** Number of a secret's content; undefined where no tenant has it. */
+  hashOf(credentialHash: string): number | undefined {
+    return this.#hashes.get(credentialHash);
+  }
+
+  /** A place in words, without anything secret. */
+  labelOf(place: number): string {
+    return this.#labels[place] ?? `place ${place}`;
+  }
+
+  /** Tenants with the same login have the same group. */
+  #group(tenant: number): number {
+    const { seed, sharedSecretShare } = this.#options;
+    const group = Math.floor(tenant / SHARING_SIZE);
+    return shareOf(seed, SALT.SHARED, group) < sharedSecretShare ? -1 - group : tenant;
+  }
+
+  #build(tenant: number, version: number): Credential {
+    const { seed, serviceAccountShare } = this.#options;
+    const namespace = `team-${this.teamOf(tenant)}`;
+    const uid = `tenant-${tenant}`;
+    const hasAccount = shareOf(seed, SALT.ACCOUNT, tenant) < serviceAccountShare;
+    const hasBoth = shareOf(seed, SALT.BOTH, tenant) < BOTH_SHARE;
+    const account = hasAccount || hasBoth ? { uid, namespace, name: 'puller' } : undefined;
+    const values: ImagePullSecret[] = [];
+    const numbers: SecretNumbers[] = [];
+    const add = (secret: ImagePullSecret): void => {
+      values.push(secret);
+      const place = this.#place('secret', secret, `${secret.name} of tenant ${tenant}`);
+      const hash = this.#hash(secret.credentialHash);
+      numbers.push({ place, hash });
+      const places = this.placesOfHash[hash]!;
+      if (!places.includes(place)) places.push(place);
+    };
+    if (!hasAccount || hasBoth) {
+      if (shareOf(seed, SALT.DECOY, tenant) < DECOY_SHARE) {
+        const credentialHash = contentHash(seed, `decoy ${tenant}`);
+        add({ uid, namespace, name: 'other-registry', credentialHash });
+      }
+      const credentialHash = contentHash(seed, `${this.#group(tenant)} ${version}`);
+      add({ uid, namespace, name: 'registry-login', credentialHash });
+    }
+    const proof: ImagePullCredentials = {};
+    if (values.length > 0) proof.kubernetesSecrets = [values.at(-1)!];
+    if (account !== undefined && (hasBoth || values.length === 0)) {
+      proof.kubernetesServiceAccounts = [account];
+    }
+    const pod: PodCredentials = {};
+    if (values.length > 0) pod.secrets = values;
+    if (account !== undefined) pod.serviceAccount = account;
+    return {
+      tenant,
+      version,
+      isAnonymous: false,
+      pod,
+      secrets: numbers,
+      account:
+        account === undefined
+          ? -1
+          : this.#place('account', account, `service account of tenant ${tenant}`),
+      proof,
+      provenSecrets: values.length > 0 ? [values.length - 1] : [],
+      isAccountProven: proof.kubernetesServiceAccounts !== undefined,
+    };
+  }
+
+  #place(kind: 'secret' | 'account', place: ImagePullServiceAccount, label: string): number {
+    const key = placeKey(kind, place);
+    const known = this.#places.get(key);
+    if (known !== undefined) return known;
+    this.#places.set(key, this.#labels.length);
+    this.#labels.push(label);
+    return this.#labels.length - 1;
+  }
+
+  #hash(credentialHash: string): number {
+    const known = this.#hashes.get(credentialHash);
+    if (known !== undefined) return known;
+    this.#hashes.set(credentialHash, this.placesOfHash.length);
+    this.placesOfHash.push([]);
+    return this.placesOfHash.length - 1;
+  }
+}
+
+function placeKey(kind: string, place: ImagePullServiceAccount): string {
+  return JSON.stringify([kind, place.uid, place.namespace, place.name]);
+}
+
+function contentHash(seed: number, content: string): string {
+  return createHash('sha256').update(`${seed} ${content}`).digest('hex');
+}

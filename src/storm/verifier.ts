@@ -1,0 +1,355 @@
+/**
+ * Checks every decision of a storm against what the ledger says was possible while it was made.
+ *
+ * Where no write of the deciding keys overlapped the decision, exactly one answer is right. Where
+ * one did, the answers before and after it are. Nothing else is: a decision that missed an
+ * acknowledged write, that saw neither the intent nor the record of a pull, or that went back behind
+ * what an earlier decision had seen, is wrong. Each decision is computed from one moment, so a
+ * missing record and a missing intent count together only where both may be missing at once.
+ */
+import type { VerificationPolicy } from '../policies/enforcer.ts';
+import type { Learning, Ledger, Readers } from './ledger.ts';
+import { MATCH_WRITE_LIMIT, mustVerify } from './model.ts';
+import { SEEN } from './register.ts';
+import type { Credential, SecretNumbers } from './tenants.ts';
+import type { NameTrack, RecordTrack } from './tracks.ts';
+
+/** Answers as bits, so that several possible ones are one number. */
+export const ANSWER = {
+  POLICY_ALLOWED: 1,
+  RECORD_FOUND: 2,
+  MUST_AUTHENTICATE: 4,
+  ERROR: 8,
+  /** A plain "need not pull" and "must pull", as `mustAttemptImagePull` gives them. */
+  ALLOW: 3,
+  MUST_PULL: 12,
+} as const;
+
+/** What became of the check of one decision. */
+export const VERDICT = {
+  /** Right, and no other answer would have been. */
+  EXACT: 0,
+  /** Right, as more than one answer would have been: it overlapped a write. */
+  EITHER: 1,
+  /** An operation on the image failed half-way before: anything may be right. */
+  UNVERIFIABLE: 2,
+  WRONG: 3,
+} as const;
+
+const NONE = -1;
+
+/** Checks decisions; each one under way has a slot of its own. */
+export class Verifier implements Readers {
+  readonly ledger: Ledger;
+  readonly #policy: VerificationPolicy;
+  /** By image: whether the policy demands proof of a preloaded image, and of a pulled one. */
+  readonly #verifiesUnknown: Uint8Array;
+  readonly #verifiesPulled: Uint8Array;
+  readonly #imageOf: Int32Array;
+  readonly #sinceOf: Float64Array;
+  readonly #masks: Uint8Array;
+  readonly #credentials: (Credential | undefined)[];
+  readonly #learnings: (Learning[] | undefined)[];
+  /** Decisions about one reference are chained. */
+  readonly #next: Int32Array;
+  readonly #previous: Int32Array;
+  readonly #openReads = new Set<{ readonly since: number }>();
+  /** Details of the last evaluation; see `#evaluate`. */
+  #matchable = 0;
+  #learnable = 0;
+  #sources = 0;
+  #isSmall = true;
+
+  /** @param slotCount Decisions that may be under way at one time. */
+  constructor(ledger: Ledger, policy: VerificationPolicy, slotCount: number) {
+    this.ledger = ledger;
+    this.#policy = policy;
+    const { universe } = ledger;
+    const verifies = (isPulled: boolean): Uint8Array => {
+      const byName = universe.names.map((name) => Number(mustVerify(policy, name, isPulled)));
+      return Uint8Array.from(universe.nameOfImage, (name) => byName[name]!);
+    };
+    this.#verifiesUnknown = verifies(false);
+    this.#verifiesPulled = verifies(true);
+    this.#imageOf = new Int32Array(slotCount).fill(NONE);
+    this.#sinceOf = new Float64Array(slotCount);
+    this.#masks = new Uint8Array(slotCount);
+    this.#credentials = new Array<Credential | undefined>(slotCount).fill(undefined);
+    this.#learnings = new Array<Learning[] | undefined>(slotCount).fill(undefined);
+    this.#next = new Int32Array(slotCount).fill(NONE);
+    this.#previous = new Int32Array(slotCount).fill(NONE);
+    ledger.readers = this;
+  }
+
+  get policy(): VerificationPolicy {
+    return this.#policy;
+  }
+
+  /** A decision is about to be asked for. */
+  begin(slot: number, image: number, credential: Credential): void {
+    const { ledger } = this;
+    const record = ledger.records[ledger.universe.refOfImage[image]!]!;
+    this.#imageOf[slot] = image;
+    this.#sinceOf[slot] = ledger.clock;
+    this.#credentials[slot] = credential;
+    this.#next[slot] = record.firstDecision;
+    this.#previous[slot] = NONE;
+    if (record.firstDecision !== NONE) this.#previous[record.firstDecision] = slot;
+    record.firstDecision = slot;
+    this.#masks[slot] = this.#evaluate(slot);
+    if (this.#learnable !== 0) this.#beginLearnings(slot);
+  }
+
+  /**
+   * The decision was answered.
+   *
+   * @param answer One of `ANSWER`, or the two bits of a plain yes or no.
+   * @returns One of `VERDICT`. After `WRONG`, `describe` tells more until the slot is used again.
+   */
+  end(slot: number, answer: number): number {
+    const { ledger } = this;
+    const image = this.#imageOf[slot]!;
+    const ref = ledger.universe.refOfImage[image]!;
+    const record = ledger.records[ref]!;
+    const intent = ledger.intents[image]!;
+    const since = this.#sinceOf[slot]!;
+    this.#leaveChain(slot, record);
+    let mask = this.#masks[slot]!;
+    const isSettled = record.unsettled.size === 0;
+    const isQuiet = record.lastEvent <= since && intent.lastEvent <= since;
+    if (!isSettled || !isQuiet) {
+      mask = this.#evaluate(slot);
+      this.#masks[slot] = mask;
+      const seen = mask & answer;
+      this.#endLearnings(slot, seen);
+      if (seen === ANSWER.RECORD_FOUND && !isSettled) this.#observe(slot, ref, record, since);
+      ledger.settle(ref);
+    }
+    if ((mask & answer) === 0) return VERDICT.WRONG;
+    if (intent.isLost) return VERDICT.UNVERIFIABLE;
+    // A plain "no" leaves open why, but not what.
+    return (mask & ~answer) === 0 ? VERDICT.EXACT : VERDICT.EITHER;
+  }
+
+  /** The decision failed or was called off: nothing is concluded from it. */
+  cancel(slot: number): void {
+    const { ledger } = this;
+    const record = ledger.records[ledger.universe.refOfImage[this.#imageOf[slot]!]!]!;
+    this.#leaveChain(slot, record);
+    for (const learning of this.#learnings[slot] ?? []) ledger.endLearning(learning, 'maybe');
+    this.#learnings[slot] = undefined;
+  }
+
+  /** Bits of the answers that were possible for the slot's decision. */
+  possibleAnswers(slot: number): number {
+    return this.#masks[slot]!;
+  }
+
+  /** A read of many records begins; pass the result to `endRead`. */
+  beginRead(): { readonly since: number } {
+    const read = { since: this.ledger.clock };
+    this.#openReads.add(read);
+    return read;
+  }
+
+  endRead(read: { readonly since: number }): void {
+    this.#openReads.delete(read);
+  }
+
+  oldestRead(ref: number, clock: number): number {
+    let oldest = clock;
+    for (const { since } of this.#openReads) if (since < oldest) oldest = since;
+    let slot = this.ledger.records[ref]!.firstDecision;
+    for (; slot !== NONE; slot = this.#next[slot]!) {
+      if (this.#sinceOf[slot]! < oldest) oldest = this.#sinceOf[slot]!;
+    }
+    return oldest;
+  }
+
+  writeBegan(ref: number): void {
+    const record = this.ledger.records[ref]!;
+    let slot = record.firstDecision;
+    for (; slot !== NONE; slot = this.#next[slot]!) {
+      this.#evaluate(slot);
+      // Each secret is registered at most once for a decision, so this ends.
+      if (this.#learnable !== 0) this.#beginLearnings(slot);
+    }
+  }
+
+  /**
+   * Answers that are possible for a decision between its begin and now, as bits.
+   *
+   * Also sets `#matchable` and `#learnable`, bits by index of the offered secret: those that may
+   * match, and those that the engine may then write; `#sources`, how many different things may
+   * have given a "found"; and `#isSmall`, whether the list is surely below the limit.
+   */
+  #evaluate(slot: number): number {
+    const { ledger } = this;
+    const image = this.#imageOf[slot]!;
+    const since = this.#sinceOf[slot]!;
+    const { universe } = ledger;
+    const record = ledger.records[universe.refOfImage[image]!]!;
+    this.#matchable = 0;
+    this.#learnable = 0;
+    this.#sources = 0;
+    this.#isSmall = true;
+    let mask = 0;
+    const existence = record.exists.possible(1, since);
+    if ((existence & SEEN.ABSENT) !== 0) {
+      const intent = ledger.intents[image]!;
+      if (intent.isUnprotected || intent.lastUnprotected >= since) {
+        mask |= this.#verifiesUnknown[image] === 1 ? MUST : ALLOWED;
+      }
+      if (intent.isProtected || intent.lastProtected >= since) {
+        mask |= this.#verifiesPulled[image] === 1 ? MUST : ALLOWED;
+      }
+    }
+    if ((existence & SEEN.VALUE) !== 0) {
+      if (this.#verifiesPulled[image] === 0) return mask | ALLOWED;
+      const name = record.nameTrack(universe.nameOfImage[image]!);
+      mask |= name === undefined ? MUST : this.#evaluateProof(name, slot, since);
+    }
+    return mask;
+  }
+
+  #evaluateProof(name: NameTrack, slot: number, since: number): number {
+    let mask = 0;
+    const nodeWide = name.nodeWide.possible(1, since);
+    if ((nodeWide & SEEN.VALUE) !== 0) {
+      mask |= ANSWER.RECORD_FOUND;
+      this.#sources++;
+    }
+    if ((nodeWide & SEEN.ABSENT) === 0) return mask;
+    const { secrets, account } = this.#credentials[slot]!;
+    for (let index = 0; index < secrets.length; index++) {
+      const matches = this.#evaluateSecret(name, secrets[index]!, index, since);
+      if ((matches & CAN_MATCH) !== 0) {
+        mask |= ANSWER.RECORD_FOUND;
+        this.#sources++;
+        this.#matchable |= 1 << index;
+      }
+      if ((matches & CAN_MISS) === 0) return mask;
+    }
+    if (account !== NONE) {
+      const seen = name.accounts.get(account)?.possible(1, since) ?? SEEN.ABSENT;
+      if ((seen & SEEN.VALUE) !== 0) {
+        mask |= ANSWER.RECORD_FOUND;
+        this.#sources++;
+      }
+      if ((seen & SEEN.ABSENT) === 0) return mask;
+    }
+    return mask | MUST;
+  }
+
+  #evaluateSecret(name: NameTrack, secret: SecretNumbers, index: number, since: number): number {
+    const { place, hash } = secret;
+    const own = name.secrets.get(place)?.possible(hash, since) ?? SEEN.ABSENT;
+    const size = name.secrets.size < MATCH_WRITE_LIMIT ? BELOW : this.#sizeOf(name, since);
+    if (size !== BELOW) this.#isSmall = false;
+    let matches = 0;
+    let canMiss = false;
+    if ((own & SEEN.VALUE) !== 0) matches |= CAN_MATCH;
+    if ((own & SEEN.OTHER) !== 0) {
+      if ((size & BELOW) !== 0) {
+        matches |= CAN_MATCH;
+        this.#learnable |= 1 << index;
+      }
+      if ((size & AT_LIMIT) !== 0) canMiss = true;
+    }
+    if ((own & SEEN.ABSENT) !== 0) canMiss = true;
+    // The same content in another tenant's secret opens the image as well.
+    for (const other of this.ledger.universe.tenants.placesOfHash[hash]!) {
+      if (other === place) continue;
+      const seen = name.secrets.get(other)?.possible(hash, since) ?? SEEN.ABSENT;
+      if ((seen & SEEN.VALUE) === 0) continue;
+      matches |= CAN_MATCH;
+      if (own !== SEEN.VALUE && (size & BELOW) !== 0) this.#learnable |= 1 << index;
+      if (seen === SEEN.VALUE) canMiss = false;
+    }
+    return canMiss ? matches | CAN_MISS : matches;
+  }
+
+  /** Whether the list may be below the limit of writes while matching, or may not. */
+  #sizeOf(name: NameTrack, since: number): number {
+    let surely = 0;
+    let possibly = 0;
+    for (const place of name.secrets.values()) {
+      const seen = place.possible(0, since);
+      if ((seen & SEEN.OTHER) !== 0) possibly++;
+      if ((seen & SEEN.ABSENT) === 0) surely++;
+    }
+    if (possibly < MATCH_WRITE_LIMIT) return BELOW;
+    return surely >= MATCH_WRITE_LIMIT ? AT_LIMIT : BELOW | AT_LIMIT;
+  }
+
+  #beginLearnings(slot: number): void {
+    const { ledger } = this;
+    const image = this.#imageOf[slot]!;
+    const ref = ledger.universe.refOfImage[image]!;
+    const { secrets } = this.#credentials[slot]!;
+    const learnable = this.#learnable;
+    let hasBegun = false;
+    for (let index = 0; index < secrets.length; index++) {
+      const secret = secrets[index]!;
+      if ((learnable & (1 << index)) === 0) continue;
+      this.#learnings[slot] ??= [];
+      if (this.#learnings[slot].some((learning) => learning.secret === secret)) continue;
+      const name = ledger.universe.nameOfImage[image]!;
+      this.#learnings[slot].push(ledger.beginLearning(ref, name, secret));
+      hasBegun = true;
+    }
+    if (hasBegun) this.writeBegan(ref);
+  }
+
+  #endLearnings(slot: number, seen: number): void {
+    const learnings = this.#learnings[slot];
+    if (learnings === undefined) return;
+    this.#learnings[slot] = undefined;
+    const { secrets } = this.#credentials[slot]!;
+    for (const learning of learnings) {
+      const bit = 1 << secrets.indexOf(learning.secret);
+      // Whether it was written or was there already shows only together: see `#observe`.
+      const isRuledOut =
+        (seen & ANSWER.RECORD_FOUND) === 0 || (this.#sources === 1 && this.#matchable !== bit);
+      this.ledger.endLearning(learning, isRuledOut ? 'never' : 'maybe');
+    }
+  }
+
+  /**
+   * A "found" that only one thing can have given shows that it was there. For a secret: that the
+   * record held this very content or was made to, some time during the decision.
+   */
+  #observe(slot: number, ref: number, record: RecordTrack, since: number): void {
+    const { ledger } = this;
+    const name = record.nameTrack(ledger.universe.nameOfImage[this.#imageOf[slot]!]!)!;
+    const { secrets, account } = this.#credentials[slot]!;
+    const sources = this.#sources;
+    ledger.observe(ref, record.exists, 1, since);
+    if (sources !== 1) return;
+    const matchable = this.#matchable;
+    if (matchable === 0) {
+      const register = name.nodeWide.possible(1, since) & SEEN.VALUE ? name.nodeWide : undefined;
+      const seen = register ?? name.accounts.get(account);
+      if (seen !== undefined) ledger.observe(ref, seen, 1, since);
+    } else if (this.#isSmall) {
+      const { place, hash } = secrets[31 - Math.clz32(matchable)]!;
+      const register = name.secrets.get(place);
+      if (register !== undefined) ledger.observe(ref, register, hash, since);
+    }
+  }
+
+  #leaveChain(slot: number, record: RecordTrack): void {
+    const next = this.#next[slot]!;
+    const previous = this.#previous[slot]!;
+    if (previous === NONE) record.firstDecision = next;
+    else this.#next[previous] = next;
+    if (next !== NONE) this.#previous[next] = previous;
+  }
+}
+
+const ALLOWED = ANSWER.POLICY_ALLOWED;
+const MUST = ANSWER.MUST_AUTHENTICATE;
+const CAN_MATCH = 1;
+const CAN_MISS = 2;
+const BELOW = 1;
+const AT_LIMIT = 2;
