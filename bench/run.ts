@@ -70,6 +70,9 @@ async function main(): Promise<number> {
   process.stdout.write(`${machineLine(machine)}\n`);
   if (machine.fileSystem === 'tmpfs')
     process.stderr.write(`${directory} is in memory: see --dir\n`);
+  if (machine.load > machine.cores / 2) {
+    process.stderr.write(`the machine is busy (load ${machine.load.toFixed(1)}): do not publish\n`);
+  }
   const context = new BenchContext(directory, values.quick, (row) => {
     if (process.stderr.isTTY) process.stderr.write(`${row.work}: ${row.subject}\n`);
   });

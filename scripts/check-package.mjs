@@ -190,7 +190,7 @@ export const mustPull: boolean = decision.mustPull;
     const ours = error.message
       .split('\n')
       .filter((line) => /^(consumer\.ts|node_modules\/pullwarden\/|error )/.test(line));
-    if (ours.length > 0) throw new Error(ours.join('\n'));
+    if (ours.length > 0) throw new Error(ours.join('\n'), { cause: error });
   }
 }
 

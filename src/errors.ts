@@ -186,12 +186,18 @@ export function errorCode(error: unknown): string | undefined {
 }
 
 const QUOTE_LIMIT = 120;
+/** What could change a terminal's state or a line's direction: controls, separators, bidi marks. */
+const UNPRINTABLE = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu;
 
-/** A text as it may appear in a message: shortened, control characters escaped, in quotes. */
+/** A text as it may appear in a message: shortened, unprintable characters escaped, in quotes. */
 export function quote(text: string): string {
-  const shown = text.length > QUOTE_LIMIT ? `${text.slice(0, QUOTE_LIMIT)}…` : text;
-  const suffix = text.length > QUOTE_LIMIT ? ` (${text.length} characters)` : '';
-  return JSON.stringify(shown) + suffix;
+  const isLong = text.length > QUOTE_LIMIT;
+  const shown = JSON.stringify(isLong ? `${text.slice(0, QUOTE_LIMIT)}…` : text);
+  const escaped = shown.replace(
+    UNPRINTABLE,
+    (character) => `\\u{${character.codePointAt(0)!.toString(16)}}`,
+  );
+  return isLong ? `${escaped} (${text.length} characters)` : escaped;
 }
 
 /**
@@ -208,17 +214,26 @@ export type WireError = readonly [
 
 const CAUSE_DEPTH = 3;
 
-/** The wire form of any thrown value. */
+/** The wire form of any thrown value. Never throws, whatever getters the value has. */
 export function toWire(error: unknown, depth = 0): WireError {
+  try {
+    return wireOf(error, depth);
+  } catch {
+    return ['', 'Error', 'an error that cannot be read', {}, null];
+  }
+}
+
+function wireOf(error: unknown, depth: number): WireError {
   const fields: Record<string, unknown> = {};
-  if (!(error instanceof Error))
+  if (!(error instanceof Error)) {
     return ['', 'Error', `thrown value of type ${typeof error}`, {}, null];
+  }
   if (error instanceof PullManagerError) {
     for (const field of FIELD_NAMES) if (error[field] !== undefined) fields[field] = error[field];
   }
   const hasCause = error.cause !== undefined && depth < CAUSE_DEPTH;
   const cause = hasCause ? toWire(error.cause, depth + 1) : null;
-  return [errorCode(error) ?? '', error.name, error.message, fields, cause];
+  return [errorCode(error) ?? '', String(error.name), String(error.message), fields, cause];
 }
 
 const NAME_OF_CODE: ReadonlyMap<string, PullManagerErrorName> = new Map(

@@ -99,8 +99,8 @@ export function jsonFilesStorm(
   const { flush, records, callers } = options;
   return context.once(`a storm ${flush} ${records} ${callers}`, () =>
     onJsonFiles(context, records, flush, async (manager, workload) => {
-      const options = loop(context, callers, flush ? 4_000 : 20_000);
-      const result = await stormLoop(manager, workload, options);
+      const closed = loop(context, callers, flush ? 4_000 : 20_000);
+      const result = await stormLoop(manager, workload, closed);
       return context.add(
         `storm, ${records} records, ${callers} callers`,
         jsonSubject(flush),
@@ -157,8 +157,8 @@ export function piscinaDecisions(
   const { records, callers } = options;
   return context.once(`b decisions ${records} ${callers}`, () =>
     onPiscina(records, async (manager, workload) => {
-      const options = loop(context, callers, callers === 1 ? 10_000 : 60_000);
-      const result = await decisionLoop(manager, workload, options);
+      const closed = loop(context, callers, callers === 1 ? 10_000 : 60_000);
+      const result = await decisionLoop(manager, workload, closed);
       return context.add(
         `mustAttemptImagePull, ${records} records, ${callers} callers`,
         PISCINA_SUBJECT,

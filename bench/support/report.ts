@@ -1,7 +1,7 @@
 /** How results are shown: a table for people, an object for machines. */
 import { execFileSync } from 'node:child_process';
 import { statfsSync } from 'node:fs';
-import { availableParallelism, cpus, platform, release, totalmem } from 'node:os';
+import { availableParallelism, cpus, loadavg, platform, release, totalmem } from 'node:os';
 import type { BaselineId, BenchRow } from './topic.ts';
 
 /** What results are only comparable within. */
@@ -15,6 +15,8 @@ export interface Machine {
   readonly commit: string;
   /** File system of the data directory. */
   readonly fileSystem: string;
+  /** Mean number of running threads in the last minute, before the benchmarks began. */
+  readonly load: number;
 }
 
 const FILE_SYSTEMS: ReadonlyMap<number, string> = new Map([
@@ -37,6 +39,7 @@ export function describeMachine(directory: string): Machine {
     node: process.version,
     commit: commit(),
     fileSystem: FILE_SYSTEMS.get(type) ?? `0x${type.toString(16)}`,
+    load: loadavg()[0] ?? 0,
   };
 }
 
@@ -113,7 +116,7 @@ function showSpread(samples: readonly number[]): string {
 }
 
 /** A duration in the unit that suits it. */
-export function showNs(ns: number): string {
+function showNs(ns: number): string {
   if (ns < 1e3) return `${significant(ns)} ns`;
   if (ns < 1e6) return `${significant(ns / 1e3)} µs`;
   return ns < 1e9 ? `${significant(ns / 1e6)} ms` : `${significant(ns / 1e9)} s`;

@@ -19,7 +19,7 @@ export interface BenchTopic {
 export type BaselineId = 'a' | 'b' | 'c';
 
 /** How a row stands against a baseline row of the same run; above 1 is better, whatever the unit. */
-export interface Ratio {
+interface Ratio {
   readonly value: number;
   /** The floor, if one is set. */
   readonly atLeast?: number;

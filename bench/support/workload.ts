@@ -93,7 +93,7 @@ export function imageRefOf(index: number): string {
 }
 
 /** A generator of numbers in [0, 1), the same in every run: mulberry32. */
-export function random(seed: number): () => number {
+function random(seed: number): () => number {
   let state = seed >>> 0;
   return () => {
     state = (state + 0x6d2b79f5) >>> 0;

@@ -34,7 +34,7 @@ import {
   writeFile,
 } from 'node:fs/promises';
 import { hostname } from 'node:os';
-import { basename, join } from 'node:path';
+import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { errorCode, PullManagerError, quote, storeError } from '../errors.ts';
@@ -233,14 +233,13 @@ async function takeOwnership(directory: string, self: Owner): Promise<void> {
           ? await linkNew(temporaryPath, ownerPath)
           : await succeed(directory, entry, self, temporaryPath);
       if (taken) {
-        await removeLeftovers(directory);
+        await removeLeftovers(directory, self);
         return;
       }
     }
     throw inUse(directory, undefined, true);
-  } catch (cause) {
+  } finally {
     await removeFile(temporaryPath);
-    throw cause;
   }
 }
 
@@ -369,7 +368,7 @@ function parseOwner(content: Buffer): Owner | undefined {
     bootId: textOrNull(bootId),
     pidNamespace: textOrNull(pidNamespace),
     hostname: textOrNull(value.hostname) ?? '',
-    since: textOrNull(value.since) ?? '',
+    since: /^[\dTZ:.-]{1,32}$/.exec(textOrNull(value.since) ?? '')?.[0] ?? 'an unknown time',
   };
 }
 
@@ -388,11 +387,20 @@ async function linkNew(existingPath: string, newPath: string): Promise<boolean> 
   }
 }
 
-/** Void claims and entries of processes that died before theirs was in place. Best effort. */
-async function removeLeftovers(directory: string): Promise<void> {
+/** What contenders left that died before they owned anything. Best effort. */
+async function removeLeftovers(directory: string, self: Owner): Promise<void> {
   try {
     for (const name of await readdir(directory)) {
-      if (/^LOCK\.json\.[0-9a-f]{32,64}\.next$/.test(name)) await removeFile(join(directory, name));
+      const path = join(directory, name);
+      const kind = /^LOCK\.json\.[0-9a-f]{32,64}\.(next|tmp)$/.exec(name)?.[1];
+      // All claims are void: they name owners before us.
+      if (kind === 'next') await removeFile(path);
+      if (kind !== 'tmp') continue;
+      const entry = await readEntry(path);
+      // One without an owner may be half-written by a living contender.
+      if (entry?.owner === undefined) continue;
+      const verdict = await judge(entry, { ...self, mechanism: 'file' });
+      if (verdict === 'dead') await removeFile(path);
     }
   } catch {
     // They do no harm.
@@ -407,21 +415,19 @@ function inUse(directory: string, owner: Owner | undefined, isCertain: boolean):
   const who =
     owner === undefined
       ? 'another process'
-      : `process ${owner.pid} on ${quote(owner.hostname)} since ${quote(owner.since)}`;
+      : `process ${owner.pid} on ${quote(owner.hostname)} since ${owner.since}`;
+  const ownerPath = quote(join(directory, OWNER_FILE));
   const doubt = isCertain
     ? ''
-    : `, which runs in another container and cannot be looked up from here; if it is gone, delete ${quote(join(directory, OWNER_FILE))}`;
-  return new PullManagerError(
-    'STORE_IN_USE',
-    `the store directory ${quote(directory)} is in use by ${who}${doubt}`,
-    { path: directory },
-  );
+    : `, in a container that cannot be looked into from here: if it is gone, delete ${ownerPath}`;
+  const message = `the store directory ${quote(directory)} is in use by ${who}${doubt}`;
+  return new PullManagerError('STORE_IN_USE', message, { path: directory });
 }
 
 function asStoreError(path: string, cause: unknown): PullManagerError {
   const code = errorCode(cause);
   if (code === 'EEXIST' || code === 'ENOTDIR') {
-    const message = `the store directory ${quote(path)} cannot be made: ${quote(basename(path))} or a part of the path before it is a file`;
+    const message = `the store directory ${quote(path)} is a file, or lies below one`;
     return new PullManagerError('STORE_UNAVAILABLE', message, { path, cause });
   }
   return storeError(`cannot take the store directory ${quote(path)}`, cause, path);

@@ -5,11 +5,7 @@
  * closed: a key that nobody wrote since is neither present nor absent but `STORE_UNAVAILABLE`.
  */
 import { closedError, PullManagerError } from '../errors.ts';
-import {
-  type ImagePulledRecord,
-  type ImagePullIntent,
-  PulledRecord,
-} from '../records/record.ts';
+import { type ImagePulledRecord, type ImagePullIntent, PulledRecord } from '../records/record.ts';
 import type { AccessorContext, OwnedAccessor, RecordListing, RecordWrite } from './accessor.ts';
 
 /**
@@ -45,7 +41,8 @@ class MemoryAccessor implements OwnedAccessor {
     this.#pulled = new KeySpace(this.#lost);
   }
 
-  count(): { readonly intents: number; readonly records: number } {
+  count(): { intents: number; records: number } {
+    this.#assertOpen('count');
     return { intents: this.#intents.present.size, records: this.#pulled.present.size };
   }
 

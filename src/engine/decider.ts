@@ -45,7 +45,7 @@ import {
 import type { EngineClient } from './engine-client.ts';
 import { type RecordEntry, Replica } from './replica.ts';
 import { ENGINE_STATE, type SharedState } from './shared-state.ts';
-import { DECISION_REASONS } from './stats.ts';
+import type { DecisionReason } from './stats.ts';
 
 /** Image names remembered with their parsed form. */
 const NAMES_MAX = 1 << 16;
@@ -368,10 +368,17 @@ export class Decider {
   }
 
   #count(decision: Decision): Decision {
-    this.#row[HOST_ROW.DECISIONS + DECISION_REASONS.indexOf(decision.reason)]!++;
+    this.#row[HOST_ROW.DECISIONS + REASON_INDEX[decision.reason]]!++;
     return decision;
   }
 }
+
+const REASON_INDEX: Readonly<Record<DecisionReason, number>> = {
+  credentialPolicyAllowed: 0,
+  credentialRecordFound: 1,
+  mustAuthenticate: 2,
+  error: 3,
+};
 
 function isDecision(verdict: Verdict): verdict is Decision {
   return (verdict as Partial<Decision>).mustPull !== undefined;

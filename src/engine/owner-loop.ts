@@ -29,8 +29,10 @@ export interface OwnerTask {
   readonly generation: number;
 }
 
-/** How long an owner looks for work before it sleeps: waking a thread takes 60 to 80 µs. */
-const SPIN_MS = 0.1;
+/** How long an owner looks at its doorbell before it sleeps: waking a thread takes 60 to 80 µs. */
+const SPIN_MS = 0.2;
+/** Looks between two looks at the clock. */
+const SPIN_LOOKS = 64;
 /** Longest sleep of an idle owner, should a wake-up be lost. */
 const SLEEP_MS = 1_000;
 
@@ -72,9 +74,11 @@ export async function runOwner(task: OwnerTask): Promise<void> {
     Atomics.store(words, at + WORKER.STATE, WORKER_STATE.RUNNING);
     state.wakeAllHosts();
     for (;;) {
+      // Read before looking for work, so that whatever comes later changes it.
+      const bell = Atomics.load(words, at + WORKER.DOORBELL);
       if (owner.hasWork()) await owner.turn();
       else if (Atomics.load(words, at + WORKER.STOP) !== 0) break;
-      else await rest(owner, words, at, task.needsEventLoop);
+      else await rest(owner, words, at, bell, task.needsEventLoop);
       if (owner.accessor.maintenance !== undefined) await turnOfEventLoop();
     }
   } finally {
@@ -83,27 +87,26 @@ export async function runOwner(task: OwnerTask): Promise<void> {
   Atomics.store(words, at + WORKER.STATE, WORKER_STATE.STOPPED);
 }
 
-/** Waits for work: awake for a moment, then asleep. */
+/** Waits until the doorbell is no longer `bell`: awake for a moment, then asleep. */
 async function rest(
   owner: Owner,
   words: Int32Array,
   at: number,
+  bell: number,
   needsEventLoop: boolean,
 ): Promise<void> {
+  const doorbell = at + WORKER.DOORBELL;
   const spinUntil = performance.now() + SPIN_MS;
   do {
-    if (owner.hasWork()) return;
+    for (let i = 0; i < SPIN_LOOKS; i++) if (Atomics.load(words, doorbell) !== bell) return;
   } while (performance.now() < spinUntil);
-  const bell = Atomics.load(words, at + WORKER.DOORBELL);
+  // A host looks at SLEEPING after it has rung, and the wait begins only if nobody has.
   Atomics.store(words, at + WORKER.SLEEPING, 1);
-  // A host that published before it could see SLEEPING is noticed here.
-  if (!owner.hasWork() && Atomics.load(words, at + WORKER.STOP) === 0) {
-    if (needsEventLoop) {
-      await waitWhileEqualAsync(words, at + WORKER.DOORBELL, bell, SLEEP_MS);
-    } else {
-      const sleepMs = owner.accessor.maintenance === undefined ? SLEEP_MS : 1;
-      Atomics.wait(words, at + WORKER.DOORBELL, bell, sleepMs);
-    }
+  if (needsEventLoop) {
+    await waitWhileEqualAsync(words, doorbell, bell, SLEEP_MS);
+  } else {
+    const sleepMs = owner.accessor.maintenance === undefined ? SLEEP_MS : 1;
+    Atomics.wait(words, doorbell, bell, sleepMs);
   }
   Atomics.store(words, at + WORKER.SLEEPING, 0);
 }

@@ -16,6 +16,18 @@ export function fnv1(text: string): number {
   let hash = FNV_OFFSET_BASIS;
   for (let i = 0; i < text.length; i++) {
     const unit = text.charCodeAt(i);
+    // Kept small for the usual text, which is ASCII throughout.
+    if (unit >= 0x80) return fnv1Utf8(text, i, hash);
+    hash = Math.imul(hash, FNV_PRIME) ^ unit;
+  }
+  return hash >>> 0;
+}
+
+/** Goes on from the first character that is not ASCII. */
+function fnv1Utf8(text: string, from: number, begun: number): number {
+  let hash = begun;
+  for (let i = from; i < text.length; i++) {
+    const unit = text.charCodeAt(i);
     if (unit < 0x80) {
       hash = Math.imul(hash, FNV_PRIME) ^ unit;
       continue;

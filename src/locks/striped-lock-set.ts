@@ -4,7 +4,7 @@
  * Lock order of the engine, written down here and nowhere else:
  *
  * 1. Inside one set: stripes in ascending order of their index.
- * 2. Between sets: pulled before intent. Nobody takes a pulled stripe while holding an intent stripe.
+ * 2. Between sets: pulled before intent. Nobody takes a pulled stripe while holding an intent one.
  *
  * Locks are not re-entrant. The option `assertOrder` checks the first rule for the blocking forms.
  *
@@ -18,19 +18,19 @@ import { clampStripeCount, STRIPE_COUNT_MAX, stripeOf } from './stripe.ts';
 import { waitWhileEqual, waitWhileEqualAsync } from './wait.ts';
 
 /**
- * Shared memory of a set: one line of 64 bytes per stripe, so that stripes never share a cache line.
+ * Shared memory of a set: 64 bytes per stripe, so that stripes never share a cache line.
  *
- * | word of the line | type  | writer                 | readers    | meaning                         |
- * | ---------------- | ----- | ---------------------- | ---------- | ------------------------------- |
- * | 0 `LOCK_WORD`    | Int32 | taker, holder, waiters | all        | 0 free, else id << 1 | contended |
- * | 1 `TICKET_WORD`  | Int32 | the holder             | its thread | 0 blocking form, else the ticket |
- * | 2 to 15          |       | nobody                 | nobody     | padding                         |
+ * | word            | type  | writer                 | readers    | meaning                       |
+ * | --------------- | ----- | ---------------------- | ---------- | ----------------------------- |
+ * | 0 `LOCK_WORD`   | Int32 | taker, holder, waiters | all        | 0 free, else id << 1 + bit 0  |
+ * | 1 `TICKET_WORD` | Int32 | the holder             | its thread | 0 blocking form, else ticket  |
+ * | 2 to 15         |       | nobody                 | nobody     | padding                       |
  *
- * The holder id is the thread's `threadId` + 1. Takers write word 0 by compare-exchange from 0,
- * waiters only ever add the contended bit, the holder exchanges it for 0. Word 1 may be read once
- * word 0 was seen to name the own thread: it is cleared before word 0 is freed, so a taker that
- * sees the 0 also sees the cleared ticket; freed first, the next holder would inherit the ticket
- * and could not unlock.
+ * Bit 0 is the contended bit: somebody may sleep. The holder id is `threadId` + 1. Takers write
+ * word 0 by compare-exchange from 0, waiters only ever add the contended bit, the holder exchanges
+ * it for 0. Word 1 may be read once word 0 was seen to name the own thread: it is cleared before
+ * word 0 is freed, so a taker that sees the 0 also sees the cleared ticket; freed first, the next
+ * holder would inherit the ticket and could not unlock.
  */
 const LINE_BYTES = 64;
 const LINE_WORDS = LINE_BYTES / Int32Array.BYTES_PER_ELEMENT;
@@ -42,7 +42,7 @@ const CONTENDED = 1;
 const SELF = holderIdOfThread(threadId);
 const HELD_BY_SELF = SELF << 1;
 
-/** Looks at a taken stripe before sleeping: most sections are shorter than a sleep and a wake-up. */
+/** Looks at a taken stripe before sleeping: most sections are shorter than a wake-up. */
 const SPIN_COUNT = 200;
 const DEFAULT_TIMEOUT_MS = 30_000;
 const TICKET_MAX = 0x7fffffff;
@@ -74,14 +74,17 @@ export interface Unlock extends Disposable {
   (): void;
 }
 
-/** The id under which the thread with this `threadId` holds locks. Take it before the thread exits. */
+/**
+ * The id under which the thread with this `threadId` holds locks. Take it while the thread lives:
+ * afterwards its `Worker` says -1.
+ */
 export function holderIdOfThread(id: number): number {
   return id + 1;
 }
 
 /**
- * Striped locks on a SharedArrayBuffer: `lock(key)` excludes every other holder of a key of the same
- * stripe, in all threads that attached to the handle.
+ * Striped locks on a SharedArrayBuffer: `lock(key)` excludes every other holder of a key of the
+ * same stripe, in all threads that attached to the handle.
  *
  * Errors by code: `LOCK_TIMEOUT` (names the stripe and its owner), `LOCK_MISUSED`, `ABORTED`,
  * `INVALID_ARGUMENT`. Whoever gets an error holds nothing more than before the call.
@@ -127,7 +130,7 @@ export class StripedLockSet {
     this.#assertOrder = assertOrder;
   }
 
-  /** Joins a set that another thread, or this one, has made. A malformed handle: `INVALID_ARGUMENT`. */
+  /** Joins a set made elsewhere; `INVALID_ARGUMENT` where the handle is malformed. */
   static attach(handle: StripedLockHandle, options: StripedLockOptions = {}): StripedLockSet {
     checkHandle(handle);
     return new StripedLockSet(handle.stripeCount, options, handle.buffer);
@@ -182,7 +185,7 @@ export class StripedLockSet {
   }
 
   /**
-   * Takes the stripe of `key` without blocking the event loop, and keeps the process alive meanwhile.
+   * Takes the stripe of `key` without blocking the event loop; keeps the process alive meanwhile.
    *
    * A stripe that this thread holds is waited for like any other, since another task of the thread
    * may release it. Rejects with `ABORTED` (name `AbortError`) or `LOCK_TIMEOUT`.
@@ -329,12 +332,12 @@ export class StripedLockSet {
     this.#setTicket(stripeIndex, ticket);
   }
 
-  /** In the same turn as the stripe is taken, so that no other task sees it held without a ticket. */
+  /** In the same turn as the stripe is taken, so that no task sees it held without a ticket. */
   #setTicket(stripeIndex: number, ticket: number): void {
     Atomics.store(this.#words, stripeIndex * LINE_WORDS + TICKET_WORD, ticket);
   }
 
-  /** Looks for a moment whether another thread frees the word. Pointless while this thread holds it. */
+  /** Looks for a moment whether another thread frees the word; useless if this one holds it. */
   #spin(at: number): boolean {
     const words = this.#words;
     for (let i = 0; i < SPIN_COUNT; i++) {
@@ -351,9 +354,9 @@ export class StripedLockSet {
    * Takes the word with the contended bit and answers `FREE`, or adds the bit to a taken word and
    * answers the value to sleep on.
    *
-   * The taker keeps the bit because it cannot know whether others sleep: without it its unlock would
-   * not notify them. The bit is set before the sleep, and the sleep begins only while the word still
-   * is that value, so an unlock in between either sees the bit or stops the sleep.
+   * The taker keeps the bit because it cannot know whether others sleep: without it its unlock
+   * would not notify them. The bit is set before the sleep, and the sleep begins only while the
+   * word still is that value, so an unlock in between either sees the bit or stops the sleep.
    */
   #takeOrMark(at: number): number {
     const words = this.#words;
@@ -367,7 +370,7 @@ export class StripedLockSet {
     }
   }
 
-  /** A waiter that leaves without the lock may have used up the wake-up of an unlock: hand it on. */
+  /** A waiter that leaves without the lock may have used up an unlock's wake-up: hand it on. */
   #passOn(at: number): void {
     Atomics.notify(this.#words, at, 1);
   }
@@ -394,7 +397,7 @@ export class StripedLockSet {
     return true;
   }
 
-  /** Frees stripes `count - 1` down to 0; answers one that was not held any more, if there is one. */
+  /** Frees stripes `count - 1` down to 0; answers one that was not held any more, if any. */
   #freeBelow(count: number, ticket: number): number | undefined {
     let lost: number | undefined;
     for (let i = count - 1; i >= 0; i--) if (!this.#free(i, ticket)) lost = i;

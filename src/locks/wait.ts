@@ -18,9 +18,9 @@ export type AsyncWaitOutcome = WaitOutcome | 'aborted';
 /**
  * Blocks the thread while `words[index]` is `value`, for at most `timeoutMs`.
  *
- * Returns at once if the word differs already or `timeoutMs` is 0 or less. May be called on the main
- * thread too, which then runs no callbacks meanwhile. A word that changes and changes back between
- * two looks counts as unchanged.
+ * Returns at once if the word differs already or `timeoutMs` is 0 or less. May be called on the
+ * main thread too, which then runs no callbacks meanwhile. A word that changes and changes back
+ * between two looks counts as unchanged.
  *
  * @param words on a SharedArrayBuffer
  * @param timeoutMs milliseconds, `Infinity` allowed
@@ -45,8 +45,8 @@ export function waitWhileEqual(
  * Waits while `words[index]` is `value`, for at most `timeoutMs`, without blocking the event loop.
  *
  * Keeps the process alive until it settles, never rejects, and never ends before its time. A signal
- * that is or becomes aborted ends it with `aborted`. A wake-up that reaches the wait after its abort
- * is passed on to the next sleeper of the word.
+ * that is or becomes aborted ends it with `aborted`. A wake-up that reaches the wait after its
+ * abort is passed on to the next sleeper of the word.
  *
  * @param words on a SharedArrayBuffer
  * @param timeoutMs milliseconds, `Infinity` allowed

@@ -42,6 +42,8 @@ interface PendingCall {
 }
 
 const TEXT_INLINE_UNITS_MAX = 4096;
+/** Requests after which the worker is told before the tick ends. */
+const PUBLISH_EVERY = 256;
 
 /** One thread's link to one worker. */
 export class HostLink {
@@ -61,6 +63,7 @@ export class HostLink {
   #sentFrom = 0;
   #sentCount = 0;
   #completed = 0;
+  #unpublished = 0;
   /** Not sent, since the ring was full. */
   #queue: Pending[] = [];
   #queueFrom = 0;
@@ -110,7 +113,8 @@ export class HostLink {
       this.#queue.push(request);
       return false;
     }
-    if (!this.#requests.isHalfFull) return false;
+    // The worker starts on these while the caller's thread prepares more.
+    if (++this.#unpublished < PUBLISH_EVERY && !this.#requests.isHalfFull) return false;
     this.publish();
     return true;
   }
@@ -132,6 +136,7 @@ export class HostLink {
     if (!this.#callUnderway || this.#sendCalls()) {
       if (this.#sendQueue()) this.#sendCalls();
     }
+    this.#unpublished = 0;
     if (!this.#requests.hasUnpublished) return;
     this.#requests.publish();
     this.#state.ringDoorbell(this.workerIndex);

@@ -4,9 +4,8 @@ import type { Ledger } from './ledger.ts';
 import { normalized } from './model.ts';
 import { type Register, SEEN } from './register.ts';
 import type { NameTrack, RecordTrack } from './tracks.ts';
-import type { Verifier } from './verifier.ts';
 
-/** A read under way, as `Verifier.beginRead` gives it. */
+/** A read that began after event `since`, as `Verifier.beginRead` gives it. */
 export interface OpenRead {
   readonly since: number;
 }
@@ -16,11 +15,10 @@ export interface OpenRead {
  * secret. What is seen narrows the ledger, so that later decisions are checked against it.
  */
 export function checkRecords(
-  verifier: Verifier,
+  ledger: Ledger,
   listed: readonly ImagePulledRecord[],
   read: OpenRead,
 ): string[] {
-  const { ledger } = verifier;
   const problems: string[] = [];
   const byRef = new Map<string, ImagePulledRecord>();
   for (const record of listed) {
@@ -28,7 +26,7 @@ export function checkRecords(
     byRef.set(record.imageRef, record);
   }
   for (const [ref, imageRef] of ledger.universe.refs.entries()) {
-    problems.push(...checkRecord(verifier, ref, byRef.get(imageRef), read));
+    problems.push(...checkRecord(ledger, ref, byRef.get(imageRef), read));
     byRef.delete(imageRef);
   }
   for (const imageRef of byRef.keys()) problems.push(`record ${imageRef} was never written`);
@@ -37,12 +35,11 @@ export function checkRecords(
 
 /** Compares one record, or its absence, with the ledger. */
 export function checkRecord(
-  verifier: Verifier,
+  ledger: Ledger,
   ref: number,
   found: ImagePulledRecord | undefined,
   read: OpenRead,
 ): string[] {
-  const { ledger } = verifier;
   const record = ledger.records[ref]!;
   const imageRef = ledger.universe.refs[ref]!;
   const check = new RecordCheck(ledger, ref, record, read.since);
@@ -51,8 +48,6 @@ export function checkRecord(
   } else {
     check.compare(found);
   }
-  verifier.endRead(read);
-  ledger.settle(ref);
   return check.problems;
 }
 

@@ -8,7 +8,7 @@
  * missing record and a missing intent count together only where both may be missing at once.
  */
 import type { VerificationPolicy } from '../policies/enforcer.ts';
-import type { Learning, Ledger, Readers } from './ledger.ts';
+import type { Learning, LearningEnd, Ledger, Readers } from './ledger.ts';
 import { MATCH_WRITE_LIMIT, mustVerify } from './model.ts';
 import { SEEN } from './register.ts';
 import type { Credential, SecretNumbers } from './tenants.ts';
@@ -131,12 +131,16 @@ export class Verifier implements Readers {
     return (mask & ~answer) === 0 ? VERDICT.EXACT : VERDICT.EITHER;
   }
 
-  /** The decision failed or was called off: nothing is concluded from it. */
-  cancel(slot: number): void {
+  /**
+   * The decision failed or was called off: nothing is concluded from it.
+   *
+   * @param learning Whether it may have added a secret to the record all the same.
+   */
+  cancel(slot: number, learning: LearningEnd = 'maybe'): void {
     const { ledger } = this;
     const record = ledger.records[ledger.universe.refOfImage[this.#imageOf[slot]!]!]!;
     this.#leaveChain(slot, record);
-    for (const learning of this.#learnings[slot] ?? []) ledger.endLearning(learning, 'maybe');
+    for (const begun of this.#learnings[slot] ?? []) ledger.endLearning(begun, learning);
     this.#learnings[slot] = undefined;
   }
 

@@ -45,6 +45,7 @@ function replace(name: 'wait' | 'waitAsync', by: unknown): void {
 }
 
 /** A value that the types do not allow where it is used. */
+// oxlint-disable-next-line typescript/no-unnecessary-type-parameters
 function wrong<T>(value: unknown): T {
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion
   return value as T;
@@ -414,6 +415,38 @@ describe('the asynchronous forms', () => {
     const patient = set.lockAsync('a');
     set.unlock('a');
     aborter.abort();
+    await expect(aborted).rejects.toMatchObject(ABORTED);
+    (await patient)();
+    expect(set.holderOf(0)).toBe(0);
+  });
+
+  it('pass on a wake-up that an aborted waiter still stands in front of', async () => {
+    withoutSlices();
+    const set = new StripedLockSet(1);
+    set.lock('a');
+    const patient = set.lockAsync('a');
+    const aborter = new AbortController();
+    const aborted = set.lockAsync('a', aborter.signal);
+    aborter.abort();
+    await expect(aborted).rejects.toMatchObject(ABORTED);
+    // The abort wakes the patient waiter for nothing: it goes to sleep again, behind the other.
+    const sleeps = vi.mocked(Atomics.waitAsync).mock.calls;
+    while (sleeps.length < 3) await new Promise(setImmediate);
+    set.unlock('a');
+    (await patient)();
+    expect(set.holderOf(0)).toBe(0);
+  });
+
+  it('pass on a wake-up when the abort falls between it and its use', async () => {
+    withoutSlices();
+    const set = new StripedLockSet(1);
+    set.lock('a');
+    const aborter = new AbortController();
+    // The wait lets go of its signal when it has ended and before its caller runs again.
+    vi.spyOn(aborter.signal, 'removeEventListener').mockImplementation(() => aborter.abort());
+    const aborted = set.lockAsync('a', aborter.signal);
+    const patient = set.lockAsync('a');
+    set.unlock('a');
     await expect(aborted).rejects.toMatchObject(ABORTED);
     (await patient)();
     expect(set.holderOf(0)).toBe(0);

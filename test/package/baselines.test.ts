@@ -165,14 +165,14 @@ describe('the measuring loop', () => {
 
   it("knows a storm's answers, 90 % of them decisions", async () => {
     const workload = new Workload(50, 5);
-    const manager = new JsonFilesPullManager(directory, false);
-    await workload.load(manager, 1);
+    const subject = new JsonFilesPullManager(directory, false);
+    await workload.load(subject, 1);
     let decisions = 0;
     for (let index = 0; index < 950; index++) {
       if (workload.step(index).kind === 'decide') decisions++;
-      await workload.perform(manager, index);
+      await workload.perform(subject, index);
     }
     expect(decisions).toBe(900);
-    await manager.close();
+    await subject.close();
   });
 });

@@ -123,10 +123,12 @@ describe('a malformed policy', () => {
   });
 });
 
-describe('an allow-list policy', () => {
-  const verifies = (allowlist: readonly string[], image: string): boolean =>
-    neverVerifyAllowlistedPullPolicy(allowlist).requireCredentialVerificationForImage(image, true);
+function verifies(allowlist: readonly string[], image: string): boolean {
+  const enforcer = neverVerifyAllowlistedPullPolicy(allowlist);
+  return enforcer.requireCredentialVerificationForImage(image, true);
+}
 
+describe('an allow-list policy', () => {
   const digest = `sha256:${'a'.repeat(64)}`;
   it.each([
     { name: 'an exact name', pattern: 'registry.io/a', image: 'registry.io/a', verify: false },

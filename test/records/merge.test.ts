@@ -348,10 +348,7 @@ const nodeWide = time.map((provenAtMs) =>
   provenAtMs === undefined ? NODE_WIDE : { ...NODE_WIDE, provenAtMs },
 );
 const anyCredentials = fc
-  .oneof(
-    { arbitrary: listed as fc.Arbitrary<ImagePullCredentials>, weight: 6 },
-    { arbitrary: nodeWide, weight: 1 },
-  )
+  .oneof({ arbitrary: listed, weight: 6 }, { arbitrary: nodeWide, weight: 1 })
   .map((given) => deepFreeze(normal(given)));
 const anyChange = fc.record({
   imageName: fc.constantFrom(NAME, OTHER),
@@ -503,6 +500,12 @@ describe('merging', () => {
   });
 });
 
+const replay = (start: PulledRecord | undefined, changes: readonly Change[]) =>
+  changes.reduce<PulledRecord | undefined>(
+    (record, logged, i) => deepFreeze(applyChange(record, REF, logged, 100 + i)),
+    start,
+  );
+
 describe('replaying a change', () => {
   const change = { imageName: NAME, credentials: normal(secrets(secret('1'))) };
 
@@ -536,13 +539,8 @@ describe('replaying a change', () => {
   });
 
   it('after change of a log ends in the same state, whatever part of it was there already', () => {
-    const replay = (start: PulledRecord | undefined, changes: readonly Change[]) =>
-      changes.reduce<PulledRecord | undefined>(
-        (record, logged, i) => deepFreeze(applyChange(record, REF, logged, 100 + i)),
-        start,
-      );
     fc.assert(
-      fc.property(anyChanges, fc.nat(), (given, cut) => {
+      fc.property(anyChanges, fc.nat(), fc.nat(), (given, cut, skip) => {
         // A log holds changes only: what the merge refused is not in it.
         const log: Change[] = [];
         let state: PulledRecord | undefined;
@@ -551,11 +549,16 @@ describe('replaying a change', () => {
           if (next !== state) log.push(logged);
           state = next;
         }
-        const partly = replay(undefined, log.slice(0, cut % (log.length + 1)));
+        const held = cut % (log.length + 1);
+        const partly = replay(undefined, log.slice(0, held));
         const whole = replay(undefined, log)!;
         expect({ ...whole.credentialMapping }).toEqual({ ...state!.credentialMapping });
         expect(replay(partly, log)!.toPlain()).toEqual(whole.toPlain());
         expect(replay(whole, log)!.toPlain()).toEqual(whole.toPlain());
+        // A snapshot may also hold more than the part of the log that was dropped for it.
+        const dropped = skip % (held + 1);
+        const resumed = replay(partly, log.slice(dropped))!;
+        expect({ ...resumed.credentialMapping }).toEqual({ ...whole.credentialMapping });
       }),
       { numRuns: 2000 },
     );

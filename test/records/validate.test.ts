@@ -34,6 +34,9 @@ function isDeeplyFrozen(value: unknown): boolean {
   return Object.isFrozen(value) && Object.values(value).every(isDeeplyFrozen);
 }
 
+const bare = (fields: object): object => Object.assign(Object.create(null), fields);
+const accounts = (item: unknown) => ({ kubernetesServiceAccounts: [item] });
+
 describe('the normal form of credentials', () => {
   it.each<{ name: string; given: unknown; wanted: unknown }>([
     { name: 'null stays null', given: null, wanted: null },
@@ -146,7 +149,6 @@ describe('the normal form of credentials', () => {
   });
 
   it('accepts objects without a prototype', () => {
-    const bare = (fields: object): object => Object.assign(Object.create(null), fields);
     const given = bare({ kubernetesSecrets: [bare(secret('n', 's', 'u'))] });
     expect(normalizeCredentials(given)).toStrictEqual({
       kubernetesSecrets: [secret('n', 's', 'u')],
@@ -179,7 +181,6 @@ describe('the normal form of credentials', () => {
 describe('credentials that are refused', () => {
   const good = secret('n', 's', 'u');
   const list = (item: unknown) => ({ kubernetesSecrets: [good, item] });
-  const accounts = (item: unknown) => ({ kubernetesServiceAccounts: [item] });
   const { uid: _uid, ...withoutUid } = good;
   const { credentialHash: _hash, ...withoutHash } = good;
 
@@ -283,6 +284,16 @@ const credentials = fc.record(
   { requiredKeys: [] },
 );
 
+const bytes = ({ namespace, name, uid }: { namespace: string; name: string; uid: string }) =>
+  [namespace, name, uid].map((part) => Buffer.from(part));
+const compareBytes = (a: Buffer[], b: Buffer[]): number => {
+  for (const [i, part] of a.entries()) {
+    const order = Buffer.compare(part, b[i]!);
+    if (order !== 0) return order;
+  }
+  return 0;
+};
+
 describe('any valid credentials', () => {
   it('have a normal form that is its own normal form', () => {
     fc.assert(
@@ -294,15 +305,6 @@ describe('any valid credentials', () => {
   });
 
   it('are sorted by UTF-8 bytes, without duplicates, and lose no coordinates', () => {
-    const bytes = ({ namespace, name, uid }: { namespace: string; name: string; uid: string }) =>
-      [namespace, name, uid].map((part) => Buffer.from(part));
-    const compareBytes = (a: Buffer[], b: Buffer[]): number => {
-      for (const [i, part] of a.entries()) {
-        const order = Buffer.compare(part, b[i]!);
-        if (order !== 0) return order;
-      }
-      return 0;
-    };
     fc.assert(
       fc.property(credentials, (given) => {
         fc.pre(given.nodePodsAccessible !== true);

@@ -56,7 +56,8 @@ export async function openJournal(
       place,
       tuning,
       background,
-      number: recovered.nextNumber,
+      // Out of reach of whatever the dead worker may still have under way.
+      number: recovered.lastNumber + (context.generation === 1 ? 1 : REPLACEMENT_GAP),
       sequence: recovered.nextSequence,
       journalBytes: recovered.journalBytes,
       segmentCount: recovered.segmentCount,
@@ -68,6 +69,8 @@ export async function openJournal(
   }
 }
 
+/** More segments than a dead worker can have under way. */
+const REPLACEMENT_GAP = 1000;
 /** A larger buffer is given back after the batch that needed it. */
 const COPY_BYTES_KEPT = 8 * 1024 * 1024;
 
@@ -79,6 +82,14 @@ interface JournalAccessorOptions {
   readonly chain: SegmentChain;
   readonly background: BackgroundWork;
   readonly recovered: RecoveredPartition;
+}
+
+/** Where the replay on top of a snapshot starts, and what lies before. */
+interface SnapshotStart {
+  readonly number: number;
+  readonly first: number;
+  readonly journalBytes: number;
+  readonly segmentCount: number;
 }
 
 class JournalAccessor implements OwnedAccessor {
@@ -93,6 +104,7 @@ class JournalAccessor implements OwnedAccessor {
   /** Length of the last snapshot. */
   #snapshotBytes: number;
   #snapshotTotalBytes = 0;
+  #snapshotStart: SnapshotStart | undefined;
   /** A snapshot under way; never rejects. */
   #snapshotting: Promise<void> | undefined;
   /** The last of the calls that wait for each other. */
@@ -237,11 +249,9 @@ class JournalAccessor implements OwnedAccessor {
 
   async #snapshot(): Promise<void> {
     const chain = this.#chain;
-    const begun = await this.#enqueue(async () => {
-      const { journalBytes, segmentCount } = chain;
-      await chain.switchSegment(0);
-      return { journalBytes, segmentCount, number: chain.currentNumber, first: chain.sequence };
-    });
+    // Kept for the next try if this one fails: each costs a segment, and an earlier one is as good.
+    this.#snapshotStart ??= await this.#enqueue(() => this.#beginSnapshot());
+    const begun = this.#snapshotStart;
     const bytes = await writeSnapshot({
       place: this.#place,
       number: begun.number,
@@ -251,6 +261,7 @@ class JournalAccessor implements OwnedAccessor {
       isStopped: () => this.#stopsSnapshot,
     });
     if (bytes === undefined) return;
+    this.#snapshotStart = undefined;
     this.#snapshotBytes = bytes;
     this.#snapshotTotalBytes += bytes;
     chain.journalBytes -= begun.journalBytes;
@@ -259,6 +270,14 @@ class JournalAccessor implements OwnedAccessor {
     for (const file of await partitionFiles(directory, layout, partition)) {
       if (file.number < begun.number) await removeQuietly(file.path);
     }
+  }
+
+  /** Ends the segments that the snapshot will stand for. */
+  async #beginSnapshot(): Promise<SnapshotStart> {
+    const { journalBytes, segmentCount } = this.#chain;
+    await this.#chain.switchSegment(0);
+    const { currentNumber: number, sequence: first } = this.#chain;
+    return { number, first, journalBytes, segmentCount };
   }
 
   async #close(): Promise<void> {

@@ -11,9 +11,9 @@ import type { SegmentPlace } from './segment.ts';
 import { writeSnapshot } from './snapshot-writer.ts';
 import { JournalState } from './state.ts';
 
-/** A partition as it was loaded, and the number for its next segment. */
+/** A partition as it was loaded, and the last number in its file names, 0 if there is none. */
 export interface LoadedPartition extends RecoveredPartition {
-  readonly nextNumber: number;
+  readonly lastNumber: number;
 }
 
 /**
@@ -35,7 +35,7 @@ export async function loadPartition(
     recovered = await buildPartition(plan, place, state, pacer);
   } else throw corruptFile(path, 0, 'its manifest was changed while it was in use');
   const files = await partitionFiles(path, target.layout, place.partition);
-  return { ...recovered, nextNumber: (files.at(-1)?.number ?? 0) + 1 };
+  return { ...recovered, lastNumber: files.at(-1)?.number ?? 0 };
 }
 
 /** The files of a partition, by number. */

@@ -84,10 +84,13 @@ export class SegmentChain {
    * room, nothing was done, use `append`. Throws if it could not be written.
    */
   appendSync(frame: Buffer): boolean {
+    let bytes = frame;
     if (!this.#hasRoom(frame.length)) {
       const spare = this.#spare;
       if (spare === undefined || spare.fileBytes < segmentBytesFor(frame.length)) return false;
       this.#spare = undefined;
+      // The header of the segment is encoded in the same buffer.
+      bytes = Buffer.from(frame);
       try {
         spare.beginSync(this.sequence);
       } catch (error) {
@@ -96,9 +99,9 @@ export class SegmentChain {
       }
       this.#replaceCurrent(spare);
     }
-    this.#current.seal(frame, this.sequence);
-    this.#current.writeSync(frame);
-    this.#appended(frame.length);
+    this.#current.seal(bytes, this.sequence);
+    this.#current.writeSync(bytes);
+    this.#appended(bytes.length);
     return true;
   }
 

@@ -1,0 +1,368 @@
+/** One caller of a storm: a loop that does what its plan says, one operation at a time. */
+import type { PodCredentials } from '../records/record.ts';
+import type { StormDecision, StormRequest } from './engine.ts';
+import { BATCH_SIZE, OUTCOME, Plan, STEP } from './plan.ts';
+import type { StormState } from './state.ts';
+import type { Credential } from './tenants.ts';
+import { ANSWER, VERDICT } from './verifier.ts';
+import { describeWrong } from './wrong-answer.ts';
+
+const ANSWER_OF_REASON: Readonly<Record<StormDecision['reason'], number>> = {
+  credentialPolicyAllowed: ANSWER.POLICY_ALLOWED,
+  credentialRecordFound: ANSWER.RECORD_FOUND,
+  mustAuthenticate: ANSWER.MUST_AUTHENTICATE,
+  error: ANSWER.ERROR,
+};
+
+/** Thrown into `withPull` where the registry refuses. */
+class PullRefused extends Error {}
+
+/** Runs the steps of one plan against the engine. */
+export class Caller {
+  readonly #state: StormState;
+  readonly #plan: Plan;
+  readonly #number: number;
+  readonly #slot: number;
+  /** When the last operation ended. */
+  #lastMs = 0;
+  readonly #batch: StormRequest[] = [];
+  readonly #batchImages = new Int32Array(BATCH_SIZE);
+  readonly #batchCredentials: Credential[] = [];
+
+  /** @param number 0-based; the caller uses the verifier's slots from `number * BATCH_SIZE` on. */
+  constructor(state: StormState, number: number) {
+    this.#state = state;
+    this.#number = number;
+    this.#slot = number * BATCH_SIZE;
+    this.#plan = new Plan(state.shape, number);
+  }
+
+  /** Does steps until the storm is over. */
+  async run(): Promise<void> {
+    const state = this.#state;
+    const { counts } = state;
+    const plan = this.#plan;
+    this.#lastMs = performance.now();
+    while (!state.isStopping && counts.operations < state.operationsMax) {
+      if (state.gate !== undefined) {
+        await this.#park();
+        continue;
+      }
+      plan.next();
+      const pending = this.#step();
+      if (pending !== undefined) await pending;
+      if (state.isSliceOver(this.#lastMs)) {
+        await state.turn();
+        this.#lastMs = performance.now();
+      }
+      if (counts.operations >= state.nextTickOperations || this.#lastMs >= state.nextTickMs) {
+        state.onTick();
+      }
+    }
+    state.parkedCount++;
+  }
+
+  /** Pulls an image once, as its plan would; for the records that a storm begins with. */
+  async fill(image: number, credential: Credential): Promise<void> {
+    this.#lastMs = performance.now();
+    await this.#pull(image, credential, OUTCOME.PULLED);
+  }
+
+  async #park(): Promise<void> {
+    const state = this.#state;
+    state.parkedCount++;
+    await state.gate;
+    state.parkedCount--;
+    this.#lastMs = performance.now();
+  }
+
+  /** `undefined` where the step is over already. */
+  #step(): Promise<void> | undefined {
+    const { kind, image, credential, outcome } = this.#plan;
+    switch (kind) {
+      case STEP.MUST_ATTEMPT:
+        return this.#mustAttempt(image, credential);
+      case STEP.MUST_ATTEMPT_LAZY:
+        return this.#mustAttemptLazily(image, credential);
+      case STEP.DECIDE:
+        return this.#decide(image, credential);
+      case STEP.DECIDE_SYNC:
+        return this.#decideSync(image, credential);
+      case STEP.DECIDE_BATCH:
+        return this.#decideBatch();
+      case STEP.PULL:
+        return this.#pull(image, credential, outcome);
+      default:
+        return this.#withPull(image, credential, outcome);
+    }
+  }
+
+  async #mustAttempt(image: number, credential: Credential): Promise<void> {
+    const { engine, isVerified, verifier, universe } = this.#state;
+    const slot = this.#slot;
+    if (isVerified) verifier.begin(slot, image, credential);
+    try {
+      const mustPull = await engine.mustAttemptImagePull(
+        universe.images[image]!,
+        universe.refs[universe.refOfImage[image]!]!,
+        credential.pod,
+      );
+      const answer = mustPull ? ANSWER.MUST_PULL : ANSWER.ALLOW;
+      this.#check(slot, image, credential, answer, 'mustAttemptImagePull');
+    } catch (error) {
+      this.#failDecision(slot, error);
+    }
+    this.#measureDecisions(1);
+  }
+
+  async #mustAttemptLazily(image: number, credential: Credential): Promise<void> {
+    const { engine, isVerified, verifier, universe } = this.#state;
+    const slot = this.#slot;
+    if (isVerified) verifier.begin(slot, image, credential);
+    let askedCount = 0;
+    try {
+      const mustPull = await engine.mustAttemptImagePull(
+        universe.images[image]!,
+        universe.refs[universe.refOfImage[image]!]!,
+        async (): Promise<PodCredentials> => {
+          askedCount++;
+          return credential.pod;
+        },
+      );
+      const answer = mustPull ? ANSWER.MUST_PULL : ANSWER.ALLOW;
+      this.#check(slot, image, credential, answer, 'mustAttemptImagePull(function)');
+    } catch (error) {
+      this.#failDecision(slot, error);
+    }
+    if (askedCount > 1) this.#state.keepProblems(['a credentials source was asked twice']);
+    this.#measureDecisions(1);
+  }
+
+  async #decide(image: number, credential: Credential): Promise<void> {
+    const { engine, isVerified, verifier, universe } = this.#state;
+    const slot = this.#slot;
+    if (isVerified) verifier.begin(slot, image, credential);
+    try {
+      const decision = await engine.decide(
+        universe.images[image]!,
+        universe.refs[universe.refOfImage[image]!]!,
+        credential.pod,
+      );
+      this.#checkDecision(slot, image, credential, decision, 'decide');
+    } catch (error) {
+      this.#failDecision(slot, error);
+    }
+    this.#measureDecisions(1);
+  }
+
+  #decideSync(image: number, credential: Credential): Promise<void> | undefined {
+    const { engine, isVerified, verifier, universe } = this.#state;
+    const slot = this.#slot;
+    if (isVerified) verifier.begin(slot, image, credential);
+    const decision = engine.decideSync(
+      universe.images[image]!,
+      universe.refs[universe.refOfImage[image]!]!,
+      credential.pod,
+    );
+    if (decision === undefined) {
+      // Needs a trip: nothing was decided yet.
+      if (isVerified) verifier.cancel(slot, 'never');
+      return this.#decide(image, credential);
+    }
+    this.#checkDecision(slot, image, credential, decision, 'decideSync');
+    this.#measureDecisions(1);
+    return undefined;
+  }
+
+  async #decideBatch(): Promise<void> {
+    const { engine, isVerified, verifier, universe } = this.#state;
+    const plan = this.#plan;
+    for (let index = 0; index < BATCH_SIZE; index++) {
+      const { image, credential } = plan;
+      this.#batchImages[index] = image;
+      this.#batchCredentials[index] = credential;
+      this.#batch[index] = {
+        image: universe.images[image]!,
+        imageRef: universe.refs[universe.refOfImage[image]!]!,
+        credentials: credential.pod,
+      };
+      if (isVerified) verifier.begin(this.#slot + index, image, credential);
+      plan.nextOfBatch();
+    }
+    try {
+      const decisions = await engine.decideBatch(this.#batch);
+      for (let index = 0; index < BATCH_SIZE; index++) {
+        const image = this.#batchImages[index]!;
+        const credential = this.#batchCredentials[index]!;
+        const slot = this.#slot + index;
+        this.#checkDecision(slot, image, credential, decisions[index]!, 'decideBatch');
+      }
+    } catch (error) {
+      for (let index = 0; index < BATCH_SIZE; index++) {
+        if (isVerified) verifier.cancel(this.#slot + index);
+      }
+      this.#state.fail(error);
+    }
+    this.#measureDecisions(BATCH_SIZE);
+  }
+
+  async #pull(image: number, credential: Credential, outcome: number): Promise<void> {
+    const state = this.#state;
+    const { ledger, universe } = state;
+    const text = universe.images[image]!;
+    ledger.beginIntent(image);
+    try {
+      await state.engine.recordPullIntent(text);
+      ledger.endIntent(image, true);
+    } catch (error) {
+      ledger.endIntent(image, false);
+      state.fail(error);
+      return;
+    }
+    this.#measure('recordPullIntent');
+    // The node goes down in the middle of the pull: its intent is left over.
+    if (state.gate !== undefined) return;
+    if (outcome === OUTCOME.FAILED) {
+      ledger.beginFailure(image);
+      try {
+        await state.engine.recordImagePullFailed(text);
+        ledger.endFailure(image, true);
+      } catch (error) {
+        ledger.endFailure(image, false);
+        state.fail(error);
+      }
+      this.#measure('recordImagePullFailed');
+      return;
+    }
+    const isKnown = outcome === OUTCOME.PULLED;
+    const pull = ledger.beginPull(image, isKnown ? credential : null);
+    try {
+      await state.engine.recordImagePulled(
+        text,
+        universe.refs[universe.refOfImage[image]!]!,
+        isKnown ? this.#proofOf(image, credential) : null,
+      );
+      ledger.endPull(pull, true);
+    } catch (error) {
+      ledger.endPull(pull, false);
+      state.fail(error);
+    }
+    this.#measure('recordImagePulled');
+  }
+
+  async #withPull(image: number, credential: Credential, outcome: number): Promise<void> {
+    const state = this.#state;
+    const { ledger, universe } = state;
+    const isKnown = outcome === OUTCOME.PULLED;
+    let end: ((isDone: boolean) => void) | undefined;
+    ledger.beginIntent(image);
+    try {
+      await state.engine.withPull(universe.images[image]!, async () => {
+        ledger.endIntent(image, true);
+        this.#measure('recordPullIntent');
+        if (outcome === OUTCOME.FAILED) {
+          ledger.beginFailure(image);
+          end = (isDone) => ledger.endFailure(image, isDone);
+          throw new PullRefused();
+        }
+        const pull = ledger.beginPull(image, isKnown ? credential : null);
+        end = (isDone) => ledger.endPull(pull, isDone);
+        return {
+          imageRef: universe.refs[universe.refOfImage[image]!]!,
+          credentials: isKnown ? this.#proofOf(image, credential) : null,
+        };
+      });
+      end?.(true);
+    } catch (error) {
+      if (end === undefined) {
+        ledger.endIntent(image, false);
+      } else {
+        end(error instanceof PullRefused);
+      }
+      if (!(error instanceof PullRefused)) state.fail(error);
+    }
+    if (end === undefined) return;
+    this.#measure(outcome === OUTCOME.FAILED ? 'recordImagePullFailed' : 'recordImagePulled');
+  }
+
+  #proofOf(image: number, credential: Credential): Credential['proof'] {
+    const { universe } = this.#state;
+    return universe.isNodeWide(image, credential)
+      ? universe.tenants.anonymous.proof
+      : credential.proof;
+  }
+
+  #checkDecision(
+    slot: number,
+    image: number,
+    credential: Credential,
+    decision: StormDecision,
+    method: string,
+  ): void {
+    if (decision.mustPull !== (ANSWER_OF_REASON[decision.reason] & ANSWER.MUST_PULL) > 0) {
+      this.#state.keepProblems([`${method} answered ${decision.mustPull} (${decision.reason})`]);
+    }
+    if (decision.reason === 'error') {
+      // Trouble is not a wrong answer, and never a reason to let a pod in.
+      this.#failDecision(slot, (decision as { cause?: unknown }).cause);
+      return;
+    }
+    this.#check(slot, image, credential, ANSWER_OF_REASON[decision.reason], method);
+  }
+
+  #check(
+    slot: number,
+    image: number,
+    credential: Credential,
+    answer: number,
+    method: string,
+  ): void {
+    const state = this.#state;
+    if (!state.isVerified) return;
+    const { counts, verifier } = state;
+    // A closing engine answers "must pull" without looking.
+    if (state.gate !== undefined && (answer & ANSWER.MUST_PULL) !== 0) {
+      verifier.cancel(slot);
+      return;
+    }
+    const verdict = verifier.end(slot, answer);
+    if (verdict === VERDICT.EXACT) counts.exact++;
+    else if (verdict === VERDICT.EITHER) counts.either++;
+    else if (verdict === VERDICT.UNVERIFIABLE) counts.unverifiable++;
+    else {
+      counts.wrongDecisions++;
+      state.keepWrong(() =>
+        describeWrong(verifier, slot, {
+          caller: this.#number,
+          step: this.#plan.step,
+          operation: counts.operations + 1,
+          method,
+          image,
+          credential,
+          given: answer,
+        }),
+      );
+    }
+  }
+
+  #failDecision(slot: number, error: unknown): void {
+    if (this.#state.isVerified) this.#state.verifier.cancel(slot);
+    this.#state.fail(error);
+  }
+
+  #measureDecisions(count: number): void {
+    const nowMs = performance.now();
+    const { counts, recorder } = this.#state;
+    counts.operations += count;
+    counts.decisions += count;
+    recorder.record('decide', nowMs - this.#lastMs, count);
+    this.#lastMs = nowMs;
+  }
+
+  #measure(operation: 'recordPullIntent' | 'recordImagePulled' | 'recordImagePullFailed'): void {
+    const nowMs = performance.now();
+    this.#state.counts.operations++;
+    this.#state.recorder.record(operation, nowMs - this.#lastMs);
+    this.#lastMs = nowMs;
+  }
+}

@@ -1,0 +1,165 @@
+/** What happens to a storm from outside while its callers run: prunings and restarts. */
+import { PullManagerError } from '../errors.ts';
+import type { EngineStats } from '../engine/stats.ts';
+import type { OpenEngine, StormRuntimeImage } from './engine.ts';
+import { checkIntents, checkRecord, checkRecords } from './listing-check.ts';
+import { listedRefs } from './plan.ts';
+import type { StormState } from './state.ts';
+import type { Universe } from './universe.ts';
+
+/** Records that are read one by one after a pruning that met writes. */
+const PROBES_MAX = 256;
+/** Share of references that the runtime still lists after a restart. */
+const LISTED_AFTER_RESTART = 0.7;
+/** How far back the cut-off of every other pruning lies. */
+const CUT_OFF_MS = 250;
+/** After this time an engine that does not come to rest counts as hung. */
+const REST_TIMEOUT_MS = 60_000;
+
+const EVENT_OF_RESTART = 1 << 20;
+
+/** Prunes the records of references that are gone, and checks the outcome. */
+export async function prune(state: StormState, event: number, share: number): Promise<void> {
+  const { counts, engine, ledger, recorder, universe, verifier } = state;
+  const isListed = listedRefs(universe, event, share);
+  const imageRefs = universe.refs.filter((_, ref) => isListed[ref] === 1);
+  const untilMs = Date.now() - (event % 2 === 0 ? 0 : CUT_OFF_MS);
+  const begun = ledger.beginPrune(isListed, untilMs);
+  const startedMs = performance.now();
+  let pruned: number;
+  try {
+    const result = await engine.pruneUnknownRecords(imageRefs, new Date(untilMs));
+    pruned = result.pruned;
+    if (result.errors.length > 0) state.fail(result.errors[0]);
+  } catch (error) {
+    for (const { write } of begun.removals) write.isMaybe = true;
+    ledger.endPrune(begun);
+    state.fail(error);
+    return;
+  }
+  recorder.record('pruneUnknownRecords', performance.now() - startedMs);
+  counts.operations++;
+  counts.prunings++;
+  counts.prunedRecords += pruned;
+  const { sure, possible, unsure } = ledger.endPrune(begun);
+  if (pruned < sure || pruned > possible) {
+    state.keepProblems([`pruned ${pruned} records instead of ${sure} to ${possible}`]);
+  }
+  for (const ref of unsure.slice(0, PROBES_MAX)) {
+    const read = verifier.beginRead();
+    try {
+      const found = await engine.getImagePulledRecord(universe.refs[ref]!);
+      state.keepProblems(checkRecord(ledger, ref, found, read));
+    } catch (error) {
+      state.fail(error);
+    } finally {
+      verifier.endRead(read);
+      ledger.settle(ref);
+    }
+  }
+}
+
+/**
+ * Closes the engine while its callers are at work, so that pulls are left half-way, and opens it
+ * again on what it left. The runtime then lists some of the images.
+ *
+ * @param onClose Called with the counters of the engine that was closed.
+ */
+export async function restart(
+  state: StormState,
+  options: {
+    readonly event: number;
+    readonly open: OpenEngine;
+    /** Whether the store keeps anything. */
+    readonly isDurable: boolean;
+    readonly callerCount: number;
+    readonly onClose: (stats: EngineStats) => void;
+  },
+): Promise<void> {
+  const { counts, ledger, universe } = state;
+  let openGate = (): void => {};
+  state.gate = new Promise((resolve) => {
+    openGate = resolve;
+  });
+  try {
+    await withTimeout('closing the engine', state.engine.close());
+    options.onClose(state.engine.stats());
+    await withTimeout('ending the operations in flight', parked(state, options.callerCount));
+    const event = EVENT_OF_RESTART + options.event;
+    const isListed = listedRefs(universe, event, 1 - LISTED_AFTER_RESTART);
+    const startedMs = Date.now();
+    state.engine = await options.open(runtimeImages(universe, isListed));
+    if (options.isDurable) {
+      // Intents are compared as texts: what was typed in another way stays.
+      ledger.restart(
+        (image) =>
+          isListed[universe.refOfImage[image]!] === 1 &&
+          universe.images[image] === universe.fullImages[image],
+        startedMs,
+      );
+    } else {
+      ledger.forget();
+    }
+    counts.restarts++;
+    await checkListings(state);
+  } catch (error) {
+    // Nobody goes on with an engine that is not there.
+    state.isStopping = true;
+    throw error;
+  } finally {
+    state.gate = undefined;
+    openGate();
+  }
+}
+
+/** Compares everything that the engine lists with the ledger; no operation may be under way. */
+export async function checkListings(state: StormState): Promise<void> {
+  const { engine, ledger, universe, verifier } = state;
+  const read = verifier.beginRead();
+  const intents = await engine.listImagePullIntents();
+  const records = await engine.listImagePulledRecords();
+  for (const error of [...intents.errors, ...records.errors]) state.fail(error);
+  state.keepProblems(
+    checkIntents(
+      ledger,
+      intents.records.map(({ image }) => image),
+    ),
+  );
+  state.keepProblems(checkRecords(ledger, records.records, read));
+  verifier.endRead(read);
+  for (let ref = 0; ref < universe.refs.length; ref++) ledger.settle(ref);
+}
+
+function runtimeImages(universe: Universe, isListed: Uint8Array): StormRuntimeImage[] {
+  const images: StormRuntimeImage[] = [];
+  for (const [ref, id] of universe.refs.entries()) {
+    if (isListed[ref] !== 1) continue;
+    const repoTags = universe.imagesOfRef[ref]!.map((image) => universe.fullImages[image]!);
+    images.push({ id, repoTags, repoDigests: [] });
+  }
+  return images;
+}
+
+async function parked(state: StormState, callerCount: number): Promise<void> {
+  while (state.parkedCount < callerCount) {
+    await new Promise((resolve) => {
+      setImmediate(resolve);
+    });
+  }
+}
+
+/** Waits, but not for ever: an engine that hangs is a failed storm. */
+export async function withTimeout<T>(what: string, work: Promise<T>): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => {
+      const problem = `${what} took longer than ${REST_TIMEOUT_MS / 1_000} s`;
+      reject(new PullManagerError('LOCK_TIMEOUT', problem, { timeoutMs: REST_TIMEOUT_MS }));
+    }, REST_TIMEOUT_MS);
+  });
+  try {
+    return await Promise.race([work, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}

@@ -1,0 +1,311 @@
+import { spawn } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { once } from 'node:events';
+import { readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import { Worker } from 'node:worker_threads';
+import { open } from 'lmdb';
+import { Packr } from 'msgpackr';
+import { afterEach, describe, expect, it, vi } from 'vitest';
+import { openAccessor, openBackend } from '../../src/accessors/backend.ts';
+import { LMDB_FORMAT_VERSION, openLmdb } from '../../src/accessors/lmdb.ts';
+import {
+  accessorSuite,
+  codeOf,
+  comparable,
+  record,
+  type StoreUnderTest,
+  secrets,
+} from '../conformance/accessor-suite.ts';
+import { type OpenedStore, openStore, openTemporaryStore, soleWorker } from './open-store.ts';
+
+const RECORD_CORRUPT = 'ERR_PULLMANAGER_RECORD_CORRUPT';
+const STORE_CORRUPT = 'ERR_PULLMANAGER_STORE_CORRUPT';
+const packr = new Packr({ useRecords: false });
+
+type OpenedLmdb = OpenedStore & { readonly path: string };
+
+const opened: OpenedLmdb[] = [];
+
+afterEach(async () => {
+  vi.doUnmock('lmdb');
+  vi.resetModules();
+  for (const store of opened.splice(0)) await store.dispose();
+});
+
+async function openForTest(mayBlock = true): Promise<OpenedLmdb> {
+  const options = (path: string) => ({ kind: 'lmdb', path }) as const;
+  const store = await openTemporaryStore(options, soleWorker({ mayBlock }));
+  opened.push(store);
+  return store;
+}
+
+/** Reads or writes the stored bytes of a key, past the accessor. */
+async function tamper(
+  path: string,
+  database: 'intents' | 'pulled' | 'meta',
+  key: Uint8Array,
+  change: (value: Buffer) => Uint8Array,
+): Promise<void> {
+  const binary = { encoding: 'binary', keyEncoding: 'binary' } as const;
+  const root = open<Uint8Array, Uint8Array>({
+    path,
+    noSubdir: false,
+    overlappingSync: false,
+    ...binary,
+  });
+  const part = root.openDB<Uint8Array, Uint8Array>(database, { ...binary });
+  const value = part.getBinary(key);
+  part.putSync(key, change(Buffer.from(value ?? [])));
+  await root.close();
+}
+
+function keyOf(text: string): Buffer {
+  return createHash('sha256').update(text).digest();
+}
+
+for (const mayBlock of [true, false]) {
+  accessorSuite({
+    name: `lmdb, mayBlock ${mayBlock}`,
+    open: async (): Promise<StoreUnderTest> => {
+      const options = (path: string) => ({ kind: 'lmdb', path }) as const;
+      const store = await openTemporaryStore(options, soleWorker({ mayBlock }));
+      const cut = (value: Buffer): Buffer => value.subarray(0, value.byteLength - 1);
+      return {
+        ...store,
+        corruptPulled: (imageRef) => tamper(store.path, 'pulled', keyOf(imageRef), cut),
+        corruptIntent: (image) => tamper(store.path, 'intents', keyOf(image), cut),
+      };
+    },
+    capabilities: { overlappingCommits: true, historyCount: 20 },
+  });
+}
+
+describe('lmdb store', () => {
+  it('is synchronous where it may block, and not where it may not', async () => {
+    const blocking = await openForTest(true);
+    expect(blocking.accessor.writeImagePullIntent('a')).toBeUndefined();
+    expect(blocking.accessor.imagePullIntentExists('a')).toBe(true);
+    const asynchronous = await openForTest(false);
+    const written = asynchronous.accessor.writeImagePullIntent('a');
+    expect(written).toBeInstanceOf(Promise);
+    await written;
+    expect(asynchronous.accessor.imagePullIntentExists('a')).toBe(true);
+  });
+
+  it('finds a flipped bit at every position of a record and of an intent', async () => {
+    const { accessor, path } = await openForTest();
+    await accessor.writeImagePulledRecord(record('ref', { name: secrets(1) }));
+    await accessor.writeImagePullIntent('image');
+    let length = 0;
+    const lengthOf = (value: Buffer): Buffer => {
+      length = value.byteLength;
+      return value;
+    };
+    for (const [database, key, read] of [
+      ['pulled', keyOf('ref'), () => accessor.getImagePulledRecord('ref')],
+      ['intents', keyOf('image'), () => accessor.imagePullIntentExists('image')],
+    ] as const) {
+      await tamper(path, database, key, lengthOf);
+      for (let bit = 0; bit < length * 8; bit++) {
+        const flip = (value: Buffer): Buffer => {
+          value[bit >> 3]! ^= 1 << (bit & 7);
+          return value;
+        };
+        await tamper(path, database, key, flip);
+        expect([bit, await codeOf(read)]).toEqual([bit, RECORD_CORRUPT]);
+        await tamper(path, database, key, flip);
+      }
+      expect(await codeOf(read)).toBeUndefined();
+    }
+  });
+
+  it('finds a value that is filed under another key', async () => {
+    const { accessor, path } = await openForTest();
+    await accessor.commit([
+      { op: 'writePulled', record: record('ref') },
+      { op: 'writeIntent', image: 'image' },
+    ]);
+    let moved: Uint8Array = new Uint8Array();
+    for (const [database, from] of [
+      ['pulled', 'ref'],
+      ['intents', 'image'],
+    ] as const) {
+      await tamper(path, database, keyOf(from), (value) => {
+        moved = value;
+        return value;
+      });
+      await tamper(path, database, keyOf('elsewhere'), () => moved);
+    }
+    expect(await codeOf(() => accessor.getImagePulledRecord('elsewhere'))).toBe(RECORD_CORRUPT);
+    expect(await codeOf(() => accessor.imagePullIntentExists('elsewhere'))).toBe(RECORD_CORRUPT);
+    const listing = await accessor.listImagePulledRecords();
+    expect([listing.records.length, listing.errors.length]).toEqual([1, 1]);
+  });
+
+  it('leaves everything as it was when a batch cannot be stored', async () => {
+    for (const mayBlock of [true, false]) {
+      const { accessor } = await openForTest(mayBlock);
+      const before = record('ref', { name: secrets(1) });
+      await accessor.writeImagePulledRecord(before);
+      const bad = record('bad', { name: { kubernetesSecrets: [{ uid: 1 } as never] } });
+      const commit = () =>
+        accessor.commit([
+          { op: 'deletePulled', imageRef: 'ref' },
+          { op: 'writeIntent', image: 'a' },
+          { op: 'writePulled', record: bad },
+        ]);
+      expect(await codeOf(commit)).toBe('ERR_PULLMANAGER_INVALID_ARGUMENT');
+      expect(comparable(await accessor.getImagePulledRecord('ref'))).toEqual(comparable(before));
+      expect(accessor.imagePullIntentExists('a')).toBe(false);
+    }
+  });
+
+  it('shows one thread what another has committed, without a turn of the event loop', async () => {
+    const { accessor, path } = await openForTest();
+    const other = await openLmdb(path, soleWorker({ workerIndex: 1, workerCount: 2 }));
+    for (let i = 0; i < 1000; i++) {
+      expect(other.imagePullIntentExists(`image-${i}`)).toBe(false);
+      void accessor.writeImagePullIntent(`image-${i}`);
+      expect(other.imagePullIntentExists(`image-${i}`)).toBe(true);
+    }
+    expect(other.count()).toEqual({ intents: 1000, records: 0 });
+    expect(other.maintenance).toBeInstanceOf(Promise);
+    await other.maintenance;
+    expect(other.maintenance).toBeUndefined();
+    await other.close();
+  });
+
+  it('takes commits of several threads at once', async () => {
+    const { accessor, path } = await openForTest();
+    const url = new URL('../fixtures/accessors/lmdb-thread.mjs', import.meta.url);
+    const workers = ['a', 'b', 'c'].map((name, i) => {
+      const context = soleWorker({ workerIndex: i, workerCount: 3 });
+      const workerData = { path, name, count: 200, mayBlock: i !== 2, context };
+      return new Worker(url, { workerData });
+    });
+    await Promise.all(workers.map((worker) => once(worker, 'message')));
+    await Promise.all(workers.map((worker) => worker.terminate()));
+    expect(accessor.count()).toEqual({ intents: 603, records: 0 });
+  });
+
+  it('lets the others go on when a thread is terminated in the middle of its commits', async () => {
+    const { accessor, path } = await openForTest();
+    const url = new URL('../fixtures/accessors/lmdb-thread.mjs', import.meta.url);
+    for (const mayBlock of [true, false]) {
+      const context = soleWorker({ workerIndex: 1, workerCount: 2 });
+      const workerData = { path, name: `t-${mayBlock}`, count: 1e9, mayBlock, context };
+      const worker = new Worker(url, { workerData });
+      while (!(await accessor.imagePullIntentExists(`t-${mayBlock}-20`))) {
+        await new Promise((resolve) => setTimeout(resolve, 1));
+      }
+      await worker.terminate();
+      await accessor.writeImagePullIntent(`after-${mayBlock}`);
+      expect(accessor.imagePullIntentExists(`after-${mayBlock}`)).toBe(true);
+      expect((await accessor.listImagePullIntents()).errors).toEqual([]);
+    }
+  });
+
+  it.each(['true', 'false'])(
+    'keeps what it acknowledged when the process is killed (mayBlock %s)',
+    async (mayBlock) => {
+      const store = await openForTest();
+      await store.dispose();
+      const script = fileURLToPath(
+        new URL('../fixtures/accessors/lmdb-writer.ts', import.meta.url),
+      );
+      const child = spawn(process.execPath, ['--import', 'tsx', script, store.path, mayBlock], {
+        stdio: ['ignore', 'pipe', 'inherit'],
+      });
+      let acknowledged = -1;
+      for await (const line of createInterface({ input: child.stdout })) {
+        acknowledged = Number(line);
+        if (acknowledged === 150) child.kill('SIGKILL');
+      }
+      expect(acknowledged).toBeGreaterThanOrEqual(150);
+      const again = await openStore({ kind: 'lmdb', path: store.path });
+      const { records, errors } = await again.accessor.listImagePullIntents();
+      const images = new Set(records.map(({ image }) => image));
+      await again.dispose();
+      await rm(join(store.path, '..'), { recursive: true });
+      expect(errors).toEqual([]);
+      for (let i = 0; i <= acknowledged; i++) {
+        expect(images.has(`a-${i}`)).toBe(true);
+        expect(images.has(`b-${i}`)).toBe(true);
+      }
+      // All or nothing: the one in flight has both or none.
+      expect(images.size % 2).toBe(0);
+    },
+  );
+
+  it('leaves its files to their owner', async () => {
+    const { path } = await openForTest();
+    for (const name of ['data.mdb', 'lock.mdb']) {
+      expect(((await stat(join(path, name))).mode & 0o777).toString(8)).toBe('600');
+    }
+    expect(((await stat(path)).mode & 0o777).toString(8)).toBe('700');
+  });
+
+  it('takes a path with a dot for a directory like any other', async () => {
+    const { path, dispose } = await openTemporaryStore((parent) => ({
+      kind: 'lmdb',
+      path: `${parent}.mdb`,
+    }));
+    expect((await stat(`${path}.mdb`)).isDirectory()).toBe(true);
+    await dispose();
+  });
+
+  it('refuses a newer format and a damaged format entry, and lets go of the directory', async () => {
+    const { accessor, backend, path } = await openForTest();
+    await accessor.close();
+    const format = Buffer.from('format');
+    const cases = [
+      [packr.pack([LMDB_FORMAT_VERSION + 1]), 'ERR_PULLMANAGER_STORE_VERSION_UNSUPPORTED'],
+      [packr.pack(['1']), STORE_CORRUPT],
+      [packr.pack(null), STORE_CORRUPT],
+      [Buffer.from([0xc1]), STORE_CORRUPT],
+      [packr.pack([0]), STORE_CORRUPT],
+    ] as const;
+    await backend.release();
+    for (const [value, code] of cases) {
+      await tamper(path, 'meta', format, () => value);
+      const again = () => openBackend({ kind: 'lmdb', path }, { workerCount: 1, stripeCount: 31 });
+      expect(await codeOf(again)).toBe(code);
+      expect(await codeOf(() => openAccessor({ kind: 'lmdb', path }, soleWorker()))).toBe(code);
+    }
+    await tamper(path, 'meta', format, () => packr.pack([LMDB_FORMAT_VERSION]));
+    const last = await openStore({ kind: 'lmdb', path });
+    await last.dispose();
+  });
+
+  it('refuses a data file that is not one, and leaves it as it is', async () => {
+    const { dispose, accessor, backend, path } = await openForTest();
+    await accessor.close();
+    await backend.release();
+    const file = join(path, 'data.mdb');
+    const garbage = Buffer.alloc(8192, 'not a database ');
+    await writeFile(file, garbage);
+    const again = () => openBackend({ kind: 'lmdb', path }, { workerCount: 1, stripeCount: 31 });
+    expect(await codeOf(again)).toBe(STORE_CORRUPT);
+    expect(await codeOf(again)).toBe(STORE_CORRUPT);
+    expect((await readFile(file)).equals(garbage)).toBe(true);
+    await dispose();
+  });
+
+  it('names the package that is missing', async () => {
+    vi.resetModules();
+    vi.doMock('lmdb', () => {
+      throw Object.assign(new Error('Cannot find package'), { code: 'ERR_MODULE_NOT_FOUND' });
+    });
+    const { openBackend: open } = await import('../../src/accessors/backend.ts');
+    const options = (path: string) => open({ kind: 'lmdb', path }, soleWorker());
+    const { path } = await openForTest();
+    const failing = options(`${path}-other`);
+    await expect(failing).rejects.toMatchObject({
+      code: 'ERR_PULLMANAGER_STORE_UNAVAILABLE',
+      message: expect.stringContaining('package lmdb'),
+    });
+  });
+});
