@@ -7,6 +7,7 @@ import { clampStripeCount, STRIPE_COUNT_MAX } from './locks/stripe.ts';
 import {
   createImagePullCredentialVerificationPolicy,
   type ImagePullPolicyEnforcer,
+  policyOf,
   type VerificationPolicy,
 } from './policies/enforcer.ts';
 
@@ -92,17 +93,13 @@ export function resolveOptions(options: PullManagerOptions = {}): ResolvedOption
   if (!Number.isInteger(maxPending) || maxPending < 1 || maxPending > MAX_PENDING_MAX) {
     throw invalidArgument('maxPending', `must be a whole number from 1 to ${MAX_PENDING_MAX}`);
   }
-  const reverifyAfterMs = number(
-    options.reverifyAfter,
-    'reverifyAfter',
-    Number.POSITIVE_INFINITY,
-  );
+  const reverifyAfterMs = number(options.reverifyAfter, 'reverifyAfter', Number.POSITIVE_INFINITY);
   if (reverifyAfterMs <= 0) throw invalidArgument('reverifyAfter', 'must be greater than 0');
-  const compatibility = options.compatibility ?? 'v1.35';
+  const compatibility = given(options.compatibility, 'v1.35');
   if (compatibility !== 'v1.35') {
     throw invalidArgument('compatibility', "must be 'v1.35': no other level is available yet");
   }
-  const rotatedSecrets = options.rotatedSecrets ?? 'trust';
+  const rotatedSecrets = given(options.rotatedSecrets, 'trust');
   if (rotatedSecrets !== 'trust' && rotatedSecrets !== 'verify') {
     throw invalidArgument('rotatedSecrets', "must be 'trust' or 'verify'");
   }
@@ -115,7 +112,9 @@ export function resolveOptions(options: PullManagerOptions = {}): ResolvedOption
   }
   const { policy, policyData } = resolvePolicy(options.policy);
   return {
-    store: validateStoreOptions(options.store ?? { kind: 'journal', path: './pullwarden-data' }),
+    store: validateStoreOptions(
+      given(options.store, { kind: 'journal', path: './pullwarden-data' }),
+    ),
     policy,
     policyData,
     imageService,
@@ -133,22 +132,28 @@ export function resolveOptions(options: PullManagerOptions = {}): ResolvedOption
 export function resolvePolicy(
   policy: ImagePullPolicyEnforcer | VerificationPolicy | undefined,
 ): Pick<ResolvedOptions, 'policy' | 'policyData'> {
-  const given = policy ?? { kind: 'NeverVerifyPreloadedImages' };
-  if (typeof given !== 'object' || given === null) {
+  const chosen = given(policy, { kind: 'NeverVerifyPreloadedImages' });
+  if (typeof chosen !== 'object' || chosen === null) {
     throw invalidArgument('policy', 'must be a verification policy or an enforcer');
   }
-  if ('requireCredentialVerificationForImage' in given) {
-    if (typeof given.requireCredentialVerificationForImage !== 'function') {
+  if ('requireCredentialVerificationForImage' in chosen) {
+    if (typeof chosen.requireCredentialVerificationForImage !== 'function') {
       throw invalidArgument('policy.requireCredentialVerificationForImage', 'must be a function');
     }
-    return { policy: given, policyData: undefined };
+    return { policy: chosen, policyData: policyOf(chosen) };
   }
-  return { policy: createImagePullCredentialVerificationPolicy(given), policyData: given };
+  const enforcer = createImagePullCredentialVerificationPolicy(chosen);
+  return { policy: enforcer, policyData: enforcer.policy };
 }
 
 /** The workers an engine gets when nothing is said. */
 export function defaultWorkerCount(): number {
   return Math.max(1, Math.min(WORKER_COUNT_DEFAULT_MAX, availableParallelism() - 1));
+}
+
+/** A default where nothing was given; `null` is something, and wrong. */
+function given<T>(value: T | undefined, fallback: T): T {
+  return value === undefined ? fallback : value;
 }
 
 function number(value: number | undefined, argument: string, fallback: number): number {

@@ -3,8 +3,9 @@
  *
  * Source: kubernetes pkg/kubelet/images/pullmanager (interfaces.go, image_pull_manager.go), KEP-2535.
  */
-import type { Decision } from './engine/decision.ts';
+
 import { Decider, type DecisionRequest } from './engine/decider.ts';
+import { type Decision, failed } from './engine/decision.ts';
 import { Engine, type EngineHandle } from './engine/engine.ts';
 import { EngineClient } from './engine/engine-client.ts';
 import { reconcile } from './engine/reconcile.ts';
@@ -39,6 +40,7 @@ import type {
   PodCredentialsSource,
 } from './records/record.ts';
 import { normalizeCredentials } from './records/validate.ts';
+import { wellFormed } from './util/well-formed.ts';
 
 /** What pruning did. */
 export interface PruneResult {
@@ -161,7 +163,7 @@ export class PullManager implements ImagePullManager, AsyncDisposable {
       throw isAborted(signal) ? abortedError('opening the pull manager', signal?.reason) : error;
     }
     engine.open();
-    signal?.addEventListener('abort', () => void manager.close(), { once: true });
+    manager.#closeOn(signal);
     return manager;
   }
 
@@ -176,6 +178,11 @@ export class PullManager implements ImagePullManager, AsyncDisposable {
     if (typeof handle !== 'object' || handle === null) {
       throw invalidArgument('handle', 'is not the handle of an engine');
     }
+    if (typeof options !== 'object' || options === null) {
+      throw invalidArgument('options', 'must be an object');
+    }
+    // Throws for what is no handle.
+    SharedState.attach(handle.control);
     const policy = options.policy ?? handle.policy;
     if (policy === undefined) {
       throw invalidArgument('options.policy', 'is needed: the engine has an enforcer of its own');
@@ -198,7 +205,7 @@ export class PullManager implements ImagePullManager, AsyncDisposable {
     if (hostIndex < 0) {
       throw new PullManagerError('ENGINE_UNAVAILABLE', 'too many threads are attached already');
     }
-    const metrics = engine?.metrics ?? new SharedMetrics(handle.metrics, state.workerCount);
+    const metrics = engine?.metrics ?? SharedMetrics.attach(handle.metrics, state.workerCount);
     const client = new EngineClient({
       state,
       hostIndex,
@@ -294,7 +301,13 @@ export class PullManager implements ImagePullManager, AsyncDisposable {
     credentials: PodCredentialsSource = NO_CREDENTIALS,
     options: DecideOptions = {},
   ): Promise<Decision> {
-    return this.#decider.decide(image, imageRef, credentials, options.signal);
+    let signal: AbortSignal | undefined;
+    try {
+      signal = checkedOptions(options).signal;
+    } catch (error) {
+      return Promise.resolve(failed(error as PullManagerError));
+    }
+    return this.#decider.decide(image, imageRef, credentials, signal);
   }
 
   /**
@@ -311,10 +324,16 @@ export class PullManager implements ImagePullManager, AsyncDisposable {
 
   /** One decision for each request, in their order; those that need a worker share one trip. */
   async decideBatch(requests: readonly DecisionRequest[]): Promise<Decision[]> {
+    if (!Array.isArray(requests)) throw invalidArgument('requests', 'must be an array');
     const decisions: Decision[] = new Array(requests.length);
     const trips: Promise<void>[] = [];
     for (let i = 0; i < requests.length; i++) {
-      const { image, imageRef, credentials = NO_CREDENTIALS } = requests[i]!;
+      const request: DecisionRequest | undefined = requests[i];
+      if (typeof request !== 'object' || request === null) {
+        decisions[i] = failed(invalidArgument(`requests[${i}]`, 'must be an object'));
+        continue;
+      }
+      const { image, imageRef, credentials = NO_CREDENTIALS } = request;
       const decision =
         typeof credentials === 'function'
           ? undefined
@@ -348,8 +367,9 @@ export class PullManager implements ImagePullManager, AsyncDisposable {
     pull: (signal: AbortSignal) => Promise<T>,
     options: { signal?: AbortSignal } = {},
   ): Promise<T> {
-    const { signal: given } = options;
-    if (given?.aborted === true) throw abortedError('the pull', given.reason);
+    if (typeof pull !== 'function') throw invalidArgument('pull', 'must be a function');
+    const { signal: given } = checkedOptions(options);
+    if (isAborted(given)) throw abortedError('the pull', given?.reason);
     await this.recordPullIntent(image);
     const signal =
       given === undefined ? this.#pulls.signal : AbortSignal.any([given, this.#pulls.signal]);
@@ -374,14 +394,7 @@ export class PullManager implements ImagePullManager, AsyncDisposable {
     if (refused !== undefined) throw refused;
     const untilMs = until instanceof Date ? until.getTime() : Number.NaN;
     if (Number.isNaN(untilMs)) throw invalidArgument('until', 'must be a valid Date');
-    if (typeof imageRefs !== 'object' || imageRefs === null) {
-      throw invalidArgument('imageRefs', 'must be an iterable of strings');
-    }
-    const listed = [...imageRefs];
-    for (const imageRef of listed) {
-      const problem = textProblem('imageRefs', imageRef);
-      if (problem !== undefined) throw problem;
-    }
+    const listed = listedRefs(imageRefs);
     const answers = await this.#client.callAll('prune', [listed, untilMs]);
     let pruned = 0;
     let kept = 0;
@@ -478,6 +491,16 @@ export class PullManager implements ImagePullManager, AsyncDisposable {
     return this.close();
   }
 
+  #closeOn(signal: AbortSignal | undefined): void {
+    if (signal === undefined) return;
+    const onAbort = (): void => {
+      // Whoever calls `close` as well is told of a failure.
+      this.close().catch(() => {});
+    };
+    if (signal.aborted) onAbort();
+    else signal.addEventListener('abort', onAbort, { once: true, signal: this.#pulls.signal });
+  }
+
   async #close(): Promise<void> {
     this.#decider.close();
     this.#pulls.abort(closedError('the pull'));
@@ -510,7 +533,11 @@ export class PullManager implements ImagePullManager, AsyncDisposable {
   ): Promise<T> {
     let result: T;
     try {
+      if (signal.aborted) throw abortedError('the pull', signal.reason);
       result = await pull(signal);
+      if (typeof result !== 'object' || result === null) {
+        throw invalidArgument('the result of pull', 'must be an object');
+      }
     } catch (error) {
       await this.#client.write(this.#client.ownerOf(image), REQUEST.OUTCOME, image);
       throw error;
@@ -620,6 +647,28 @@ export class PullManager implements ImagePullManager, AsyncDisposable {
   }
 }
 
+/** The image references of a caller's list, as the owners spell them. */
+function listedRefs(imageRefs: unknown): string[] {
+  const isIterable =
+    typeof imageRefs === 'object' && imageRefs !== null && Symbol.iterator in imageRefs;
+  if (!isIterable) throw invalidArgument('imageRefs', 'must be an iterable of strings');
+  return Array.from(imageRefs as Iterable<unknown>, (imageRef, i) => {
+    const problem = textProblem(`imageRefs[${i}]`, imageRef);
+    if (problem !== undefined) throw problem;
+    return wellFormed(imageRef as string);
+  });
+}
+
+function checkedOptions<T extends { signal?: AbortSignal }>(options: T): T {
+  if (typeof options !== 'object' || options === null) {
+    throw invalidArgument('options', 'must be an object');
+  }
+  if (options.signal !== undefined && !(options.signal instanceof AbortSignal)) {
+    throw invalidArgument('options.signal', 'must be an AbortSignal');
+  }
+  return options;
+}
+
 function isAborted(signal: AbortSignal | undefined): boolean {
   return signal?.aborted === true;
 }
@@ -634,7 +683,8 @@ function textProblem(argument: string, value: unknown): PullManagerError | undef
 function untilAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
   return new Promise((resolve, reject) => {
     const onAbort = (): void => reject(abortedError('the pull', signal.reason));
+    if (signal.aborted) onAbort();
     signal.addEventListener('abort', onAbort, { once: true });
-    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort));
+    void promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort));
   });
 }

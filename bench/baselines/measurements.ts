@@ -34,6 +34,11 @@ function loop(context: BenchContext, callers: number, operations: number): Close
   return { callers, operations: context.scaled(operations), samples: context.samples };
 }
 
+/** `1 caller`, `64 callers`: how names of work end. */
+export function callersText(callers: number): string {
+  return callers === 1 ? '1 caller' : `${callers} callers`;
+}
+
 function jsonSubject(flush: boolean): string {
   return `(a) json files, ${flush ? 'flushed' : 'not flushed'}`;
 }
@@ -49,7 +54,7 @@ export function jsonFilesIntents(
       await using manager = disposable(new JsonFilesPullManager(directory, flush));
       const operations = flush ? 2_000 : 10_000;
       const result = await intentLoop(manager.subject, loop(context, callers, operations));
-      return context.add(`recordPullIntent, ${callers} callers`, jsonSubject(flush), result);
+      return context.add(`recordPullIntent, ${callersText(callers)}`, jsonSubject(flush), result);
     }),
   );
 }
@@ -67,7 +72,7 @@ export function jsonFilesCycles(
         workload,
         loop(context, callers, flush ? 600 : 4_000),
       );
-      const work = `intent + pulled, ${records} records, ${callers} callers`;
+      const work = `intent + pulled, ${records} records, ${callersText(callers)}`;
       return context.add(work, jsonSubject(flush), result);
     }),
   );
@@ -83,7 +88,7 @@ export function jsonFilesDecisions(
     onJsonFiles(context, records, false, async (manager, workload) => {
       const result = await decisionLoop(manager, workload, loop(context, callers, 20_000));
       return context.add(
-        `mustAttemptImagePull, ${records} records, ${callers} callers`,
+        `mustAttemptImagePull, ${records} records, ${callersText(callers)}`,
         '(a) json files',
         result,
       );
@@ -102,7 +107,7 @@ export function jsonFilesStorm(
       const closed = loop(context, callers, flush ? 4_000 : 20_000);
       const result = await stormLoop(manager, workload, closed);
       return context.add(
-        `storm, ${records} records, ${callers} callers`,
+        `storm, ${records} records, ${callersText(callers)}`,
         jsonSubject(flush),
         result,
       );
@@ -144,7 +149,7 @@ export function piscinaIntents(context: BenchContext, callers: number): Promise<
     onPiscina(0, async (manager) => {
       const operations = callers === 1 ? 10_000 : 60_000;
       const result = await intentLoop(manager, loop(context, callers, operations));
-      return context.add(`recordPullIntent, ${callers} callers`, PISCINA_SUBJECT, result);
+      return context.add(`recordPullIntent, ${callersText(callers)}`, PISCINA_SUBJECT, result);
     }),
   );
 }
@@ -160,7 +165,7 @@ export function piscinaDecisions(
       const closed = loop(context, callers, callers === 1 ? 10_000 : 60_000);
       const result = await decisionLoop(manager, workload, closed);
       return context.add(
-        `mustAttemptImagePull, ${records} records, ${callers} callers`,
+        `mustAttemptImagePull, ${records} records, ${callersText(callers)}`,
         PISCINA_SUBJECT,
         result,
       );
@@ -177,7 +182,11 @@ export function piscinaStorm(
   return context.once(`b storm ${records} ${callers}`, () =>
     onPiscina(records, async (manager, workload) => {
       const result = await stormLoop(manager, workload, loop(context, callers, 60_000));
-      return context.add(`storm, ${records} records, ${callers} callers`, PISCINA_SUBJECT, result);
+      return context.add(
+        `storm, ${records} records, ${callersText(callers)}`,
+        PISCINA_SUBJECT,
+        result,
+      );
     }),
   );
 }

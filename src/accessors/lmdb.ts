@@ -9,21 +9,22 @@
  * | `pulled` | SHA-256 of the imageRef | CRC-32, then the packed record of `records/codec.ts` |
  *
  * Keys are hashes because LMDB's are limited to 1,978 bytes and image names are not. Each value
- * repeats its key, so that a misfiled or damaged one is seen and never taken for "absent". What
- * LMDB itself needs to be whole, its pages, it does not check: a cut or overwritten `data.mdb` can
- * end the process.
+ * repeats its key, so that a misfiled or damaged one is seen and never taken for "absent". The
+ * pages around them are LMDB's, which trusts them: beyond its header, which is checked here, a
+ * `data.mdb` that was cut or overwritten can end the process.
  *
  * *Committed* (visible) and *flushed* (durable) are different promises of lmdb-js. Here they are one:
  * `overlappingSync` is off, so a transaction flushes before it counts as committed.
  */
 import { createHash } from 'node:crypto';
-import { chmod } from 'node:fs/promises';
+import { chmod, type FileHandle, open } from 'node:fs/promises';
+import { endianness } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { crc32 } from 'node:zlib';
 import type { Database, RootDatabase } from 'lmdb';
 import { Packr } from 'msgpackr';
-import { closedError, PullManagerError, quote } from '../errors.ts';
+import { closedError, errorCode, PullManagerError, quote, storeError } from '../errors.ts';
 import { decodeRecord, encodeRecord, packText, unpackText } from '../records/codec.ts';
 import { type ImagePulledRecord, type ImagePullIntent, PulledRecord } from '../records/record.ts';
 import type { AccessorContext, OwnedAccessor, RecordListing, RecordWrite } from './accessor.ts';
@@ -34,6 +35,8 @@ export const LMDB_FORMAT_VERSION = 1;
 const INTENT_VERSION = 1;
 const FORMAT_KEY: Buffer = Buffer.from('format');
 const CHECKSUM_BYTES = 4;
+const DATA_FILE = 'data.mdb';
+const LOCK_FILE = 'lock.mdb';
 const FILE_MODE = 0o600;
 /** Marks the bytes of a text that UTF-8 cannot carry; no UTF-8 text has it. */
 const NOT_UTF8: Buffer = Buffer.from([0xff]);
@@ -64,6 +67,7 @@ interface Environment {
  * `STORE_VERSION_UNSUPPORTED`.
  */
 export async function prepareLmdb(path: string): Promise<void> {
+  await checkDataFile(join(path, DATA_FILE));
   const environment = await openEnvironment(path);
   try {
     const format = environment.meta.getBinary(FORMAT_KEY);
@@ -75,8 +79,8 @@ export async function prepareLmdb(path: string): Promise<void> {
     } else {
       checkFormat(format, path);
     }
-    await chmod(join(path, 'data.mdb'), FILE_MODE);
-    await chmod(join(path, 'lock.mdb'), FILE_MODE);
+    await chmod(join(path, DATA_FILE), FILE_MODE);
+    await chmod(join(path, LOCK_FILE), FILE_MODE);
   } catch (cause) {
     throw lmdbError('cannot prepare the store', cause, path);
   } finally {
@@ -393,17 +397,60 @@ function checkFormat(bytes: Bytes, path: string): void {
   throw new PullManagerError('STORE_CORRUPT', 'the format entry is damaged', { path });
 }
 
+/** Two pages that each begin with this describe the rest of an environment (64 bit). */
+const META = {
+  flagsOffset: 18,
+  isMeta: 0x08,
+  magicOffset: 24,
+  magic: 0xbeefc0de,
+  pageSizeOffset: 48,
+  bytes: 176,
+  pageSizeMin: 512,
+  pageSizeMax: 65_536,
+} as const;
+
+/** Throws `STORE_CORRUPT` for a file that is not an environment's: lmdb-js would crash on it. */
+async function checkDataFile(path: string): Promise<void> {
+  // Elsewhere the layout is another one.
+  if (endianness() !== 'LE' || !process.arch.endsWith('64')) return;
+  let file: FileHandle | undefined;
+  try {
+    file = await open(path, 'r');
+    if ((await file.stat()).size === 0) return;
+    const pageSize = await checkMeta(file, 0);
+    const isPageSize = pageSize >= META.pageSizeMin && pageSize <= META.pageSizeMax;
+    if (isPageSize) await checkMeta(file, pageSize);
+    else throw new PullManagerError('STORE_CORRUPT', 'the data file has no page size', { path });
+  } catch (cause) {
+    if (errorCode(cause) === 'ENOENT') return;
+    throw storeError(`cannot open the store: ${quote(path)}`, cause, path);
+  } finally {
+    await file?.close();
+  }
+
+  async function checkMeta(handle: FileHandle, position: number): Promise<number> {
+    const meta = Buffer.alloc(META.bytes);
+    const { bytesRead } = await handle.read(meta, 0, META.bytes, position);
+    const isMeta = (meta.readUInt16LE(META.flagsOffset) & META.isMeta) !== 0;
+    if (bytesRead < META.bytes || !isMeta || meta.readUInt32LE(META.magicOffset) !== META.magic) {
+      const message = `${quote(path)} is not the data file of a store`;
+      throw new PullManagerError('STORE_CORRUPT', message, { path });
+    }
+    return meta.readUInt32LE(META.pageSizeOffset);
+  }
+}
+
 function entryCount(database: BinaryDatabase): number {
   const stats: { entryCount?: number } = database.getStats();
   return stats.entryCount ?? 0;
 }
 
 async function openEnvironment(path: string): Promise<Environment> {
-  const { open } = await loadLmdb();
+  const lmdb = await loadLmdb();
   const format = { encoding: 'binary', keyEncoding: 'binary' } as const;
   let root: RootDatabase<Bytes, Bytes> | undefined;
   try {
-    root = open<Bytes, Bytes>({
+    root = lmdb.open<Bytes, Bytes>({
       path,
       // By default a path with a dot in its last part names a file.
       noSubdir: false,

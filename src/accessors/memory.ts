@@ -122,7 +122,8 @@ class MemoryAccessor implements OwnedAccessor {
 
   #lostError(fields: { image?: string; imageRef?: string }): PullManagerError {
     const message = `records were lost with worker ${this.#workerIndex}, and a memory store has no copy`;
-    return new PullManagerError('STORE_UNAVAILABLE', message, {
+    // As for a damaged record: it must count as present, and a new pull may replace it.
+    return new PullManagerError('RECORD_CORRUPT', message, {
       ...fields,
       workerIndex: this.#workerIndex,
     });

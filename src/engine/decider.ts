@@ -114,11 +114,7 @@ export class Decider {
   }
 
   /** The answer, where the replica has it; `undefined` where a worker must be asked. */
-  decideSync(
-    image: string,
-    imageRef: string,
-    credentials: PodCredentials,
-  ): Decision | undefined {
+  decideSync(image: string, imageRef: string, credentials: PodCredentials): Decision | undefined {
     const refused = this.#refusal(image, imageRef);
     if (refused !== undefined) return this.#count(refused);
     if (imageRef === '') return NO_IMAGE_REF;
@@ -333,14 +329,7 @@ export class Decider {
       const credentials = normalizeCredentials({ kubernetesSecrets: [secret] });
       const owner = this.#client.ownerOf(imageRef);
       const imageName = this.imageName(image);
-      await this.#client.write(
-        owner,
-        REQUEST.PULLED,
-        undefined,
-        imageRef,
-        imageName,
-        credentials,
-      );
+      await this.#client.write(owner, REQUEST.PULLED, undefined, imageRef, imageName, credentials);
     } catch (error) {
       // The decision stands without it; the next match tries again.
       this.#row[HOST_ROW.MATCH_WRITE_FAILURES]!++;

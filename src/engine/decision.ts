@@ -131,7 +131,10 @@ export function matchCredentials(
           known.uid === pod.uid && known.namespace === pod.namespace && known.name === pod.name;
         if (!hashEqual && !coordinatesEqual) continue;
         if (!isFresh(known.provenAtMs, rules)) continue;
-        if (hashEqual) return coordinatesEqual || !hasRoom ? SECRET_MATCHES : i;
+        if (hashEqual) {
+          const isRecorded = coordinatesEqual || !hasRoom || isListed(secrets, pod, rules);
+          return isRecorded ? SECRET_MATCHES : i;
+        }
         if (hasRoom && rules.trustsRotatedSecrets) return i;
       }
     }
@@ -151,6 +154,25 @@ export function matchCredentials(
     }
   }
   return NO_MATCHING;
+}
+
+/** Whether the very secret is recorded, so that recording it again would change nothing. */
+function isListed(
+  secrets: readonly ImagePullSecret[],
+  pod: ImagePullSecret,
+  rules: MatchRules,
+): boolean {
+  for (const known of secrets) {
+    if (
+      known.credentialHash === pod.credentialHash &&
+      known.uid === pod.uid &&
+      known.namespace === pod.namespace &&
+      known.name === pod.name
+    ) {
+      return isFresh(known.provenAtMs, rules);
+    }
+  }
+  return false;
 }
 
 /** The proof time that a secret inherits which is recorded because it matched. */

@@ -5,8 +5,8 @@
  * being woken; after that the thread sleeps until an owner wakes it. An idle engine uses no CPU.
  */
 import { closedError, PullManagerError } from '../errors.ts';
-import { waitWhileEqualAsync } from '../locks/wait.ts';
 import { fnv1 } from '../locks/stripe.ts';
+import { waitWhileEqualAsync } from '../locks/wait.ts';
 import { Dictionary } from '../protocol/dictionary.ts';
 import { type CallMethod, REQUEST } from '../protocol/frames.ts';
 import { HostLink, type Pending, type StateReply } from '../protocol/host-link.ts';
@@ -119,12 +119,7 @@ export class EngineClient {
   static claimHost(state: SharedState): number {
     for (let host = 0; host < HOST_COUNT; host++) {
       const at = state.hostAt(host) + HOST.STATE;
-      const found = Atomics.compareExchange(
-        state.words,
-        at,
-        HOST_STATE.FREE,
-        HOST_STATE.ATTACHED,
-      );
+      const found = Atomics.compareExchange(state.words, at, HOST_STATE.FREE, HOST_STATE.ATTACHED);
       if (found === HOST_STATE.FREE) return host;
     }
     return -1;
@@ -152,15 +147,16 @@ export class EngineClient {
     credentials?: ImagePullCredentials | null,
   ): Promise<void> {
     return new Promise((succeed, fail) => {
-      this.#push(
-        owner,
-        new Write(op, image, imageRef, imageName, credentials, succeed, fail),
-      );
+      this.#push(owner, new Write(op, image, imageRef, imageName, credentials, succeed, fail));
     });
   }
 
   /** Asks one owner for a record, an intent, or both. */
-  read(owner: number, imageRef: string | undefined, image: string | undefined): Promise<StateReply> {
+  read(
+    owner: number,
+    imageRef: string | undefined,
+    image: string | undefined,
+  ): Promise<StateReply> {
     if (imageRef === undefined) {
       const read = new Read(undefined, image);
       this.#push(owner, read);

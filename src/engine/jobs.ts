@@ -11,6 +11,8 @@ import { type Owner, PRUNE, type PruneRequest } from './owner.ts';
 
 /** Something an owner does bit by bit. */
 export interface Job {
+  /** False while the host has yet to read what was answered so far. */
+  isReady(): boolean;
   /** Does a bit; true when there is no more to do. Never rejects. */
   step(): Promise<boolean>;
 }
@@ -22,9 +24,9 @@ const PRUNE_CHUNK = 1024;
 export function startJob(owner: Owner, call: OwnerCall): Job {
   const steps = stepsOf(owner, call);
   return {
+    // The host takes its time: other work goes on, and memory stays bounded.
+    isReady: () => !call.link.hasBacklog,
     async step(): Promise<boolean> {
-      // The host takes its time: other work goes on, and memory stays bounded.
-      if (call.link.hasBacklog) return false;
       try {
         return (await steps.next()).done === true;
       } catch (error) {
@@ -84,7 +86,9 @@ async function* prune(owner: Owner, call: OwnerCall): AsyncGenerator<void, void,
   const [imageRefs, untilMs] = call.args as [string[], number];
   const listed = new Set(imageRefs);
   const { records, errors } = await owner.accessor.listImagePulledRecords();
-  const failures: Error[] = [...errors];
+  // A listing of the whole store fails alike for every owner: one of them reports it.
+  const isReporter = owner.accessor.listsOnlyOwnKeys || owner.context.workerIndex === 0;
+  const failures: Error[] = isReporter ? [...errors] : [];
   let pruned = 0;
   let kept = 0;
   const done = (outcome: 'pruned' | 'kept' | Error): void => {

@@ -2,7 +2,7 @@
  * What drives an owner: a loop that blocks between batches, for a worker thread, and one that is
  * kicked, for the calling thread.
  */
-import { setImmediate as turnOfEventLoop } from 'node:timers/promises';
+import { setTimeout as delay, setImmediate as turnOfEventLoop } from 'node:timers/promises';
 import { threadId } from 'node:worker_threads';
 import { openAccessor, type StoreSpec } from '../accessors/backend.ts';
 import {
@@ -33,6 +33,8 @@ export interface OwnerTask {
 const SPIN_MS = 0.2;
 /** Looks between two looks at the clock. */
 const SPIN_LOOKS = 64;
+/** How long a stopping owner waits for hosts that have answers to read. */
+const STOP_GRACE_MS = 1_000;
 /** Longest sleep of an idle owner, should a wake-up be lost. */
 const SLEEP_MS = 1_000;
 
@@ -73,12 +75,16 @@ export async function runOwner(task: OwnerTask): Promise<void> {
   try {
     Atomics.store(words, at + WORKER.STATE, WORKER_STATE.RUNNING);
     state.wakeAllHosts();
+    let stopGraceMs = STOP_GRACE_MS;
     for (;;) {
       // Read before looking for work, so that whatever comes later changes it.
       const bell = Atomics.load(words, at + WORKER.DOORBELL);
       if (owner.hasWork()) await owner.turn();
-      else if (Atomics.load(words, at + WORKER.STOP) !== 0) break;
-      else await rest(owner, words, at, bell, task.needsEventLoop);
+      else if (Atomics.load(words, at + WORKER.STOP) !== 0) {
+        // A host that reads no answers any more, perhaps a dead thread, must not keep us.
+        if (!owner.waitsForHost() || stopGraceMs-- <= 0) break;
+        await delay(1);
+      } else await rest(owner, words, at, bell, task.needsEventLoop);
       if (owner.accessor.maintenance !== undefined) await turnOfEventLoop();
     }
   } finally {

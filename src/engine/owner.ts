@@ -8,8 +8,8 @@
  */
 import type { AccessorContext, OwnedAccessor, RecordWrite } from '../accessors/accessor.ts';
 import { PullManagerError, storeError } from '../errors.ts';
-import type { StripedLockSet } from '../locks/striped-lock-set.ts';
 import { fnv1 } from '../locks/stripe.ts';
+import type { StripedLockSet } from '../locks/striped-lock-set.ts';
 import { type SharedHistogram, type SharedMetrics, WORKER_ROW } from '../metrics/shared-metrics.ts';
 import { REQUEST, STATE } from '../protocol/frames.ts';
 import type { Key, OwnerCall, OwnerRequest } from '../protocol/owner-link.ts';
@@ -138,9 +138,14 @@ export class Owner {
 
   /** Whether `turn` would find something to do. */
   hasWork(): boolean {
-    if (this.#jobs.length > 0) return true;
-    for (const link of this.#links) if (link.hasRequests() || link.hasBacklog) return true;
+    for (const job of this.#jobs) if (job.isReady()) return true;
+    for (const link of this.#links) if (link.hasRequests() || link.canFlush()) return true;
     return false;
+  }
+
+  /** Whether answers wait until a host makes room for them. */
+  waitsForHost(): boolean {
+    return this.#jobs.length > 0 || this.#links.some((link) => link.hasBacklog);
   }
 
   /** Takes, commits and answers one batch. */
@@ -180,7 +185,10 @@ export class Owner {
       if (writes.length > 0) {
         const failure = await this.#commit(writes);
         // Nothing of the batch was written: only what needs no write takes effect.
-        if (failure !== undefined) this.#apply(steps, nowMs, failure);
+        if (failure !== undefined) {
+          this.#distrust(writes);
+          this.#apply(steps, nowMs, failure);
+        }
       }
       this.#publish();
     } finally {
@@ -352,12 +360,7 @@ export class Owner {
   }
 
   /** One pull of an image ends; with the last one its intent goes. */
-  #endPull(
-    step: Step,
-    intent: IntentKey,
-    writes: RecordWrite[],
-    failure: Error | undefined,
-  ): void {
+  #endPull(step: Step, intent: IntentKey, writes: RecordWrite[], failure: Error | undefined): void {
     if (intent.count > 1) {
       intent.count--;
       return;
@@ -393,6 +396,17 @@ export class Owner {
     this.#batchSizes.record(writes.length);
     this.#row[WORKER_ROW.WRITTEN_BYTES] = this.accessor.writtenBytes;
     return undefined;
+  }
+
+  /** The store may have kept some of a failed batch: no replica may go on with what it knows. */
+  #distrust(writes: readonly RecordWrite[]): void {
+    const { versions, slotMask } = this.#state;
+    for (const write of writes) {
+      let text: string;
+      if (write.op === 'writePulled') text = write.record.imageRef;
+      else text = write.op === 'deletePulled' ? write.imageRef : write.image;
+      Atomics.add(versions, fnv1(text) & slotMask, 1);
+    }
   }
 
   /** Makes what the batch did visible: counters first, then the versions. */
@@ -455,9 +469,10 @@ export class Owner {
   }
 
   async #stepJobs(): Promise<void> {
-    const job = this.#jobs.shift();
-    if (job === undefined) return;
-    if (!(await job.step())) this.#jobs.push(job);
+    const next = this.#jobs.findIndex((job) => job.isReady());
+    if (next < 0) return;
+    const [job] = this.#jobs.splice(next, 1);
+    if (!(await job!.step())) this.#jobs.push(job!);
   }
 
   /** Whether a key belongs to this owner. */
@@ -496,8 +511,8 @@ function isPrune(request: OwnerRequest | PruneRequest): request is PruneRequest 
 function stripesOf(steps: readonly Step[], stripeCount: number): number[] {
   let mask = 0;
   for (const { request } of steps) {
-    if (request.imageRef !== undefined) mask |= 1 << (request.imageRef.hash >>> 0) % stripeCount;
-    if (request.image !== undefined) mask |= 1 << (request.image.hash >>> 0) % stripeCount;
+    if (request.imageRef !== undefined) mask |= 1 << ((request.imageRef.hash >>> 0) % stripeCount);
+    if (request.image !== undefined) mask |= 1 << ((request.image.hash >>> 0) % stripeCount);
   }
   const stripes: number[] = [];
   for (let stripe = 0; stripe < stripeCount; stripe++) {

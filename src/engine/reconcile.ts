@@ -58,8 +58,15 @@ export async function reconcile(options: ReconcileOptions): Promise<void> {
     logger.error('left-over intents stay', { code: error.code, intents: left.size });
     return;
   }
-  for (const { id, repoTags, repoDigests } of runtimeImages) {
-    for (const image of [...(repoDigests ?? []), ...(repoTags ?? [])]) {
+  for (const runtimeImage of runtimeImages) {
+    const names = namesOf(runtimeImage);
+    if (names === undefined) {
+      onFailure();
+      logger.error('the runtime listed an image that cannot be understood');
+      continue;
+    }
+    const { id } = runtimeImage;
+    for (const image of names) {
       if (!left.has(image)) continue;
       try {
         await options.adopt(image, id);
@@ -70,6 +77,14 @@ export async function reconcile(options: ReconcileOptions): Promise<void> {
       }
     }
   }
+}
+
+/** The names of a listed image, digests first; undefined where it is not an image at all. */
+function namesOf(image: RuntimeImage): string[] | undefined {
+  if (typeof image?.id !== 'string') return undefined;
+  const { repoDigests = [], repoTags = [] } = image;
+  if (!Array.isArray(repoDigests) || !Array.isArray(repoTags)) return undefined;
+  return [...repoDigests, ...repoTags];
 }
 
 /** The runtime's images; an abort does not wait for a runtime that never answers. */

@@ -4,10 +4,11 @@
  * An entry is true at any instant at which its version slot still holds that version: owners raise
  * the slot after the flush and before they acknowledge. Entries are bounded in number.
  */
+
+import { fnv1 } from '../locks/stripe.ts';
 import { STATE } from '../protocol/frames.ts';
 import type { StateReply } from '../protocol/host-link.ts';
 import type { ImagePullCredentials, PulledRecord } from '../records/record.ts';
-import { fnv1 } from '../locks/stripe.ts';
 import { BoundedCache } from '../util/bounded-cache.ts';
 import type { SharedState } from './shared-state.ts';
 

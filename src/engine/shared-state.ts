@@ -73,6 +73,8 @@ export const LINK = {
   REPLY_TAIL: 32,
   /** Owner: how many requests it has finished, wraps at 2^32. */
   COMPLETED: 33,
+  /** Owner: 1 while answers wait for room; the host then rings after it has read some. */
+  STUCK: 34,
   REPLY_HEAD: 48,
   /** Host: the worker generation for which it has reset this link; the owner ignores others. */
   GENERATION: 49,
@@ -138,7 +140,10 @@ export class SharedState {
       throw invalidArgument('handle', 'is not the handle of an engine');
     }
     if (new Int32Array(buffer, 0, 1)[0] !== MAGIC) {
-      throw new PullManagerError('ENGINE_UNAVAILABLE', 'handle is of another version of the engine');
+      throw new PullManagerError(
+        'ENGINE_UNAVAILABLE',
+        'handle is of another version of the engine',
+      );
     }
     return new SharedState(buffer);
   }

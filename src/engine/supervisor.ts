@@ -6,7 +6,7 @@
  */
 import { Piscina } from 'piscina';
 import type { StoreBackend } from '../accessors/backend.ts';
-import { PullManagerError, quote } from '../errors.ts';
+import { fromWire, PullManagerError, quote, type WireError } from '../errors.ts';
 import type { StripedLockSet } from '../locks/striped-lock-set.ts';
 import { waitWhileEqualAsync } from '../locks/wait.ts';
 import { HOST_ROW, type SharedMetrics } from '../metrics/shared-metrics.ts';
@@ -107,17 +107,21 @@ export class Supervisor {
     const at = state.workerAt(workerIndex);
     Atomics.store(words, at + WORKER.STATE, WORKER_STATE.STARTING);
     Atomics.store(words, at + WORKER.SLEEPING, 0);
+    Atomics.store(words, at + WORKER.HOLDER, 0);
     Atomics.store(words, at + WORKER.GENERATION, generation);
     state.wakeAllHosts();
     const startedAt = Date.now();
     const ownerTask = this.#task(workerIndex, generation);
-    const task = this.#pool?.run(ownerTask) ?? this.#runInline(ownerTask);
+    const isInline = this.#pool === undefined;
+    const task = isInline ? this.#runInline(ownerTask) : this.#runInPool(ownerTask);
     const ended = task.then(
       () => undefined,
       (error: unknown) => {
         const wasOpen = state.engineState === ENGINE_STATE.OPEN;
         Atomics.store(words, at + WORKER.STATE, WORKER_STATE.LOST);
-        this.#options.locks.releaseHeldBy(Atomics.load(words, at + WORKER.HOLDER));
+        // An owner in the calling thread has freed its own.
+        const holder = Atomics.load(words, at + WORKER.HOLDER);
+        if (!isInline && holder !== 0) this.#options.locks.releaseHeldBy(holder);
         if (!wasOpen || this.#isStopping) {
           // Nobody will take its place: what waits for it must not wait for ever.
           Atomics.add(words, at + WORKER.GENERATION, 1);
@@ -161,6 +165,11 @@ export class Supervisor {
       if (Atomics.load(state.words, stateAt) !== WORKER_STATE.STARTING) break;
       await waitWhileEqualAsync(state.words, wakeAt, wake, 50);
     }
+  }
+
+  async #runInPool(task: OwnerTask): Promise<void> {
+    const failure: WireError | undefined = await this.#pool!.run(task);
+    if (failure !== undefined) throw fromWire(failure);
   }
 
   async #runInline(task: OwnerTask): Promise<void> {

@@ -3,7 +3,9 @@
  * histograms for each worker. A row has one writer, which adds without atomics; readers may see a
  * number a moment old.
  */
+
 import type { Distribution } from '../engine/stats.ts';
+import { invalidArgument } from '../errors.ts';
 
 /** Fields of a worker's row. */
 export const WORKER_ROW = {
@@ -137,6 +139,13 @@ export class SharedMetrics {
   hostRow(hostIndex: number): Float64Array {
     const at = this.workerCount * WORKER_STRIDE + hostIndex * ROW;
     return this.#cells.subarray(at, at + ROW);
+  }
+
+  static attach(buffer: unknown, workerCount: number): SharedMetrics {
+    if (!(buffer instanceof SharedArrayBuffer)) {
+      throw invalidArgument('handle.metrics', 'is not the memory of an engine');
+    }
+    return new SharedMetrics(buffer, workerCount);
   }
 
   /** A field summed over all workers. */

@@ -100,13 +100,25 @@ export function createImagePullCredentialVerificationPolicy(
   }
 }
 
+const rebuildable = new WeakSet<ImagePullPolicyEnforcer>();
+
+/** What an enforcer of this module was made from; `undefined` for a caller's own enforcer. */
+export function policyOf(enforcer: ImagePullPolicyEnforcer): VerificationPolicy | undefined {
+  return rebuildable.has(enforcer) ? (enforcer as RebuildableEnforcer).policy : undefined;
+}
+
 type Verdict = (image: string, imagePulledByKubelet: boolean) => boolean;
 
 function enforcer(
   policy: VerificationPolicy,
   requireCredentialVerificationForImage: Verdict,
 ): RebuildableEnforcer {
-  return Object.freeze({ policy: Object.freeze(policy), requireCredentialVerificationForImage });
+  const built = Object.freeze({
+    policy: Object.freeze(policy),
+    requireCredentialVerificationForImage,
+  });
+  rebuildable.add(built);
+  return built;
 }
 
 function allowlistEnforcer(patterns: readonly string[], argument: string): RebuildableEnforcer {

@@ -6,13 +6,11 @@
  */
 import { fnv1 } from '../locks/stripe.ts';
 import type { ImagePullCredentials } from '../records/record.ts';
+import { wellFormed } from '../util/well-formed.ts';
 
 const ENTRIES_MAX = 1 << 16;
 /** Bounds the memory of a dictionary of very long texts, in UTF-16 units. */
 const TEXT_UNITS_MAX = 1 << 25;
-
-/** There on Node 20, but typed only by a later library version. */
-type WellFormed = string & { toWellFormed(): string };
 
 /** A text that has a number. */
 export interface InternedText {
@@ -59,14 +57,14 @@ export class Dictionary {
     if (known !== undefined) return known;
     // Owners see UTF-8, in which lone surrogates are U+FFFD: two such spellings are one key.
     this.#textUnits += text.length;
-    const wellFormed = (text as WellFormed).toWellFormed();
-    let entry = wellFormed === text ? undefined : this.#texts.get(wellFormed);
+    const shown = wellFormed(text);
+    let entry = shown === text ? undefined : this.#texts.get(shown);
     if (entry === undefined) {
-      const hash = fnv1(wellFormed) | 0;
-      entry = { id: this.#nextId++, text: wellFormed, hash, check: checkHash(wellFormed), sentTo: 0 };
-      this.#texts.set(wellFormed, entry);
+      const hash = fnv1(shown) | 0;
+      entry = { id: this.#nextId++, text: shown, hash, check: checkHash(shown), sentTo: 0 };
+      this.#texts.set(shown, entry);
     }
-    if (wellFormed !== text) this.#texts.set(text, entry);
+    if (shown !== text) this.#texts.set(text, entry);
     return entry;
   }
 
@@ -75,7 +73,10 @@ export class Dictionary {
     const key = poolKey(credentials);
     if (key === undefined) return { id: this.#nextId++, credentials, sentTo: 0 };
     let entries = this.#credentials.get(key);
-    if (entries === undefined) this.#credentials.set(key, (entries = []));
+    if (entries === undefined) {
+      entries = [];
+      this.#credentials.set(key, entries);
+    }
     for (const entry of entries) if (sameSecret(entry.credentials, credentials)) return entry;
     const entry = { id: this.#nextId++, credentials, sentTo: 0 };
     entries.push(entry);
@@ -86,7 +87,8 @@ export class Dictionary {
 /** The hash of the one secret that the credentials consist of; undefined for any other form. */
 function poolKey(credentials: ImagePullCredentials): string | undefined {
   const secrets = credentials.kubernetesSecrets;
-  if (secrets?.length !== 1 || credentials.kubernetesServiceAccounts !== undefined) return undefined;
+  if (secrets?.length !== 1 || credentials.kubernetesServiceAccounts !== undefined)
+    return undefined;
   const secret = secrets[0]!;
   return secret.provenAtMs === undefined ? secret.credentialHash : undefined;
 }

@@ -2,10 +2,11 @@
  * A host thread's end of the link to one worker: numbers requests, keeps those that wait, and
  * matches answers to them.
  */
+
+import { LINK, type SharedState, WORKER } from '../engine/shared-state.ts';
 import { fromWire, PullManagerError, type WireError } from '../errors.ts';
 import { decodeRecord, packCredentials } from '../records/codec.ts';
 import type { ImagePullCredentials, PulledRecord } from '../records/record.ts';
-import { LINK, type SharedState, WORKER } from '../engine/shared-state.ts';
 import type { Dictionary, InternedText } from './dictionary.ts';
 import { type CallMethod, REPLY, REQUEST, STATE } from './frames.ts';
 import { packMessage, unpackMessage } from './message.ts';
@@ -64,6 +65,7 @@ export class HostLink {
   #sentCount = 0;
   #completed = 0;
   #unpublished = 0;
+  #packed: { readonly credentials: ImagePullCredentials; readonly bytes: Uint8Array } | undefined;
   /** Not sent, since the ring was full. */
   #queue: Pending[] = [];
   #queueFrom = 0;
@@ -153,7 +155,12 @@ export class HostLink {
       any = true;
       this.#take(op);
     }
-    if (any) this.#replies.release();
+    if (any) {
+      this.#replies.release();
+      if (Atomics.load(words, this.#at + LINK.STUCK) !== 0) {
+        this.#state.ringDoorbell(this.workerIndex);
+      }
+    }
     while (this.#completed !== completed) {
       this.#completed = (this.#completed + 1) | 0;
       settle(this.#shiftSent());
@@ -213,6 +220,7 @@ export class HostLink {
     this.#calls = new Map();
     this.#unsentCalls = [];
     this.#callUnderway = false;
+    this.#packed = undefined;
     while (this.#sentCount > 0) this.#shiftSent().fail(error);
     for (let i = from; i < queue.length; i++) queue[i]!.fail(error);
     for (const call of calls.values()) call.fail(error);
@@ -316,8 +324,12 @@ export class HostLink {
     if (credentials === null || credentials === undefined) return -1;
     const entry = this.#dictionary.credentials(credentials);
     if ((entry.sentTo & this.#workerBit) === 0) {
-      const bytes = packMessage(packCredentials(credentials));
-      if (!this.#sender.send(REQUEST.CREDENTIALS, [entry.id], bytes)) return FULL;
+      // Packed once, however often the ring is full in the middle of them.
+      if (this.#packed?.credentials !== credentials) {
+        this.#packed = { credentials, bytes: packMessage(packCredentials(credentials)) };
+      }
+      if (!this.#sender.send(REQUEST.CREDENTIALS, [entry.id], this.#packed.bytes)) return FULL;
+      this.#packed = undefined;
       entry.sentTo |= this.#workerBit;
     }
     return entry.id;

@@ -2,10 +2,11 @@
  * An owner's end of the link to one host thread: reads requests, holds the host's dictionary, and
  * sends answers without ever waiting for the host.
  */
+
+import { HOST, HOST_STATE, LINK, type SharedState } from '../engine/shared-state.ts';
 import { toWire } from '../errors.ts';
 import { encodeRecord, unpackCredentials } from '../records/codec.ts';
 import type { ImagePullCredentials, PulledRecord } from '../records/record.ts';
-import { HOST, HOST_STATE, LINK, type SharedState } from '../engine/shared-state.ts';
 import { REPLY, REQUEST, STATE } from './frames.ts';
 import { packMessage, unpackMessage } from './message.ts';
 import { PartReceiver, PartSender } from './parts.ts';
@@ -68,6 +69,8 @@ export class OwnerLink {
   #finished = 0;
   #completed = 0;
   #backlog: Answer[] = [];
+  /** The host's position in the replies when they were last found full. */
+  #stuckAt = 0;
 
   constructor(state: SharedState, hostIndex: number, workerIndex: number, generation: number) {
     this.hostIndex = hostIndex;
@@ -96,8 +99,15 @@ export class OwnerLink {
     return this.#requests.hasMore();
   }
 
+  /** Whether answers wait for room in the ring. */
   get hasBacklog(): boolean {
     return this.#backlog.length > 0;
+  }
+
+  /** Whether the host has made room since the ring was found full, or left. */
+  canFlush(): boolean {
+    if (this.#backlog.length === 0) return false;
+    return this.#replyHead() !== this.#stuckAt || !this.#followHost();
   }
 
   /** Moves requests into `batch` until it has `limit` of them or a call comes, which is answered. */
@@ -147,12 +157,15 @@ export class OwnerLink {
 
   /** Sends what waits, shows the host what is finished, and wakes it. */
   flush(): void {
+    this.#stuckAt = this.#replyHead();
     let sent = 0;
     for (; sent < this.#backlog.length; sent++) {
       const { opcode, fields, bytes } = this.#backlog[sent]!;
       if (!this.#sender.send(opcode, fields, bytes)) break;
     }
     if (sent > 0) this.#backlog.splice(0, sent);
+    // A host that reads from here on rings; one that has read since `stuckAt` is seen by `canFlush`.
+    Atomics.store(this.#state.words, this.#at + LINK.STUCK, this.#backlog.length > 0 ? 1 : 0);
     const stuck = this.#backlog[0];
     const completed = stuck === undefined ? this.#finished : stuck.completes;
     const news = this.#replies.hasUnpublished || completed !== this.#completed;
@@ -169,6 +182,10 @@ export class OwnerLink {
     const own = opcode === REPLY.FAILURE || opcode === REPLY.STATE;
     const completes = own ? (this.#finished - 1) | 0 : this.#finished;
     this.#backlog.push({ opcode, fields, bytes, completes });
+  }
+
+  #replyHead(): number {
+    return Atomics.load(this.#state.words, this.#at + LINK.REPLY_HEAD);
   }
 
   /** The connection that the host has open for this generation of the owner; 0 for none. */
@@ -231,7 +248,7 @@ export class OwnerLink {
         this.#receiver.part();
         return undefined;
       case REQUEST.TEXT: {
-        const text = this.#receiver.hasParts
+        const text = this.#receiver.hasParts(at + 3)
           ? Buffer.from(this.#receiver.bytes(at + 3)).toString()
           : bytes.toString('utf8', (at + 4) * 4, (at + 4) * 4 + words[at + 3]!);
         this.#texts[words[at]!] = { text, hash: words[at + 1]!, check: words[at + 2]! };

@@ -10,6 +10,8 @@ import { type RingReader, type RingWriter, wordsFor } from './ring.ts';
 const PART_OPCODE = 2;
 /** Words of a frame besides its bytes: header, up to six words, the length. */
 const FRAME_OVERHEAD = 8;
+/** In a length word: the PART frames before belong to this message. Others may come in between. */
+const HAS_PARTS = 1 << 31;
 
 /** The producing side. */
 export class PartSender {
@@ -38,7 +40,7 @@ export class PartSender {
     let at = ring.begin(opcode, 2 + fields.length + wordsFor(rest));
     if (at < 0) return false;
     for (const field of fields) ring.words[at++] = field;
-    ring.words[at] = rest;
+    ring.words[at] = this.#sent === 0 ? rest : rest | HAS_PARTS;
     ring.bytes.set(this.#sent === 0 ? bytes : bytes.subarray(this.#sent), (at + 1) * 4);
     this.#sent = 0;
     return true;
@@ -75,15 +77,17 @@ export class PartReceiver {
    */
   bytes(lengthAt: number): Uint8Array {
     const ring = this.#ring;
-    const last = copyOf(ring.bytes, (lengthAt + 1) * 4, ring.words[lengthAt]!);
-    if (this.#parts.length === 0) return last;
+    const length = ring.words[lengthAt]!;
+    const last = copyOf(ring.bytes, (lengthAt + 1) * 4, length & ~HAS_PARTS);
+    if (length >= 0) return last;
     const whole = Buffer.concat([...this.#parts, last]);
     this.#parts = [];
     return whole;
   }
 
-  get hasParts(): boolean {
-    return this.#parts.length > 0;
+  /** Whether the message whose length word is at `lengthAt` came in parts. */
+  hasParts(lengthAt: number): boolean {
+    return this.#ring.words[lengthAt]! < 0;
   }
 
   reset(): void {

@@ -88,7 +88,7 @@ export function unpackRecord(value: unknown): PulledRecord {
     previous = imageName;
     proofs.push({ imageName, credentials: unpackCredentials(value[i + 1]) });
   }
-  return new PulledRecord(imageRef, updatedAtMs, proofs);
+  return new PulledRecord(imageRef, updatedAtMs, proofs.slice());
 }
 
 /** A record as msgpack bytes. Throws as `packRecord` does. */
@@ -230,8 +230,7 @@ function unpackSecrets(value: unknown, text: TextUnpacker): ImagePullSecret[] {
     if (value[i + 4] !== null) secret.provenAtMs = unpackTime(value[i + 4]);
     secrets.push(Object.freeze(secret));
   }
-  Object.freeze(secrets);
-  return secrets;
+  return frozenList(secrets);
 }
 
 function unpackAccounts(value: unknown, text: TextUnpacker): ImagePullServiceAccount[] {
@@ -248,8 +247,14 @@ function unpackAccounts(value: unknown, text: TextUnpacker): ImagePullServiceAcc
     if (value[i + 3] !== null) account.provenAtMs = unpackTime(value[i + 3]);
     accounts.push(Object.freeze(account));
   }
-  Object.freeze(accounts);
-  return accounts;
+  return frozenList(accounts);
+}
+
+/** Without the room that a growing array keeps in reserve: several times what it holds. */
+function frozenList<T>(list: readonly T[]): T[] {
+  const copy = list.slice();
+  Object.freeze(copy);
+  return copy;
 }
 
 function corrupt(problem: string, cause?: unknown): PullManagerError {

@@ -6,7 +6,7 @@
  * counted by `clock`. A write that overlaps others may take effect before or after them; the
  * registers work that out key by key, for each tenant's proof on its own.
  */
-import { Register, SEEN, type Write } from './register.ts';
+import { type Register, SEEN, type Write } from './register.ts';
 import type { Credential, SecretNumbers } from './tenants.ts';
 import { IntentTrack, LEFT_OVER, RecordTrack } from './tracks.ts';
 import type { Universe } from './universe.ts';

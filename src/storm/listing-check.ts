@@ -78,10 +78,10 @@ class RecordCheck {
     const { universe } = this.#ledger;
     if (!this.see(record.exists, 1)) this.#complain('should not exist');
     const updatedMs = found.lastUpdatedTime.getTime();
-    // Whole milliseconds: both bounds are inclusive.
-    if (updatedMs < record.updatedFromMs) this.#complain('is dated before it was written');
-    if (updatedMs > record.updatedToMs && record.pendingWrites === 0) {
-      this.#complain('is dated after its last write');
+    // The bounds are those of now: they hold for what was read where nothing happened in between.
+    if (record.lastEvent <= this.#since && record.pendingWrites === 0) {
+      if (updatedMs < record.updatedFromMs) this.#complain('is dated before it was written');
+      if (updatedMs > record.updatedToMs) this.#complain('is dated after its last write');
     }
     const proofs = new Map(Object.entries(found.credentialMapping));
     for (const track of record.names) {

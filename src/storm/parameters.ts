@@ -168,7 +168,12 @@ export const PARAMETERS: Readonly<Record<ParameterName, Parameter>> = {
   serviceAccountShare: { kind: 'share', help: 'share of tenants with service accounts' },
   rotatedShare: { kind: 'share', help: 'share of tenants whose secrets change' },
   rotateEvery: { kind: 'count', minimum: 0, help: 'steps of a caller between changes; 0: never' },
-  skew: { kind: 'number', minimum: 0, maximum: 10, help: 'Zipf exponent of popularity; 0: uniform' },
+  skew: {
+    kind: 'number',
+    minimum: 0,
+    maximum: 10,
+    help: 'Zipf exponent of popularity; 0: uniform',
+  },
   rolloutShare: { kind: 'share', help: 'share of steps on the image that is rolled out' },
   rolloutEvery: { kind: 'count', minimum: 1, help: 'steps of a caller for each rolled-out image' },
   restarts: { kind: 'count', minimum: 0, maximum: 1_000, help: 'restarts in the middle' },
@@ -227,7 +232,8 @@ export function parseDuration(value: unknown, where: string): number {
 const PLAIN_NUMBER = /^-?\d+(?:_?\d)*(?:\.\d+)?(?:e\d+)?$/i;
 
 function parseNumber(parameter: Parameter, value: unknown, where: string): number {
-  const isNumber = typeof value === 'number' || (typeof value === 'string' && PLAIN_NUMBER.test(value));
+  const isNumber =
+    typeof value === 'number' || (typeof value === 'string' && PLAIN_NUMBER.test(value));
   const parsed = isNumber ? Number(String(value).replaceAll('_', '')) : Number.NaN;
   const isWhole = parameter.kind !== 'count' || Number.isSafeInteger(parsed);
   if (!Number.isFinite(parsed) || !isWhole) {
@@ -242,6 +248,7 @@ function inRange(parameter: Parameter, value: number, where: string): number {
   const minimum = isShare ? 0 : (parameter.minimum ?? Number.NEGATIVE_INFINITY);
   const maximum = isShare ? 1 : (parameter.maximum ?? Number.POSITIVE_INFINITY);
   if (value >= minimum && value <= maximum) return value;
-  if (maximum === Number.POSITIVE_INFINITY) throw invalidArgument(where, `must be at least ${minimum}`);
+  if (maximum === Number.POSITIVE_INFINITY)
+    throw invalidArgument(where, `must be at least ${minimum}`);
   throw invalidArgument(where, `must be from ${minimum} to ${maximum}`);
 }

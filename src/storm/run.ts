@@ -221,8 +221,10 @@ class EventLine {
     this.#state = state;
     this.#onClose = onClose;
     const { prunings, restarts } = input.parameters;
-    for (let i = 0; i < prunings; i++) this.#events.push({ at: (i + 0.5) / prunings, isRestart: false });
-    for (let i = 0; i < restarts; i++) this.#events.push({ at: (i + 1) / (restarts + 1), isRestart: true });
+    for (let i = 0; i < prunings; i++)
+      this.#events.push({ at: (i + 0.5) / prunings, isRestart: false });
+    for (let i = 0; i < restarts; i++)
+      this.#events.push({ at: (i + 1) / (restarts + 1), isRestart: true });
     this.#events.sort((a, b) => a.at - b.at);
   }
 

@@ -96,7 +96,9 @@ export class Tenants {
 
   /** Whether a tenant's secret changes from time to time. */
   isRotated(tenant: number): boolean {
-    return shareOf(this.#options.seed, SALT.ROTATED, this.#group(tenant)) < this.#options.rotatedShare;
+    return (
+      shareOf(this.#options.seed, SALT.ROTATED, this.#group(tenant)) < this.#options.rotatedShare
+    );
   }
 
   /** Where in its period a tenant's rotation lies, so that not all change at once. */

@@ -19,7 +19,13 @@ import {
   type StoreUnderTest,
   secrets,
 } from '../conformance/accessor-suite.ts';
-import { type OpenedStore, openStore, openTemporaryStore, soleWorker } from './open-store.ts';
+import {
+  type OpenedStore,
+  openStore,
+  openTemporaryStore,
+  soleWorker,
+  temporaryDirectory,
+} from './open-store.ts';
 
 const RECORD_CORRUPT = 'ERR_PULLMANAGER_RECORD_CORRUPT';
 const STORE_CORRUPT = 'ERR_PULLMANAGER_STORE_CORRUPT';
@@ -285,12 +291,26 @@ describe('lmdb store', () => {
     await accessor.close();
     await backend.release();
     const file = join(path, 'data.mdb');
-    const garbage = Buffer.alloc(8192, 'not a database ');
-    await writeFile(file, garbage);
+    const sound = await readFile(file);
     const again = () => openBackend({ kind: 'lmdb', path }, { workerCount: 1, stripeCount: 31 });
-    expect(await codeOf(again)).toBe(STORE_CORRUPT);
-    expect(await codeOf(again)).toBe(STORE_CORRUPT);
-    expect((await readFile(file)).equals(garbage)).toBe(true);
+    for (const content of [
+      Buffer.from('x'),
+      Buffer.alloc(4096, 'not a database '),
+      Buffer.alloc(100_000, 'not a database '),
+      Buffer.alloc(8192),
+      sound.subarray(0, 100),
+      sound.subarray(0, 4200),
+      Buffer.concat([sound.subarray(0, 48), Buffer.alloc(sound.byteLength)]),
+    ]) {
+      await writeFile(file, content);
+      expect([content.byteLength, await codeOf(again)]).toEqual([
+        content.byteLength,
+        STORE_CORRUPT,
+      ]);
+      expect((await readFile(file)).equals(content)).toBe(true);
+    }
+    await writeFile(file, new Uint8Array());
+    await (await again()).release();
     await dispose();
   });
 
@@ -299,13 +319,13 @@ describe('lmdb store', () => {
     vi.doMock('lmdb', () => {
       throw Object.assign(new Error('Cannot find package'), { code: 'ERR_MODULE_NOT_FOUND' });
     });
-    const { openBackend: open } = await import('../../src/accessors/backend.ts');
-    const options = (path: string) => open({ kind: 'lmdb', path }, soleWorker());
-    const { path } = await openForTest();
-    const failing = options(`${path}-other`);
+    const { openBackend: openWithout } = await import('../../src/accessors/backend.ts');
+    const path = await temporaryDirectory();
+    const failing = openWithout({ kind: 'lmdb', path }, soleWorker());
     await expect(failing).rejects.toMatchObject({
       code: 'ERR_PULLMANAGER_STORE_UNAVAILABLE',
       message: expect.stringContaining('package lmdb'),
     });
+    await rm(path, { recursive: true });
   });
 });

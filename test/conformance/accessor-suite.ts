@@ -509,10 +509,10 @@ async function checkHistory(store: StoreUnderTest, history: readonly Step[]): Pr
 }
 
 async function applySingle(accessor: PullRecordsAccessor, write: RecordWrite): Promise<void> {
-  if (write.op === 'writeIntent') await accessor.writeImagePullIntent(write.image);
-  else if (write.op === 'deleteIntent') await accessor.deleteImagePullIntent(write.image);
-  else if (write.op === 'writePulled') await accessor.writeImagePulledRecord(write.record);
-  else await accessor.deleteImagePulledRecord(write.imageRef);
+  if (write.op === 'writePulled') await accessor.writeImagePulledRecord(write.record);
+  else if (write.op === 'deletePulled') await accessor.deleteImagePulledRecord(write.imageRef);
+  else if (write.op === 'writeIntent') await accessor.writeImagePullIntent(write.image);
+  else await accessor.deleteImagePullIntent(write.image);
 }
 
 function applyToModel(
@@ -520,10 +520,10 @@ function applyToModel(
   pulled: Map<string, ImagePulledRecord>,
   write: RecordWrite,
 ): void {
-  if (write.op === 'writeIntent') intents.add(write.image);
-  else if (write.op === 'deleteIntent') intents.delete(write.image);
-  else if (write.op === 'writePulled') pulled.set(write.record.imageRef, write.record);
-  else pulled.delete(write.imageRef);
+  if (write.op === 'writePulled') pulled.set(write.record.imageRef, write.record);
+  else if (write.op === 'deletePulled') pulled.delete(write.imageRef);
+  else if (write.op === 'writeIntent') intents.add(write.image);
+  else intents.delete(write.image);
 }
 
 /** A record in normal form, as the engine writes it. */

@@ -291,6 +291,8 @@ class JournalAccessor implements OwnedAccessor {
     const { journalBytes } = this.#chain;
     if (journalBytes > Math.max(this.#plan.tuning.snapshotBytesMin, this.#snapshotBytes)) {
       this.#stopsSnapshot = false;
+      this.#snapshotStart = undefined;
+      await this.#chain.shrink();
       this.#startSnapshot();
       await this.#background.pending;
     }

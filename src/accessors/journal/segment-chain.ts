@@ -132,11 +132,17 @@ export class SegmentChain {
     this.#replaceCurrent(segment);
   }
 
-  /** Marks the end, gives the files back and removes the spare one. */
-  async close(): Promise<void> {
+  /** Makes the next segment one of the smallest size. */
+  async shrink(): Promise<void> {
     await this.#preparing;
     await this.#spare?.discard();
     this.#spare = undefined;
+    this.#nextBytes = this.#tuning.segmentBytesMin;
+  }
+
+  /** Marks the end, gives the files back and removes the spare one. */
+  async close(): Promise<void> {
+    await this.shrink();
     try {
       if (!this.#current.hasFailed) await this.#current.finish(this.sequence);
     } catch {

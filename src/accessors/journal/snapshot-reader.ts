@@ -140,17 +140,27 @@ class SnapshotReader {
       at += 3;
       const end = at + 2 * (nameCount as number);
       if (end > fields.length) throw this.#corrupt('a record has an unknown shape');
-      const proofs: NameProof[] = [];
-      for (; at < end; at += 2) {
-        const imageName = this.#strings[fields[at] as number];
-        const credentials = this.#credentials[fields[at + 1] as number];
-        if (imageName === undefined || credentials === undefined) {
-          throw this.#corrupt('a record refers to an unknown entry');
-        }
-        proofs.push({ imageName, credentials });
+      // One name is the rule; an array that grows takes room for seventeen.
+      let proofs: NameProof[];
+      if (nameCount === 1) {
+        proofs = [this.#proof(fields[at], fields[at + 1])];
+      } else {
+        proofs = [];
+        for (let i = at; i < end; i += 2) proofs.push(this.#proof(fields[i], fields[i + 1]));
+        proofs = proofs.slice();
       }
+      at = end;
       this.#state.writePulled(new PulledRecord(imageRef, updatedAtMs, proofs));
     }
+  }
+
+  #proof(nameNumber: unknown, credentialsNumber: unknown): NameProof {
+    const imageName = this.#strings[nameNumber as number];
+    const credentials = this.#credentials[credentialsNumber as number];
+    if (imageName === undefined || credentials === undefined) {
+      throw this.#corrupt('a record refers to an unknown entry');
+    }
+    return { imageName, credentials };
   }
 
   #corrupt(problem: string, cause?: unknown): Error {

@@ -1,0 +1,7 @@
+/** There on Node 20, but typed only by a later library version. */
+type WellFormed = string & { toWellFormed(): string };
+
+/** The text as UTF-8 can carry it: lone surrogates become U+FFFD. */
+export function wellFormed(text: string): string {
+  return (text as WellFormed).toWellFormed();
+}

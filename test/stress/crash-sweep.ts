@@ -1,0 +1,146 @@
+/**
+ * What a store holds right after it was opened, with the answers that it then gives to tenants; and
+ * what those answers have to be.
+ */
+import type {
+  ImagePullCredentials,
+  ImagePulledRecord,
+  PodCredentials,
+} from '../../src/records/record.ts';
+import type { PullManager } from '../../src/pull-manager.ts';
+import {
+  foreignCredentials,
+  IMAGE_COUNT,
+  imageNameOf,
+  imageOf,
+  mayBeNodeWide,
+  refOf,
+  refsOf,
+} from './crash-universe.ts';
+
+/** The content of a store and its answers, as JSON. */
+export interface Dump {
+  readonly intents: readonly string[];
+  readonly records: readonly ImagePulledRecord[];
+  /** `mustPull` and reason of each question, in the order of `questionsOf`. */
+  readonly answers: readonly string[];
+}
+
+interface Question {
+  readonly image: number;
+  readonly imageRef: string;
+  readonly credentials: PodCredentials;
+  readonly isForeign: boolean;
+}
+
+/** Lists everything and asks for everybody. */
+export async function dumpOf(manager: PullManager): Promise<Dump> {
+  const intents = await manager.listImagePullIntents();
+  const records = await manager.listImagePulledRecords();
+  for (const error of [...intents.errors, ...records.errors]) throw error;
+  const stats = manager.stats();
+  if (stats.intents !== intents.records.length || stats.records !== records.records.length) {
+    throw new Error(
+      `stats count ${stats.intents} intents and ${stats.records} records, listed are ` +
+        `${intents.records.length} and ${records.records.length}`,
+    );
+  }
+  const questions = questionsOf(records.records);
+  const decisions = await manager.decideBatch(
+    questions.map(({ image, imageRef, credentials }) => ({
+      image: imageOf(image),
+      imageRef,
+      credentials,
+    })),
+  );
+  return {
+    intents: intents.records.map(({ image }) => image),
+    records: records.records,
+    answers: decisions.map(({ mustPull, reason }) => `${mustPull} ${reason}`),
+  };
+}
+
+/** What is wrong with the answers of a dump, given its content. */
+export function wrongAnswers(dump: Dump): string[] {
+  const intents = new Set(dump.intents);
+  const records = new Map(dump.records.map((record) => [record.imageRef, record]));
+  const questions = questionsOf(dump.records);
+  if (questions.length !== dump.answers.length) return ['not every question was answered'];
+  const wrong: string[] = [];
+  questions.forEach((question, i) => {
+    const answer = dump.answers[i]!;
+    const expected = expectedAnswer(question, intents, records);
+    const { image, imageRef, credentials, isForeign } = question;
+    const isLetIn = isForeign && answer === 'false credentialRecordFound' && !mayBeNodeWide(image);
+    if (answer === expected && !isLetIn) return;
+    const asked = `${imageOf(image)} ${imageRef} ${JSON.stringify(credentials)}`;
+    wrong.push(`${isForeign ? 'a foreign tenant' : 'a tenant'} got '${answer}', not '${expected}': ${asked}`);
+  });
+  return wrong;
+}
+
+/** Every image for tenants without access; every name of a record for the first that has it. */
+function questionsOf(records: readonly ImagePulledRecord[]): Question[] {
+  const questions: Question[] = [];
+  for (let image = 0; image < IMAGE_COUNT; image++) {
+    const foreign = foreignCredentials(image);
+    refsOf(image).forEach((ref, i) => {
+      const credentials = foreign[(image + i) % foreign.length]!;
+      questions.push({ image, imageRef: refOf(ref), credentials, isForeign: true });
+    });
+  }
+  for (const { imageRef, credentialMapping } of records) {
+    for (const [name, proofs] of Object.entries(credentialMapping)) {
+      const image = imageWithName(name);
+      if (image === undefined) continue;
+      const [secret] = proofs.kubernetesSecrets ?? [];
+      const [account] = proofs.kubernetesServiceAccounts ?? [];
+      const both: PodCredentials[] = [];
+      if (secret !== undefined) both.push({ secrets: [secret] });
+      if (account !== undefined) both.push({ serviceAccount: account });
+      for (const credentials of both) questions.push({ image, imageRef, credentials, isForeign: false });
+    }
+  }
+  return questions;
+}
+
+/** Semantics 2.5 under the default policy, for credentials that match exactly or not at all. */
+function expectedAnswer(
+  { image, imageRef, credentials }: Question,
+  intents: ReadonlySet<string>,
+  records: ReadonlyMap<string, ImagePulledRecord>,
+): string {
+  const record = records.get(imageRef);
+  if (record === undefined && !intents.has(imageOf(image))) return 'false credentialPolicyAllowed';
+  const proofs = record?.credentialMapping[imageNameOf(image)];
+  return proofs !== undefined && opens(proofs, credentials)
+    ? 'false credentialRecordFound'
+    : 'true mustAuthenticate';
+}
+
+function opens(proofs: ImagePullCredentials, presented: PodCredentials): boolean {
+  if (proofs.nodePodsAccessible === true) return true;
+  for (const { uid, namespace, name, credentialHash } of presented.secrets ?? []) {
+    for (const known of proofs.kubernetesSecrets ?? []) {
+      if (known.credentialHash !== '' && known.credentialHash === credentialHash) return true;
+      if (known.uid === uid && known.namespace === namespace && known.name === name) return true;
+    }
+  }
+  const account = presented.serviceAccount;
+  return (
+    proofs.kubernetesServiceAccounts?.some(
+      ({ uid, namespace, name }) =>
+        account?.uid === uid && account.namespace === namespace && account.name === name,
+    ) === true
+  );
+}
+
+let imagesByName: Map<string, number> | undefined;
+
+function imageWithName(name: string): number | undefined {
+  if (imagesByName === undefined) {
+    imagesByName = new Map();
+    for (let image = 0; image < IMAGE_COUNT; image++) imagesByName.set(imageNameOf(image), image);
+  }
+  return imagesByName.get(name);
+}
