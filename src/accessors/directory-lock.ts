@@ -34,7 +34,7 @@ import {
   writeFile,
 } from 'node:fs/promises';
 import { hostname } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { errorCode, PullManagerError, quote, storeError } from '../errors.ts';
@@ -108,7 +108,7 @@ export async function acquireDirectoryLock(
 ): Promise<DirectoryLock> {
   let fd: number | undefined;
   try {
-    await mkdir(path, { recursive: true, mode: DIRECTORY_MODE });
+    await makeDirectory(resolve(path));
     const directory = await realpath(path);
     if (options.mechanism !== 'file') fd = await lockInKernel(directory);
     const self = await describeSelf(fd === undefined ? 'file' : 'flock');
@@ -117,6 +117,21 @@ export async function acquireDirectoryLock(
   } catch (cause) {
     if (fd !== undefined) await closeFd(fd);
     throw asStoreError(path, cause);
+  }
+}
+
+/** Not `mkdir` with `recursive`: that never ends where a directory cannot be made, as in /proc. */
+async function makeDirectory(path: string): Promise<void> {
+  try {
+    await mkdir(path, { mode: DIRECTORY_MODE });
+  } catch (cause) {
+    const code = errorCode(cause);
+    if (code === 'EEXIST' && (await stat(path)).isDirectory()) return;
+    if (code !== 'ENOENT' || dirname(path) === path) throw cause;
+    await makeDirectory(dirname(path));
+    await mkdir(path, { mode: DIRECTORY_MODE }).catch((again: unknown) => {
+      if (errorCode(again) !== 'EEXIST') throw again;
+    });
   }
 }
 
@@ -198,7 +213,7 @@ type FlockOutcome = 'locked' | 'busy' | 'unavailable';
 
 /** Has the `flock` program (util-linux, busybox) lock our descriptor, as its number 3. */
 function runFlock(fd: number): Promise<FlockOutcome> {
-  return new Promise((resolve) => {
+  return new Promise((settle) => {
     let stderr = '';
     try {
       const child = spawn('flock', ['-x', '-n', '3'], {
@@ -208,14 +223,14 @@ function runFlock(fd: number): Promise<FlockOutcome> {
       child.stderr?.setEncoding('utf8').on('data', (text: string) => {
         stderr = `${stderr}${text}`.slice(0, OWNER_FILE_BYTES_MAX);
       });
-      child.on('error', () => resolve('unavailable'));
+      child.on('error', () => settle('unavailable'));
       child.on('close', (code) => {
-        if (code === 0) resolve('locked');
+        if (code === 0) settle('locked');
         // A silent 1 means busy. Anything else: no such option, no locks on this file system.
-        else resolve(code === 1 && stderr === '' ? 'busy' : 'unavailable');
+        else settle(code === 1 && stderr === '' ? 'busy' : 'unavailable');
       });
     } catch {
-      resolve('unavailable');
+      settle('unavailable');
     }
   });
 }

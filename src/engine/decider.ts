@@ -118,14 +118,21 @@ export class Decider {
     const refused = this.#refusal(image, imageRef);
     if (refused !== undefined) return this.#count(refused);
     if (imageRef === '') return NO_IMAGE_REF;
-    const verdict = this.#lookUp(image, imageRef);
+    const entry = this.replica.record(imageRef);
+    if (entry === undefined) return undefined;
+    const verdict = this.#judge(image, entry);
     if (verdict === undefined) return undefined;
     if (isDecision(verdict)) return this.#countLocal(verdict);
+    const only = onlySecret(credentials);
+    if (only !== undefined && wasFoundLast(entry, only) && this.#proofsLast) {
+      return this.#countLocal(SECRET_FOUND);
+    }
     const problem = checkPodCredentials(credentials);
     if (problem !== undefined) return this.#count(failed(problem));
     const match = matchCredentials(verdict, credentials, this.#currentRules());
     // The secret is to be recorded first, which takes a trip.
     if (match >= 0) return undefined;
+    if (match === SECRET_MATCHES && only !== undefined) rememberFound(entry, only);
     return this.#countLocal(decisionOf(match));
   }
 
@@ -143,7 +150,8 @@ export class Decider {
       return this.#count(failed(abortedError('the decision', signal.reason)));
     }
     try {
-      let verdict = this.#lookUp(image, imageRef);
+      const entry = this.replica.record(imageRef);
+      let verdict = entry === undefined ? undefined : this.#judge(image, entry);
       const isLocal = verdict !== undefined;
       if (verdict === undefined) verdict = await this.#ask(image, imageRef);
       const decision = isDecision(verdict)
@@ -177,10 +185,8 @@ export class Decider {
     return undefined;
   }
 
-  /** Steps 2 to 8 on the replica; `undefined` where it is not proven current. */
-  #lookUp(image: string, imageRef: string): Verdict | undefined {
-    const entry = this.replica.record(imageRef);
-    if (entry === undefined) return undefined;
+  /** Steps 2 to 8 on a current entry; `undefined` where the intent is not known to be current. */
+  #judge(image: string, entry: RecordEntry): Verdict | undefined {
     if (entry.record !== undefined) return this.#judgeRecord(image, entry.record, entry);
     const intent = this.replica.intent(image);
     if (intent === undefined) return undefined;
@@ -229,6 +235,7 @@ export class Decider {
       if (entry !== undefined) {
         entry.lastImage = image;
         entry.lastProof = proof;
+        entry.lastHash = undefined;
       }
     }
     if (proof === undefined) return NO_PROOF_FOR_NAME;
@@ -339,6 +346,11 @@ export class Decider {
     }
   }
 
+  /** Whether a proof that was good once stays so as long as the record does not change. */
+  get #proofsLast(): boolean {
+    return this.#reverifyAfterMs === Number.POSITIVE_INFINITY;
+  }
+
   #currentRules(): MatchRules {
     if (this.#reverifyAfterMs !== Number.POSITIVE_INFINITY) {
       this.#rules.provenSinceMs = Date.now() - this.#reverifyAfterMs;
@@ -368,6 +380,30 @@ const REASON_INDEX: Readonly<Record<DecisionReason, number>> = {
   mustAuthenticate: 2,
   error: 3,
 };
+
+/** The secret of a pod that presents one and nothing else; `undefined` for all other forms. */
+function onlySecret(credentials: PodCredentials | null): ImagePullSecret | undefined {
+  const secrets = credentials?.secrets;
+  if (!Array.isArray(secrets) || secrets.length !== 1) return undefined;
+  return credentials?.serviceAccount === undefined ? (secrets[0] ?? undefined) : undefined;
+}
+
+function wasFoundLast(entry: RecordEntry, secret: ImagePullSecret): boolean {
+  return (
+    entry.lastHash !== undefined &&
+    entry.lastHash === secret.credentialHash &&
+    entry.lastUid === secret.uid &&
+    entry.lastNamespace === secret.namespace &&
+    entry.lastName === secret.name
+  );
+}
+
+function rememberFound(entry: RecordEntry, secret: ImagePullSecret): void {
+  entry.lastUid = secret.uid;
+  entry.lastNamespace = secret.namespace;
+  entry.lastName = secret.name;
+  entry.lastHash = secret.credentialHash;
+}
 
 function isDecision(verdict: Verdict): verdict is Decision {
   return (verdict as Partial<Decision>).mustPull !== undefined;

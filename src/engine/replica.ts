@@ -23,6 +23,14 @@ export interface RecordEntry {
   /** The image asked about last, and what is proven under its name: spares parsing it again. */
   lastImage: string | undefined;
   lastProof: ImagePullCredentials | undefined;
+  /**
+   * The pod secret that was found in `lastProof` last, in the caller's own strings: equal strings
+   * that are the same object compare without a look at their characters, which are seldom in cache.
+   */
+  lastUid: string | undefined;
+  lastNamespace: string | undefined;
+  lastName: string | undefined;
+  lastHash: string | undefined;
 }
 
 /** Whether an intent exists or a pull is under way. */
@@ -94,12 +102,17 @@ export class Replica {
           record: reply.record,
           lastImage: undefined,
           lastProof: undefined,
+          lastUid: undefined,
+          lastNamespace: undefined,
+          lastName: undefined,
+          lastHash: undefined,
         });
       } else {
         known.version = reply.recordVersion;
         known.record = reply.record;
         known.lastImage = undefined;
         known.lastProof = undefined;
+        known.lastHash = undefined;
       }
     }
     if (image !== undefined && reply.flags & STATE.KEEP_INTENT) {

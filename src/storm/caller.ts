@@ -17,6 +17,19 @@ const ANSWER_OF_REASON: Readonly<Record<StormDecision['reason'], number>> = {
 /** Thrown into `withPull` where the registry refuses. */
 class PullRefused extends Error {}
 
+/** A pull whose outcome is still to come. */
+interface OpenPull {
+  readonly image: number;
+  readonly credential: Credential;
+  readonly outcome: number;
+  readonly dueStep: number;
+}
+
+/** Pulls that a caller has open at most. */
+const OPEN_PULLS_MAX = 8;
+/** One caller in so many leaves its open pulls in the end, to see their intents survive. */
+const LEAVING_CALLERS = 8;
+
 /** Runs the steps of one plan against the engine. */
 export class Caller {
   readonly #state: StormState;
@@ -25,6 +38,7 @@ export class Caller {
   readonly #slot: number;
   /** When the last operation ended. */
   #lastMs = 0;
+  readonly #open: OpenPull[] = [];
   readonly #batch: StormRequest[] = [];
   readonly #batchImages = new Int32Array(BATCH_SIZE);
   readonly #batchCredentials: Credential[] = [];
@@ -51,6 +65,7 @@ export class Caller {
       plan.next();
       const pending = this.#step();
       if (pending !== undefined) await pending;
+      if (this.#open.length > 0) await this.#endPulls(plan.step);
       if (state.isSliceOver(this.#lastMs)) {
         await state.turn();
         this.#lastMs = performance.now();
@@ -59,17 +74,21 @@ export class Caller {
         state.onTick();
       }
     }
+    const isLeaving = state.gate !== undefined || this.#number % LEAVING_CALLERS === 0;
+    if (!isLeaving) await this.#endPulls(Number.POSITIVE_INFINITY);
     state.parkedCount++;
   }
 
   /** Pulls an image once, as its plan would; for the records that a storm begins with. */
   async fill(image: number, credential: Credential): Promise<void> {
     this.#lastMs = performance.now();
-    await this.#pull(image, credential, OUTCOME.PULLED);
+    await this.#pull(image, credential, OUTCOME.PULLED, 0);
   }
 
+  /** Waits until the engine is back. What was being pulled is not: the node went down. */
   async #park(): Promise<void> {
     const state = this.#state;
+    this.#open.length = 0;
     state.parkedCount++;
     await state.gate;
     state.parkedCount--;
@@ -78,7 +97,7 @@ export class Caller {
 
   /** `undefined` where the step is over already. */
   #step(): Promise<void> | undefined {
-    const { kind, image, credential, outcome } = this.#plan;
+    const { kind, image, credential, outcome, pullSteps } = this.#plan;
     switch (kind) {
       case STEP.MUST_ATTEMPT:
         return this.#mustAttempt(image, credential);
@@ -91,7 +110,7 @@ export class Caller {
       case STEP.DECIDE_BATCH:
         return this.#decideBatch();
       case STEP.PULL:
-        return this.#pull(image, credential, outcome);
+        return this.#pull(image, credential, outcome, pullSteps);
       default:
         return this.#withPull(image, credential, outcome);
     }
@@ -206,13 +225,17 @@ export class Caller {
     this.#measureDecisions(BATCH_SIZE);
   }
 
-  async #pull(image: number, credential: Credential, outcome: number): Promise<void> {
+  async #pull(
+    image: number,
+    credential: Credential,
+    outcome: number,
+    steps: number,
+  ): Promise<void> {
     const state = this.#state;
-    const { ledger, universe } = state;
-    const text = universe.images[image]!;
+    const { ledger } = state;
     ledger.beginIntent(image);
     try {
-      await state.engine.recordPullIntent(text);
+      await state.engine.recordPullIntent(state.universe.images[image]!);
       ledger.endIntent(image, true);
     } catch (error) {
       ledger.endIntent(image, false);
@@ -222,6 +245,27 @@ export class Caller {
     this.#measure('recordPullIntent');
     // The node goes down in the middle of the pull: its intent is left over.
     if (state.gate !== undefined) return;
+    if (steps > 0 && this.#open.length < OPEN_PULLS_MAX) {
+      this.#open.push({ image, credential, outcome, dueStep: this.#plan.step + steps });
+    } else {
+      await this.#endPull(image, credential, outcome);
+    }
+  }
+
+  async #endPulls(step: number): Promise<void> {
+    for (let index = 0; index < this.#open.length; index++) {
+      const { image, credential, outcome, dueStep } = this.#open[index]!;
+      if (dueStep > step) continue;
+      if (this.#state.gate !== undefined) return;
+      this.#open.splice(index--, 1);
+      await this.#endPull(image, credential, outcome);
+    }
+  }
+
+  async #endPull(image: number, credential: Credential, outcome: number): Promise<void> {
+    const state = this.#state;
+    const { ledger, universe } = state;
+    const text = universe.images[image]!;
     if (outcome === OUTCOME.FAILED) {
       ledger.beginFailure(image);
       try {

@@ -45,6 +45,9 @@ const OWNER_SHARE_PULLING = 0.9;
 const ANONYMOUS_SHARE = 0.3;
 const UNKNOWN_SHARE = 0.01;
 const WITH_PULL_SHARE = 0.2;
+/** Share of pulls that take a while, and how long at most. */
+const LONG_PULL_SHARE = 0.4;
+const LONG_PULL_STEPS_MAX = 64;
 
 /** How often each way of asking is taken, cumulative. */
 const ASKING: readonly (readonly [number, number])[] = [
@@ -88,6 +91,8 @@ export class Plan {
   image = 0;
   credential: Credential;
   outcome = 0;
+  /** Steps between the intent of a pull and its outcome; 0: at once. */
+  pullSteps = 0;
   /** 0-based number of the step. */
   step = -1;
   readonly #shape: PlanShape;
@@ -129,6 +134,8 @@ export class Plan {
     if (!hasAccess || luck < this.#shape.options.failureShare) this.outcome = OUTCOME.FAILED;
     else if (luck > 1 - UNKNOWN_SHARE) this.outcome = OUTCOME.PULLED_UNKNOWN;
     else this.outcome = OUTCOME.PULLED;
+    const isLong = random.share() < LONG_PULL_SHARE;
+    this.pullSteps = isLong ? 1 + random.below(LONG_PULL_STEPS_MAX) : 0;
   }
 
   #nextDecision(): void {

@@ -181,16 +181,22 @@ describe.each(MECHANISMS)('directory lock by %s', (mechanism) => {
     }
   });
 
-  it.each(['', 'garbage', '{', '[]', 'null', '{"pid":-1}', '\0'.repeat(100), 'x'.repeat(100_000)])(
-    'does not mind %j in its files',
-    async (content) => {
-      await mkdir(path);
-      await writeFile(join(path, 'LOCK'), content);
-      await writeFile(join(path, 'LOCK.json'), content);
-      await acquire(mechanism);
-      expect(await codeOf(() => acquire(mechanism))).toBe(STORE_IN_USE);
-    },
-  );
+  it.each([
+    ['nothing', ''],
+    ['words', 'garbage'],
+    ['half an object', '{'],
+    ['an array', '[]'],
+    ['null', 'null'],
+    ['everybody as the owner', '{"pid":-1}'],
+    ['NULs', '\0'.repeat(100)],
+    ['far too much', 'x'.repeat(100_000)],
+  ])('does not mind %s in its files', async (_name, content) => {
+    await mkdir(path);
+    await writeFile(join(path, 'LOCK'), content);
+    await writeFile(join(path, 'LOCK.json'), content);
+    await acquire(mechanism);
+    expect(await codeOf(() => acquire(mechanism))).toBe(STORE_IN_USE);
+  });
 
   it('names a path that is a file, or lies below one', async () => {
     await writeFile(path, 'a file');

@@ -6,7 +6,7 @@ import { PulledRecord } from '../../src/records/record.ts';
 import { accessorSuite, codeOf, record } from '../conformance/accessor-suite.ts';
 import { soleWorker } from './open-store.ts';
 
-const STORE_UNAVAILABLE = 'ERR_PULLMANAGER_STORE_UNAVAILABLE';
+const LOST = 'ERR_PULLMANAGER_RECORD_CORRUPT';
 
 accessorSuite({
   name: 'memory',
@@ -34,7 +34,7 @@ describe('memory store of a replaced worker', () => {
       () => accessor.imagePullIntentExists('a'),
       () => accessor.getImagePulledRecord('a'),
     ]) {
-      expect(await codeOf(run)).toBe(STORE_UNAVAILABLE);
+      expect(await codeOf(run)).toBe(LOST);
       expect(run).toThrow('records were lost with worker 3');
     }
   });
@@ -69,10 +69,10 @@ describe('memory store of a replaced worker', () => {
     accessor.deleteImagePullIntent('b');
     const intents = await accessor.listImagePullIntents();
     expect(intents.records).toEqual([{ image: 'a' }]);
-    expect(intents.errors.map(errorCode)).toEqual([STORE_UNAVAILABLE]);
+    expect(intents.errors.map(errorCode)).toEqual([LOST]);
     const pulled = await accessor.listImagePulledRecords();
     expect(pulled.records).toEqual([]);
-    expect(pulled.errors.map(errorCode)).toEqual([STORE_UNAVAILABLE]);
+    expect(pulled.errors.map(errorCode)).toEqual([LOST]);
   });
 
   it('forgets the oldest deletions when there are too many, which is the safe side', () => {

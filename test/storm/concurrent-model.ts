@@ -45,7 +45,7 @@ export type Bug =
   | 'lostIntents'
   /** A restart keeps the counters. */
   | 'keptCounters'
-  /** A decision flips back to what was before a write under way, after it was seen. */
+  /** Two copies, the second one updated later: a decision may go back behind an earlier one. */
   | 'flicker';
 
 export interface ConcurrentModelOptions {
@@ -61,6 +61,7 @@ const BUG_SHARE = 0.05;
 
 export class ConcurrentModel implements StormEngine {
   readonly #model: PullModel;
+  readonly #copy: PullModel;
   readonly #random: Random;
   readonly #bug: Bug | undefined;
   #isClosed = false;
@@ -73,6 +74,7 @@ export class ConcurrentModel implements StormEngine {
     const isRestart = disk.model !== undefined;
     disk.model ??= new PullModel({ policy });
     this.#model = disk.model;
+    this.#copy = new PullModel({ policy });
     if (!isRestart) return;
     if (bug === 'lostIntents') {
       for (const image of this.#intents()) this.#loseIntent(image);
@@ -127,14 +129,13 @@ export class ConcurrentModel implements StormEngine {
     source?: PodCredentialsSource,
   ): Promise<StormDecision> {
     const credentials = typeof source === 'function' ? await source() : source;
-    const early = this.#bug === 'flicker' && this.decideNow(image, imageRef, credentials);
     await this.#delay();
     const isBuggy = this.#random.share() < BUG_SHARE;
-    const late = this.decideNow(image, imageRef, credentials);
+    const decision = this.decideNow(image, imageRef, credentials);
+    const copied = ask(this.#copy, image, imageRef, credentials);
     await this.#delay();
     if (this.#bug === 'stale' && isBuggy) return this.#memory(image, imageRef, credentials);
-    if (early !== false && isBuggy) return early;
-    return late;
+    return this.#bug === 'flicker' && isBuggy ? copied : decision;
   }
 
   decideSync(
@@ -239,10 +240,8 @@ export class ConcurrentModel implements StormEngine {
 
   decideNow(image: string, imageRef: string, credentials?: PodCredentials): StormDecision {
     const before = this.#bug === 'noLearning' ? this.#record(imageRef) : undefined;
-    const answer = this.#model.apply({ op: 'decide', image, imageRef, credentials });
-    if (answer.kind !== 'decision') throw new Error('not a decision');
+    const decision = ask(this.#model, image, imageRef, credentials);
     if (before !== undefined) this.#restore(before);
-    const decision = { mustPull: answer.mustPull, reason: answer.reason };
     if (this.#bug !== 'wrongTenant' || !decision.mustPull) return decision;
     const { namespace } = credentials?.secrets?.[0] ?? {};
     const proofs = Object.values(this.#record(imageRef)?.credentialMapping ?? {});
@@ -254,10 +253,7 @@ export class ConcurrentModel implements StormEngine {
 
   /** Decides on what another, never updated engine would know: nothing. */
   #memory(image: string, imageRef: string, credentials?: PodCredentials): StormDecision {
-    const empty = new PullModel({ policy: this.#model.policy });
-    const answer = empty.apply({ op: 'decide', image, imageRef, credentials });
-    if (answer.kind !== 'decision') throw new Error('not a decision');
-    return { mustPull: answer.mustPull, reason: answer.reason };
+    return ask(new PullModel({ policy: this.#model.policy }), image, imageRef, credentials);
   }
 
   #restore(record: ImagePulledRecord): void {
@@ -299,6 +295,10 @@ export class ConcurrentModel implements StormEngine {
       await this.#delay();
       const answer = this.#model.apply(operation);
       await this.#delay();
+      if (this.#bug === 'flicker') {
+        this.#copy.apply(operation);
+        await this.#delay();
+      }
       return answer;
     } finally {
       this.#pending--;
@@ -314,4 +314,15 @@ export class ConcurrentModel implements StormEngine {
       else await undefined;
     }
   }
+}
+
+function ask(
+  model: PullModel,
+  image: string,
+  imageRef: string,
+  credentials: PodCredentials | undefined,
+): StormDecision {
+  const answer = model.apply({ op: 'decide', image, imageRef, credentials });
+  if (answer.kind !== 'decision') throw new Error('not a decision');
+  return { mustPull: answer.mustPull, reason: answer.reason };
 }

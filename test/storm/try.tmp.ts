@@ -15,7 +15,7 @@ for (const bug of bugs) {
     const scenario = ['mixed','rollout','credential-rotation','gc','node-restart'][seed % 5]!;
     const policy = ['NeverVerifyPreloadedImages','AlwaysVerify','NeverVerifyPreloadedImages','NeverVerifyAllowlistedImages','NeverVerifyPreloadedImages'][seed % 5];
     try {
-      const { state, elapsedMs, close } = await run(seed, bug, scenario, bug ? {} : { policy });
+      const { state, elapsedMs, close } = await run(seed, bug, scenario, bug === 'flicker' ? {restarts:0,prunings:0,images} : bug ? {} : { policy });
       const { counts } = state;
       console.log(bug, seed, scenario, Math.round(elapsedMs), JSON.stringify(counts), [...state.errorCodes]);
       if (bug === undefined) for (const w of state.wrong.slice(0, 2)) console.log(w);

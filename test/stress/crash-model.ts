@@ -237,7 +237,11 @@ export class CrashModel {
       intents.start(once(id, endPull(true)));
       this.#recordsOf(image).start({ id, effects: [effect], isOptional: true });
       this.#note([image], [image], 'adoption at open');
-      running.set(id, { event: { ...opening, id, image, ref: image }, images: [image], refs: [image] });
+      running.set(id, {
+        event: { ...opening, id, image, ref: image },
+        images: [image],
+        refs: [image],
+      });
     }
   }
 
@@ -245,7 +249,11 @@ export class CrashModel {
     const intents = new Map<number, CrashWorlds<IntentState>>();
     const records = new Map<number, CrashWorlds<RecordState>>();
     for (const [image, worlds] of this.#intents) intents.set(image, worlds.crash(restartIntent));
-    for (const [ref, worlds] of this.#records) records.set(ref, worlds.crash((state) => state));
+    for (const [ref, worlds] of this.#records)
+      records.set(
+        ref,
+        worlds.crash((state) => state),
+      );
     for (const { images, refs } of running.values()) this.#note(images, refs, 'killed');
     const pulls = Array.from(running.values()).filter(
       ({ event }) => event.operation === OPERATION.PULLED,
@@ -266,7 +274,8 @@ export class CrashModel {
         findings.push({ kind: 'half', message: `${problem}: ${JSON.stringify(record)}` });
       }
     }
-    if (this.#crash !== undefined && !wasAdopted) findings.push(...this.#checkOrder(intents, records));
+    if (this.#crash !== undefined && !wasAdopted)
+      findings.push(...this.#checkOrder(intents, records));
     for (let key = 0; key < IMAGE_COUNT; key++) {
       known.add(imageOf(key)).add(refOf(key));
       this.#checkIntent(key, intents.has(imageOf(key)), findings);
@@ -282,11 +291,13 @@ export class CrashModel {
   }
 
   #checkIntent(image: number, isStored: boolean, findings: Finding[]): void {
-    const worlds = this.#intents.get(image);
-    if (worlds === undefined && !isStored) return;
+    if (!this.#intents.has(image) && !isStored) return;
     const expected = this.#intentsOf(image);
     const agrees = (state: IntentState): boolean => state.isStored === isStored;
-    if (expected.observe(agrees, (state) => state)) return;
+    if (expected.observe(agrees, (state) => state)) {
+      this.#note([image], [], isStored ? 'seen' : 'seen absent');
+      return;
+    }
     findings.push({
       kind: isStored ? 'invention' : 'loss',
       message: `the intent of ${imageOf(image)} is ${isStored ? 'there' : 'gone'}${this.#history(`i${image}`)}`,
@@ -295,10 +306,12 @@ export class CrashModel {
   }
 
   #checkRecord(ref: number, seen: RecordState, findings: Finding[]): void {
-    const worlds = this.#records.get(ref);
-    if (worlds === undefined && seen === undefined) return;
+    if (!this.#records.has(ref) && seen === undefined) return;
     const expected = this.#recordsOf(ref);
-    if (expected.observe(isRecord(seen), () => seen)) return;
+    if (expected.observe(isRecord(seen), () => seen)) {
+      this.#note([], [ref], `seen ${recordText(seen)}`);
+      return;
+    }
     const states = expected.states;
     const isLoss = states.every((state) => missingProofs(state, seen).length > 0);
     const example = states[0];
@@ -309,17 +322,17 @@ export class CrashModel {
         `the record of ${refOf(ref)} is in none of ${states.length} possible states` +
         `${missing.length > 0 ? `, missing: ${missing.join('; ')}` : ''}\n` +
         `    found:    ${recordText(seen)}\n` +
-        states.slice(0, 8).map((state) => `    possible: ${recordText(state)}\n`).join('') +
+        states
+          .slice(0, 8)
+          .map((state) => `    possible: ${recordText(state)}\n`)
+          .join('') +
         this.#history(`r${ref}`),
     });
     expected.reset(seen);
   }
 
   /** Where an intent can only be gone because a pull under way ended it, that pull's record is there. */
-  #checkOrder(
-    intents: ReadonlySet<string>,
-    records: ReadonlyMap<string, RecordState>,
-  ): Finding[] {
+  #checkOrder(intents: ReadonlySet<string>, records: ReadonlyMap<string, RecordState>): Finding[] {
     const findings: Finding[] = [];
     const required = new Map<number, number[]>();
     for (const { event } of this.#crash!.pulls) {

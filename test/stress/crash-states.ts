@@ -106,7 +106,8 @@ export function findMatch(
     const recorded = state?.names.get(imageName);
     if (recorded === undefined || recorded.isNodeWide) return [];
     if (recorded.secrets.get(coordinates) === hash) return [];
-    const matches = recorded.secrets.has(coordinates) || [...recorded.secrets.values()].includes(hash);
+    const matches =
+      recorded.secrets.has(coordinates) || [...recorded.secrets.values()].includes(hash);
     return matches ? [state] : [];
   };
 }
@@ -128,8 +129,7 @@ export function isRecord(seen: RecordState): (state: RecordState) => boolean {
   const text = seen === undefined ? '' : namesText(seen.names);
   return (state) => {
     if (state === undefined || seen === undefined) return state === seen;
-    const timeFits =
-      seen.fromMs >= state.fromMs - CLOCK_MS && seen.fromMs <= state.toMs + CLOCK_MS;
+    const timeFits = seen.fromMs >= state.fromMs - CLOCK_MS && seen.fromMs <= state.toMs + CLOCK_MS;
     return timeFits && namesText(state.names) === text;
   };
 }
@@ -141,10 +141,15 @@ export function seenRecord(record: ImagePulledRecord): RecordState {
   onlyFields(record, ['imageRef', 'lastUpdatedTime', 'credentialMapping']);
   const names = new Map<string, NameState>();
   for (const [name, credentials] of Object.entries(record.credentialMapping)) {
-    onlyFields(credentials, ['nodePodsAccessible', 'kubernetesSecrets', 'kubernetesServiceAccounts']);
+    onlyFields(credentials, [
+      'nodePodsAccessible',
+      'kubernetesSecrets',
+      'kubernetesServiceAccounts',
+    ]);
     const secrets = credentials.kubernetesSecrets ?? [];
     const accounts = credentials.kubernetesServiceAccounts ?? [];
-    for (const secret of secrets) textFields(secret, ['uid', 'namespace', 'name', 'credentialHash']);
+    for (const secret of secrets)
+      textFields(secret, ['uid', 'namespace', 'name', 'credentialHash']);
     for (const account of accounts) textFields(account, ['uid', 'namespace', 'name']);
     const state = nameStateOf(credentials);
     const size = state.secrets.size + state.accounts.size;

@@ -2,12 +2,13 @@
  * What a store holds right after it was opened, with the answers that it then gives to tenants; and
  * what those answers have to be.
  */
+
+import type { PullManager } from '../../src/pull-manager.ts';
 import type {
   ImagePullCredentials,
   ImagePulledRecord,
   PodCredentials,
 } from '../../src/records/record.ts';
-import type { PullManager } from '../../src/pull-manager.ts';
 import {
   foreignCredentials,
   IMAGE_COUNT,
@@ -74,7 +75,9 @@ export function wrongAnswers(dump: Dump): string[] {
     const isLetIn = isForeign && answer === 'false credentialRecordFound' && !mayBeNodeWide(image);
     if (answer === expected && !isLetIn) return;
     const asked = `${imageOf(image)} ${imageRef} ${JSON.stringify(credentials)}`;
-    wrong.push(`${isForeign ? 'a foreign tenant' : 'a tenant'} got '${answer}', not '${expected}': ${asked}`);
+    wrong.push(
+      `${isForeign ? 'a foreign tenant' : 'a tenant'} got '${answer}', not '${expected}': ${asked}`,
+    );
   });
   return wrong;
 }
@@ -98,7 +101,8 @@ function questionsOf(records: readonly ImagePulledRecord[]): Question[] {
       const both: PodCredentials[] = [];
       if (secret !== undefined) both.push({ secrets: [secret] });
       if (account !== undefined) both.push({ serviceAccount: account });
-      for (const credentials of both) questions.push({ image, imageRef, credentials, isForeign: false });
+      for (const credentials of both)
+        questions.push({ image, imageRef, credentials, isForeign: false });
     }
   }
   return questions;

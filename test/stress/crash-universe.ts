@@ -35,7 +35,9 @@ export const CREDENTIALS = {
 export function imageOf(index: number): string {
   const name = index >> 1;
   const tag = index & 1 ? 'v2' : 'v1';
-  return name % 5 === 0 ? `app-${name}:${tag}` : `registry.example.com/team-${name % 7}/app-${name}:${tag}`;
+  return name % 5 === 0
+    ? `app-${name}:${tag}`
+    : `registry.example.com/team-${name % 7}/app-${name}:${tag}`;
 }
 
 /** The record key of an image. */
@@ -91,7 +93,12 @@ export function credentialsOf(code: number): ImagePullCredentials | null {
     case CREDENTIALS.SHARED_SECRET:
       return { kubernetesSecrets: [sharedSecretOf(tenant)] };
     case CREDENTIALS.TWO_SECRETS:
-      return { kubernetesSecrets: [secretOf((tenant + 3) % TENANT_COUNT, version), secretOf(tenant, version)] };
+      return {
+        kubernetesSecrets: [
+          secretOf((tenant + 3) % TENANT_COUNT, version),
+          secretOf(tenant, version),
+        ],
+      };
     default:
       throw new RangeError(`no credentials have the code ${code}`);
   }
@@ -144,7 +151,8 @@ export function runtimeImageIndexes(seed: number): number[] {
 /** All references but those of one class. */
 export function listedRefs(unlisted: number): string[] {
   const refs: string[] = [];
-  for (let ref = 0; ref < IMAGE_COUNT; ref++) if (ref % PRUNE_CLASSES !== unlisted) refs.push(refOf(ref));
+  for (let ref = 0; ref < IMAGE_COUNT; ref++)
+    if (ref % PRUNE_CLASSES !== unlisted) refs.push(refOf(ref));
   return refs;
 }
 

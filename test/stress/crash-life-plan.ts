@@ -1,0 +1,24 @@
+/** What a life of a store is told by its parent. */
+
+import type { StoreOptions } from '../../src/accessors/backend.ts';
+import type { JournalTuning } from '../../src/accessors/journal/tuning.ts';
+
+/** The plan of one life; JSON. */
+export interface LifePlan {
+  readonly store: StoreOptions;
+  readonly workerCount: number;
+  readonly stripeCount: number;
+  readonly tuning: Partial<JournalTuning>;
+  readonly seed: number;
+  readonly callers: number;
+  /** See `StormOptions`. */
+  readonly version: number;
+  /** Images that the runtime has; absent: there is no runtime to ask. */
+  readonly runtimeSeed?: number;
+  /** Closes by itself after this time; absent: never. */
+  readonly closeAfterMs?: number;
+  /** Codes of failures that end a caller and nothing else. */
+  readonly tolerated: readonly string[];
+  readonly logPath: string;
+  readonly dumpPath: string;
+}
