@@ -28,8 +28,10 @@ export function compileHarness() {
   const { status, error } = spawnSync(process.execPath, args, { stdio: ['ignore', 2, 2] });
   if (error) throw error;
   if (status !== 0) process.stderr.write(`crash-test: the compiler ended with ${status}\n`);
+  const urlOf = (name) => pathToFileURL(join(out, 'test', 'stress', name)).href;
   return {
-    harness: pathToFileURL(join(out, 'test', 'stress', 'crash-harness.js')).href,
+    harness: urlOf('crash-harness.js'),
+    power: urlOf('crash-power.js'),
     command: [process.execPath, join(out, 'test', 'fixtures', 'stress', 'crash-life.js')],
     remove: () => rmSync(out, { recursive: true, force: true }),
   };

@@ -4,6 +4,7 @@
  * Source: kubernetes pkg/kubelet/images/pullmanager (interfaces.go, image_pull_manager.go), KEP-2535.
  */
 
+import { setMaxListeners } from 'node:events';
 import { Decider, type DecisionRequest } from './engine/decider.ts';
 import { type Decision, failed } from './engine/decision.ts';
 import { Engine, type EngineHandle } from './engine/engine.ts';
@@ -140,6 +141,8 @@ export class PullManager implements ImagePullManager, AsyncDisposable {
     this.#client = parts.client;
     this.#decider = parts.decider;
     this.#engine = parts.engine;
+    // One listener for each pull under way.
+    setMaxListeners(0, this.#pulls.signal);
   }
 
   /**

@@ -11,7 +11,8 @@ import {
   openJournal,
   prepareJournal,
 } from './journal/journal-accessor.ts';
-import { openLmdb, prepareLmdb } from './lmdb.ts';
+import { openLmdb } from './lmdb.ts';
+import { prepareLmdb } from './lmdb-environment.ts';
 import { openMemory } from './memory.ts';
 import { openModule, resolveModuleUrl } from './module.ts';
 

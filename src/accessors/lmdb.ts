@@ -10,34 +10,32 @@
  *
  * Keys are hashes because LMDB's are limited to 1,978 bytes and image names are not. Each value
  * repeats its key, so that a misfiled or damaged one is seen and never taken for "absent". The
- * pages around them are LMDB's, which trusts them: beyond its header, which is checked here, a
+ * pages around them are LMDB's, which trusts them: beyond its header, which is checked, a
  * `data.mdb` that was cut or overwritten can end the process.
  *
  * *Committed* (visible) and *flushed* (durable) are different promises of lmdb-js. Here they are one:
- * `overlappingSync` is off, so a transaction flushes before it counts as committed.
- */
+ * transactions are synchronous, and `overlappingSync` is off, so each flushes before it is visible.
+ * The asynchronous ones would leave the thread free meanwhile, but in lmdb-js 3.5.6 `transaction`
+ * was seen to hang, and a `batch` that fails leaves a rejection that nobody can handle.
+ * */
 import { createHash } from 'node:crypto';
-import { chmod, type FileHandle, open } from 'node:fs/promises';
-import { endianness } from 'node:os';
-import { join } from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { crc32 } from 'node:zlib';
-import type { Database, RootDatabase } from 'lmdb';
 import { Packr } from 'msgpackr';
-import { closedError, errorCode, PullManagerError, quote, storeError } from '../errors.ts';
+import { closedError, PullManagerError, quote } from '../errors.ts';
 import { decodeRecord, encodeRecord, packText, unpackText } from '../records/codec.ts';
 import { type ImagePulledRecord, type ImagePullIntent, PulledRecord } from '../records/record.ts';
 import type { AccessorContext, OwnedAccessor, RecordListing, RecordWrite } from './accessor.ts';
-
-/** Version of the environment's layout, in `meta`. */
-export const LMDB_FORMAT_VERSION = 1;
+import {
+  type BinaryDatabase,
+  checkRoom,
+  type Environment,
+  lmdbError,
+  openEnvironment,
+} from './lmdb-environment.ts';
 
 const INTENT_VERSION = 1;
-const FORMAT_KEY: Buffer = Buffer.from('format');
 const CHECKSUM_BYTES = 4;
-const DATA_FILE = 'data.mdb';
-const LOCK_FILE = 'lock.mdb';
-const FILE_MODE = 0o600;
 /** Marks the bytes of a text that UTF-8 cannot carry; no UTF-8 text has it. */
 const NOT_UTF8: Buffer = Buffer.from([0xff]);
 /**
@@ -45,65 +43,20 @@ const NOT_UTF8: Buffer = Buffer.from([0xff]);
  * this many the accessor asks for one turn of the event loop.
  */
 const READS_PER_TURN = 256;
-const REASON_WAIT_MS = 1000;
+/** What a write may take at worst: a page on each level of its tree, and of that of free pages. */
+const ROOM_BYTES_PER_WRITE = 8 * 4096;
 
 const packr = new Packr({ useRecords: false });
-
-type Bytes = Uint8Array;
-type BinaryDatabase = Database<Bytes, Bytes>;
-
-interface Environment {
-  readonly root: RootDatabase<Bytes, Bytes>;
-  readonly meta: BinaryDatabase;
-  readonly intents: BinaryDatabase;
-  readonly pulled: BinaryDatabase;
-}
-
-/**
- * Makes the environment in an existing directory ready for workers: creates what is missing, checks
- * the format version, and leaves its files to their owner only (mode 0600).
- *
- * Errors: `STORE_UNAVAILABLE` (also when `lmdb` is not installed), `STORE_CORRUPT`,
- * `STORE_VERSION_UNSUPPORTED`.
- */
-export async function prepareLmdb(path: string): Promise<void> {
-  await checkDataFile(join(path, DATA_FILE));
-  const environment = await openEnvironment(path);
-  try {
-    const format = environment.meta.getBinary(FORMAT_KEY);
-    if (format === undefined) {
-      const bytes = packr.pack([LMDB_FORMAT_VERSION]);
-      environment.root.transactionSync(() => {
-        void environment.meta.put(FORMAT_KEY, bytes);
-      });
-    } else {
-      checkFormat(format, path);
-    }
-    await chmod(join(path, DATA_FILE), FILE_MODE);
-    await chmod(join(path, LOCK_FILE), FILE_MODE);
-  } catch (cause) {
-    throw lmdbError('cannot prepare the store', cause, path);
-  } finally {
-    await environment.root.close();
-  }
-}
 
 /**
  * Opens the environment that `prepareLmdb` made ready, in the calling thread; several threads of a
  * process may have it open.
  *
- * Reads are synchronous. Writes are too where `context.mayBlock`, otherwise they flush in a thread
- * of lmdb's own.
+ * Reads and commits block the thread, a commit for as long as the disk takes to flush. Where
+ * `context.mayBlock` is false each commit waits for a turn of the event loop first.
  */
 export async function openLmdb(path: string, context: AccessorContext): Promise<OwnedAccessor> {
   const environment = await openEnvironment(path);
-  try {
-    const format = environment.meta.getBinary(FORMAT_KEY);
-    if (format !== undefined) checkFormat(format, path);
-  } catch (cause) {
-    await environment.root.close();
-    throw lmdbError('cannot open the store', cause, path);
-  }
   return new LmdbAccessor(environment, path, context.mayBlock);
 }
 
@@ -124,7 +77,7 @@ class LmdbAccessor implements OwnedAccessor {
     this.#mayBlock = mayBlock;
   }
 
-  /** Bytes of the values handed to LMDB; what it writes in pages around them is not counted. */
+  /** Uint8Array of the values handed to LMDB; what it writes in pages around them is not counted. */
   get writtenBytes(): number {
     return this.#writtenBytes;
   }
@@ -199,21 +152,8 @@ class LmdbAccessor implements OwnedAccessor {
     if (batch.length === 0) return;
     // Everything that can be wrong with the batch itself is found before the transaction begins.
     const writes = batch.map((write) => encodeWrite(this.#environment, write));
-    const bytes = writes.reduce((sum, { value }) => sum + (value?.byteLength ?? 0), 0);
-    const apply = () => {
-      for (const { database, key, value } of writes) {
-        // The promises say less than that of the transaction as a whole.
-        if (value === undefined) void database.remove(key);
-        else void database.put(key, value);
-      }
-    };
-    if (!this.#mayBlock) return this.#commitInBackground(apply, bytes);
-    try {
-      this.#environment.root.transactionSync(apply);
-    } catch (cause) {
-      throw lmdbError('commit failed', cause, this.#path);
-    }
-    this.#writtenBytes += bytes;
+    if (!this.#mayBlock) return this.#commitLater(writes);
+    this.#commitSync(writes);
   }
 
   close(): Promise<void> {
@@ -227,19 +167,28 @@ class LmdbAccessor implements OwnedAccessor {
     await this.#environment.root.close();
   }
 
-  // `batch` rather than `transaction`: equally atomic, and it needs no call back into this thread.
-  #commitInBackground(apply: () => void, bytes: number): Promise<void> {
-    const run = async () => {
-      try {
-        await this.#environment.root.batch(apply);
-      } catch (cause) {
-        throw lmdbError('commit failed', await rootCause(cause), this.#path);
-      }
-      this.#writtenBytes += bytes;
-    };
-    const committed = run();
+  #commitSync(writes: readonly EncodedWrite[]): void {
+    const bytes = writes.reduce((sum, { value }) => sum + (value?.byteLength ?? 0), 0);
+    try {
+      checkRoom(this.#path, bytes + writes.length * ROOM_BYTES_PER_WRITE);
+      this.#environment.root.transactionSync(() => {
+        for (const { database, key, value } of writes) {
+          // Inside a transaction these are done when they return; the promise says nothing more.
+          if (value === undefined) void database.remove(key);
+          else void database.put(key, value);
+        }
+      });
+    } catch (cause) {
+      throw lmdbError('commit failed', cause, this.#path);
+    }
+    this.#writtenBytes += bytes;
+  }
+
+  /** Commits after a turn of the event loop, in call order. */
+  #commitLater(writes: readonly EncodedWrite[]): Promise<void> {
+    const committed = nextTurn().then(() => this.#commitSync(writes));
     this.#underWay.add(committed);
-    const forget = () => void this.#underWay.delete(committed);
+    const forget = (): void => void this.#underWay.delete(committed);
     committed.then(forget, forget);
     return committed;
   }
@@ -275,7 +224,7 @@ class LmdbAccessor implements OwnedAccessor {
 
   #list<T>(
     database: BinaryDatabase,
-    decode: (value: Bytes) => readonly [key: string, record: T],
+    decode: (value: Uint8Array) => readonly [key: string, record: T],
   ): RecordListing<T> {
     const listing: RecordListing<T> = { records: [], errors: [] };
     for (const { key, value } of database.getRange()) {
@@ -307,9 +256,9 @@ class LmdbAccessor implements OwnedAccessor {
 
 interface EncodedWrite {
   readonly database: BinaryDatabase;
-  readonly key: Bytes;
+  readonly key: Uint8Array;
   /** Undefined: remove. */
-  readonly value: Bytes | undefined;
+  readonly value: Uint8Array | undefined;
 }
 
 function encodeWrite(environment: Environment, write: RecordWrite): EncodedWrite {
@@ -344,7 +293,7 @@ function hashKey(packed: string | Uint8Array): Buffer {
   return hash.digest();
 }
 
-function withChecksum(payload: Uint8Array): Bytes {
+function withChecksum(payload: Uint8Array): Uint8Array {
   // Memory of its own: the packer reuses its buffer, and LMDB may read this one from its thread.
   const value = Buffer.allocUnsafeSlow(CHECKSUM_BYTES + payload.byteLength);
   value.set(payload, CHECKSUM_BYTES);
@@ -352,7 +301,7 @@ function withChecksum(payload: Uint8Array): Bytes {
   return value;
 }
 
-function checkedPayload(value: Bytes): Bytes {
+function checkedPayload(value: Uint8Array): Uint8Array {
   const bytes = Buffer.from(value.buffer, value.byteOffset, value.byteLength);
   const payload = bytes.subarray(CHECKSUM_BYTES);
   if (bytes.byteLength <= CHECKSUM_BYTES || bytes.readUInt32LE(0) !== crc32(payload)) {
@@ -361,7 +310,7 @@ function checkedPayload(value: Bytes): Bytes {
   return payload;
 }
 
-function decodeIntent(value: Bytes): string {
+function decodeIntent(value: Uint8Array): string {
   const [version, image, ...rest] = unpackArray(checkedPayload(value));
   if (version !== INTENT_VERSION || rest.length > 0) {
     throw new PullManagerError('RECORD_CORRUPT', 'a stored intent has an unknown version or shape');
@@ -369,7 +318,7 @@ function decodeIntent(value: Bytes): string {
   return unpackText(image);
 }
 
-function unpackArray(bytes: Bytes): unknown[] {
+function unpackArray(bytes: Uint8Array): unknown[] {
   let value: unknown;
   try {
     value = packr.unpack(bytes);
@@ -382,126 +331,7 @@ function unpackArray(bytes: Bytes): unknown[] {
   return value;
 }
 
-function checkFormat(bytes: Bytes, path: string): void {
-  let version: unknown;
-  try {
-    [version] = unpackArray(bytes);
-  } catch (cause) {
-    throw new PullManagerError('STORE_CORRUPT', 'the format entry is damaged', { path, cause });
-  }
-  if (version === LMDB_FORMAT_VERSION) return;
-  if (typeof version === 'number' && version > LMDB_FORMAT_VERSION) {
-    const message = `the store has format ${version}, this version reads ${LMDB_FORMAT_VERSION}`;
-    throw new PullManagerError('STORE_VERSION_UNSUPPORTED', message, { path });
-  }
-  throw new PullManagerError('STORE_CORRUPT', 'the format entry is damaged', { path });
-}
-
-/** Two pages that each begin with this describe the rest of an environment (64 bit). */
-const META = {
-  flagsOffset: 18,
-  isMeta: 0x08,
-  magicOffset: 24,
-  magic: 0xbeefc0de,
-  pageSizeOffset: 48,
-  bytes: 176,
-  pageSizeMin: 512,
-  pageSizeMax: 65_536,
-} as const;
-
-/** Throws `STORE_CORRUPT` for a file that is not an environment's: lmdb-js would crash on it. */
-async function checkDataFile(path: string): Promise<void> {
-  // Elsewhere the layout is another one.
-  if (endianness() !== 'LE' || !process.arch.endsWith('64')) return;
-  let file: FileHandle | undefined;
-  try {
-    file = await open(path, 'r');
-    if ((await file.stat()).size === 0) return;
-    const pageSize = await checkMeta(file, 0);
-    const isPageSize = pageSize >= META.pageSizeMin && pageSize <= META.pageSizeMax;
-    if (isPageSize) await checkMeta(file, pageSize);
-    else throw new PullManagerError('STORE_CORRUPT', 'the data file has no page size', { path });
-  } catch (cause) {
-    if (errorCode(cause) === 'ENOENT') return;
-    throw storeError(`cannot open the store: ${quote(path)}`, cause, path);
-  } finally {
-    await file?.close();
-  }
-
-  async function checkMeta(handle: FileHandle, position: number): Promise<number> {
-    const meta = Buffer.alloc(META.bytes);
-    const { bytesRead } = await handle.read(meta, 0, META.bytes, position);
-    const isMeta = (meta.readUInt16LE(META.flagsOffset) & META.isMeta) !== 0;
-    if (bytesRead < META.bytes || !isMeta || meta.readUInt32LE(META.magicOffset) !== META.magic) {
-      const message = `${quote(path)} is not the data file of a store`;
-      throw new PullManagerError('STORE_CORRUPT', message, { path });
-    }
-    return meta.readUInt32LE(META.pageSizeOffset);
-  }
-}
-
 function entryCount(database: BinaryDatabase): number {
   const stats: { entryCount?: number } = database.getStats();
   return stats.entryCount ?? 0;
-}
-
-async function openEnvironment(path: string): Promise<Environment> {
-  const lmdb = await loadLmdb();
-  const format = { encoding: 'binary', keyEncoding: 'binary' } as const;
-  let root: RootDatabase<Bytes, Bytes> | undefined;
-  try {
-    root = lmdb.open<Bytes, Bytes>({
-      path,
-      // By default a path with a dot in its last part names a file.
-      noSubdir: false,
-      overlappingSync: false,
-      ...format,
-    });
-    const openPart = (name: string) =>
-      root?.openDB<Bytes, Bytes>(name, { ...format }) as BinaryDatabase;
-    return {
-      root,
-      meta: openPart('meta'),
-      intents: openPart('intents'),
-      pulled: openPart('pulled'),
-    };
-  } catch (cause) {
-    await root?.close();
-    throw lmdbError('cannot open the store', cause, path);
-  }
-}
-
-async function loadLmdb(): Promise<typeof import('lmdb')> {
-  try {
-    return await import('lmdb');
-  } catch (cause) {
-    const message =
-      "the store 'lmdb' needs the package lmdb, which is not installed or not loadable";
-    throw new PullManagerError('STORE_UNAVAILABLE', `${message}: npm install lmdb`, { cause });
-  }
-}
-
-/** A failed background commit only says that it failed; the reason may arrive as a promise. */
-async function rootCause(cause: unknown): Promise<unknown> {
-  const reason = (cause as { commitError?: unknown } | undefined)?.commitError;
-  if (reason === undefined) return cause;
-  const patience = new AbortController();
-  const late = delay(REASON_WAIT_MS, cause, { signal: patience.signal });
-  try {
-    return await Promise.race([reason, late]);
-  } catch (error) {
-    return error;
-  } finally {
-    patience.abort();
-    late.catch(() => {});
-  }
-}
-
-/** LMDB's messages name conditions ("Environment mapsize limit reached"), never data. */
-function lmdbError(what: string, cause: unknown, path: string): PullManagerError {
-  if (cause instanceof PullManagerError) return cause;
-  const detail = cause instanceof Error ? cause.message : typeof cause;
-  const isDamage = /MDB_(INVALID|CORRUPTED|PAGE_NOTFOUND|VERSION_MISMATCH)/.test(detail);
-  const name = isDamage ? 'STORE_CORRUPT' : 'STORE_UNAVAILABLE';
-  return new PullManagerError(name, `${what}: ${detail}`, { path, cause });
 }

@@ -135,7 +135,9 @@ export function matchCredentials(
           const isRecorded = coordinatesEqual || !hasRoom || isListed(secrets, pod, rules);
           return isRecorded ? SECRET_MATCHES : i;
         }
-        if (hasRoom && rules.trustsRotatedSecrets) return i;
+        if (hasRoom && rules.trustsRotatedSecrets) {
+          return known.credentialHash === pod.credentialHash ? SECRET_MATCHES : i;
+        }
       }
     }
   }

@@ -160,7 +160,8 @@ export class InlineOwner {
     }
     if (this.#isStopped) return;
     this.#finish(undefined);
-    await this.ended;
+    // Whoever watches over the owner hears of a failure.
+    await this.ended.catch(() => {});
   }
 
   async #work(): Promise<void> {

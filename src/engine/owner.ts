@@ -90,7 +90,6 @@ export class Owner {
   readonly #jobs: Job[] = [];
   readonly #pulled = new Map<string, PulledKey>();
   readonly #intents = new Map<string, IntentKey>();
-  #loading: Promise<void>[] = [];
   #firstLink = 0;
 
   constructor(options: OwnerOptions) {
@@ -178,8 +177,7 @@ export class Owner {
       return;
     }
     try {
-      this.#load(steps);
-      if (this.#loading.length > 0) await Promise.all(this.#loading);
+      await this.#load();
       const nowMs = this.#now();
       const writes = this.#apply(steps, nowMs, undefined);
       if (writes.length > 0) {
@@ -187,6 +185,7 @@ export class Owner {
         // Nothing of the batch was written: only what needs no write takes effect.
         if (failure !== undefined) {
           this.#distrust(writes);
+          await this.#reload();
           this.#apply(steps, nowMs, failure);
         }
       }
@@ -195,7 +194,6 @@ export class Owner {
       for (const stripe of stripes) this.#locks.unlockStripe(stripe);
       this.#pulled.clear();
       this.#intents.clear();
-      this.#loading = [];
     }
     this.#answer(steps);
   }
@@ -257,12 +255,13 @@ export class Owner {
     }
   }
 
-  #load(steps: readonly Step[]): void {
-    if (steps.length === 0) return;
+  /** Reads what the batch touches. Waits only for a store that does not answer at once. */
+  #load(): Promise<unknown> | undefined {
+    const loading: Promise<void>[] = [];
     for (const pulled of this.#pulled.values()) {
       try {
         const found = this.accessor.getImagePulledRecord(pulled.key.text);
-        if (found instanceof Promise) this.#loading.push(loadPulled(pulled, found));
+        if (found instanceof Promise) loading.push(loadPulled(pulled, found));
         else if (found !== undefined) pulled.stored = PulledRecord.from(found);
       } catch (error) {
         pulled.error = storeError('reading a pulled record', error);
@@ -272,12 +271,34 @@ export class Owner {
       intent.storedCount = this.#inFlight.get(intent.key);
       try {
         const found = this.accessor.imagePullIntentExists(intent.key.text);
-        if (found instanceof Promise) this.#loading.push(loadIntent(intent, found));
+        if (found instanceof Promise) loading.push(loadIntent(intent, found));
         else intent.stored = found;
       } catch (error) {
         intent.error = storeError('reading an intent', error);
       }
     }
+    return loading.length === 0 ? undefined : Promise.all(loading);
+  }
+
+  /** Reads it all again, after a commit of which the store may have kept a part. */
+  async #reload(): Promise<void> {
+    let records = 0;
+    let intents = 0;
+    for (const pulled of this.#pulled.values()) {
+      records -= Number(pulled.stored !== undefined);
+      pulled.stored = undefined;
+      pulled.error = undefined;
+    }
+    for (const intent of this.#intents.values()) {
+      intents -= Number(intent.stored);
+      intent.stored = false;
+      intent.error = undefined;
+    }
+    await this.#load();
+    for (const pulled of this.#pulled.values()) records += Number(pulled.stored !== undefined);
+    for (const intent of this.#intents.values()) intents += Number(intent.stored);
+    this.#row[WORKER_ROW.RECORDS]! += records;
+    this.#row[WORKER_ROW.INTENTS]! += intents;
   }
 
   /**

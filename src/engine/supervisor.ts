@@ -123,6 +123,7 @@ export class Supervisor {
         const holder = Atomics.load(words, at + WORKER.HOLDER);
         if (!isInline && holder !== 0) this.#options.locks.releaseHeldBy(holder);
         if (!wasOpen || this.#isStopping) {
+          logger.warn('a worker ended badly', { workerIndex, error: nameOf(error) });
           // Nobody will take its place: what waits for it must not wait for ever.
           Atomics.add(words, at + WORKER.GENERATION, 1);
           state.wakeAllHosts();

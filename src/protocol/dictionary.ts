@@ -44,7 +44,11 @@ export class Dictionary {
   /** Makes sure that the next `count` new entries belong to the same epoch. */
   reserve(count: number): void {
     const isFull = Math.max(this.#nextId, this.#texts.size) + count > ENTRIES_MAX;
-    if (!isFull && this.#textUnits <= TEXT_UNITS_MAX) return;
+    if (isFull || this.#textUnits > TEXT_UNITS_MAX) this.startOver();
+  }
+
+  /** Makes all numbers void; every link says so before it sends the next one. */
+  startOver(): void {
     this.#texts.clear();
     this.#credentials.clear();
     this.#nextId = 0;

@@ -205,6 +205,8 @@ export class HostLink {
     Atomics.store(words, this.#at + LINK.REPLY_HEAD, 0);
     Atomics.store(words, this.#at + LINK.COMPLETED, 0);
     this.#completed = 0;
+    // What the dead worker knew, its replacement does not.
+    this.#dictionary.startOver();
     this.#dictionaryEpoch = 0;
     Atomics.add(words, this.#at + LINK.CONNECTION, 1);
     // Last: from here on the owner of this generation looks at the link.

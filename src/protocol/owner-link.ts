@@ -4,7 +4,7 @@
  */
 
 import { HOST, HOST_STATE, LINK, type SharedState } from '../engine/shared-state.ts';
-import { toWire } from '../errors.ts';
+import { PullManagerError, toWire } from '../errors.ts';
 import { encodeRecord, unpackCredentials } from '../records/codec.ts';
 import type { ImagePullCredentials, PulledRecord } from '../records/record.ts';
 import { REPLY, REQUEST, STATE } from './frames.ts';
@@ -49,6 +49,16 @@ interface Answer {
 }
 
 const NOTHING = new Uint8Array(0);
+
+/**
+ * What a number stands for. One that was never sent would make a record look absent: rather than
+ * answer that, the owner gives up, and its callers are told.
+ */
+function known<T>(entry: T | undefined): T {
+  if (entry === undefined)
+    throw new PullManagerError('ENGINE_UNAVAILABLE', 'a link is out of step');
+  return entry;
+}
 
 /** One host thread's requests and answers, as seen by one owner. */
 export class OwnerLink {
@@ -230,10 +240,10 @@ export class OwnerLink {
       op,
       link: this,
       number: this.#taken,
-      image: imageId < 0 ? undefined : this.#texts[imageId]!,
-      imageRef: takesRef && words[at]! >= 0 ? this.#texts[words[at]!]! : undefined,
-      imageName: isPulled ? this.#texts[words[at + 1]!]!.text : '',
-      credentials: credentialsId < 0 ? null : this.#credentials[credentialsId]!,
+      image: imageId < 0 ? undefined : known(this.#texts[imageId]),
+      imageRef: takesRef && words[at]! >= 0 ? known(this.#texts[words[at]!]) : undefined,
+      imageName: isPulled ? known(this.#texts[words[at + 1]!]).text : '',
+      credentials: credentialsId < 0 ? null : known(this.#credentials[credentialsId]),
     };
   }
 

@@ -45,9 +45,13 @@ const packr = new Packr({ useRecords: false });
 /**
  * The packed form of a record, for msgpack, structured clone or JSON-like carriers.
  *
+ * @param credentialsOf - for carriers with a dictionary of credentials. @default packCredentials
  * @throws `INVALID_ARGUMENT` for a record that could not be read back, naming the field.
  */
-export function packRecord(record: PulledRecord): unknown[] {
+export function packRecord(
+  record: PulledRecord,
+  credentialsOf: (credentials: ImagePullCredentials) => unknown = packAll,
+): unknown[] {
   const packed: unknown[] = [
     RECORD_FORMAT_VERSION,
     packText(record.imageRef, 'imageRef'),
@@ -55,7 +59,7 @@ export function packRecord(record: PulledRecord): unknown[] {
   ];
   let previous: string | undefined;
   for (const { imageName, credentials } of record.proofs) {
-    packed.push(packText(imageName, 'imageName'), packCredentials(credentials));
+    packed.push(packText(imageName, 'imageName'), credentialsOf(credentials));
     if (previous !== undefined && compareUtf8(previous, imageName) >= 0) {
       throw invalidArgument('proofs', 'must be sorted by image name, each name once');
     }
@@ -68,9 +72,13 @@ export function packRecord(record: PulledRecord): unknown[] {
  * The record that a packed form stands for; its strings share no memory with the source, its
  * credentials are frozen.
  *
+ * @param credentialsOf - the counterpart of the one given to `packRecord`.
  * @throws `RECORD_CORRUPT` for any other shape.
  */
-export function unpackRecord(value: unknown): PulledRecord {
+export function unpackRecord(
+  value: unknown,
+  credentialsOf: (value: unknown) => ImagePullCredentials = unpackAll,
+): PulledRecord {
   if (!Array.isArray(value)) throw corrupt('a record is not an array');
   if (value[0] !== RECORD_FORMAT_VERSION) throw corrupt('a record has an unknown version');
   if (value.length < PROOFS_START || (value.length - PROOFS_START) % PROOF_STRIDE !== 0) {
@@ -86,7 +94,7 @@ export function unpackRecord(value: unknown): PulledRecord {
       throw corrupt('the names of a record are not in order');
     }
     previous = imageName;
-    proofs.push({ imageName, credentials: unpackCredentials(value[i + 1]) });
+    proofs.push({ imageName, credentials: credentialsOf(value[i + 1]) });
   }
   return new PulledRecord(imageRef, updatedAtMs, proofs.slice());
 }
@@ -182,6 +190,14 @@ export function packTime(value: number, argument: string): number {
     throw invalidArgument(argument, 'must be milliseconds in the range of dates');
   }
   return value;
+}
+
+function packAll(credentials: ImagePullCredentials): unknown[] {
+  return packCredentials(credentials);
+}
+
+function unpackAll(value: unknown): ImagePullCredentials {
+  return unpackCredentials(value);
 }
 
 function packProvenAt(value: number | undefined): number | null {

@@ -81,7 +81,7 @@ export class PlanShape {
     const unpopular = universe.byPopularity.toReversed();
     const isPulled = (image: number): boolean =>
       universe.kindOfImage[image] !== IMAGE_KIND.PRELOADED;
-    this.rollout = options.rolloutShare > 0 ? [...unpopular.filter(isPulled)] : [];
+    this.rollout = options.rolloutShare > 0 ? Array.from(unpopular.filter(isPulled)) : [];
   }
 }
 

@@ -10,7 +10,7 @@ export function suggestion(given: string, known: Iterable<string>): string {
 export function nearest(given: string, known: Iterable<string>): string | undefined {
   let best: string | undefined;
   // A third of the letters may be wrong; more is another word.
-  let bestDistance = Math.max(2, Math.floor(given.length / 3)) + 1;
+  let bestDistance = Math.min(given.length, Math.max(2, Math.floor(given.length / 3)) + 1);
   for (const name of known) {
     const distance = editDistance(given.toLowerCase(), name.toLowerCase());
     if (distance < bestDistance) {

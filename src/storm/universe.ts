@@ -79,7 +79,8 @@ export class Universe {
       const original = originalOf(seed, this.nameOfImage, image);
       const ref = original === image ? imagesOfRef.length : this.refOfImage[original]!;
       this.refOfImage[image] = ref;
-      (imagesOfRef[ref] ??= []).push(image);
+      imagesOfRef[ref] ??= [];
+      imagesOfRef[ref].push(image);
       const isAlias = this.nameOfImage[original] === this.nameOfImage[image];
       const originalKind = original === image ? undefined : this.kindOfImage[original];
       this.kindOfImage[image] = kindOf(options, image, isAlias, originalKind);

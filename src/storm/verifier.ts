@@ -6,6 +6,10 @@
  * acknowledged write, that saw neither the intent nor the record of a pull, or that went back behind
  * what an earlier decision had seen, is wrong. Each decision is computed from one moment, so a
  * missing record and a missing intent count together only where both may be missing at once.
+ *
+ * One thing is taken more loosely than it could be: after a removal that overlapped a write, each
+ * part of the record may or may not be gone, in any mixture. Such records are few, and the storm
+ * reads them once the pruning is over, which settles them.
  */
 import type { VerificationPolicy } from '../policies/enforcer.ts';
 import type { Learning, LearningEnd, Ledger, Readers } from './ledger.ts';

@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
-import { readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
@@ -10,7 +10,8 @@ import { open } from 'lmdb';
 import { Packr } from 'msgpackr';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { openAccessor, openBackend } from '../../src/accessors/backend.ts';
-import { LMDB_FORMAT_VERSION, openLmdb } from '../../src/accessors/lmdb.ts';
+import { openLmdb } from '../../src/accessors/lmdb.ts';
+import { LMDB_FORMAT_VERSION } from '../../src/accessors/lmdb-environment.ts';
 import {
   accessorSuite,
   codeOf,
@@ -312,6 +313,32 @@ describe('lmdb store', () => {
     await writeFile(file, new Uint8Array());
     await (await again()).release();
     await dispose();
+  });
+
+  it('names a file that it cannot open', async () => {
+    for (const name of ['data.mdb', 'lock.mdb']) {
+      const path = await temporaryDirectory();
+      await mkdir(join(path, name));
+      const failing = openBackend({ kind: 'lmdb', path }, { workerCount: 1, stripeCount: 31 });
+      await expect(failing).rejects.toMatchObject({
+        code: 'ERR_PULLMANAGER_STORE_UNAVAILABLE',
+        message: expect.stringContaining(name),
+      });
+      await rm(path, { recursive: true });
+    }
+  });
+
+  it('does not mind what is in its lock file', async () => {
+    const { accessor, backend, path } = await openForTest();
+    await accessor.writeImagePullIntent('a');
+    await accessor.close();
+    await backend.release();
+    for (const content of ['', 'garbage', 'garbage'.repeat(5000)]) {
+      await writeFile(join(path, 'lock.mdb'), content);
+      const again = await openStore({ kind: 'lmdb', path });
+      expect(await again.accessor.imagePullIntentExists('a')).toBe(true);
+      await again.dispose();
+    }
   });
 
   it('names the package that is missing', async () => {

@@ -1,25 +1,23 @@
-import { describe, expect, it } from 'vitest';
+import { afterEach, beforeAll, describe, expect, it } from 'vitest';
 import type { Decision } from '../../src/engine/decision.ts';
 import type { PullManagerErrorCode } from '../../src/errors.ts';
 import { errorCode } from '../../src/errors.ts';
 import { PullManager } from '../../src/pull-manager.ts';
-import { secret } from '../support/credentials.ts';
-import { intentsOf, open, settles } from '../support/engines.ts';
+import { secret, unique } from '../support/credentials.ts';
+import { intentsOf, open, PolicyByImage, settles } from '../support/engines.ts';
 import { COMMAND, FileStore } from '../support/file-store.ts';
 
 const UNAVAILABLE = 'ERR_PULLMANAGER_STORE_UNAVAILABLE';
 const CORRUPT = 'ERR_PULLMANAGER_RECORD_CORRUPT';
 const A = secret('a');
 const B = secret('b');
-const NEVER = { kind: 'NeverVerify' } as const;
 
-const KINDS = [0, 1, 2].flatMap((workerCount) =>
-  [true, false].map((isSync) => ({
-    name: `${workerCount} workers and a store that answers ${isSync ? 'at once' : 'later'}`,
-    workerCount,
-    isSync,
-  })),
-);
+const KINDS = [
+  { name: '0 workers and a store that answers at once', workerCount: 0, isSync: true },
+  { name: '0 workers and a store that answers later', workerCount: 0, isSync: false },
+  { name: '1 worker and a store that answers at once', workerCount: 1, isSync: true },
+  { name: '2 workers and a store that answers later', workerCount: 2, isSync: false },
+];
 
 function expectError(decision: Decision, code: PullManagerErrorCode): void {
   expect(decision).toMatchObject({ mustPull: true, reason: 'error' });
@@ -27,17 +25,26 @@ function expectError(decision: Decision, code: PullManagerErrorCode): void {
 }
 
 describe.each(KINDS)('a failing store in an engine with $name', ({ workerCount, isSync }) => {
-  async function openFailing(
-    options: Parameters<typeof PullManager.open>[0] = {},
-  ): Promise<{ store: FileStore; manager: PullManager }> {
-    const store = await FileStore.create();
+  let store: FileStore;
+  let manager: PullManager;
+
+  beforeAll(async () => {
+    store = await FileStore.create();
     store.isSync = isSync;
-    const manager = await open({ store: store.options, workerCount, stripeCount: 7, ...options });
-    return { store, manager };
-  }
+    const policy = new PolicyByImage();
+    policy.set('never', { kind: 'NeverVerify' });
+    manager = await PullManager.open({ store: store.options, workerCount, stripeCount: 7, policy });
+    return () => manager.close();
+  });
+
+  afterEach(async () => {
+    store.work();
+    for (const image of await intentsOf(manager)) await manager.recordImagePullFailed(image);
+    await manager.pruneUnknownRecords([], new Date(Date.now() + 1e6));
+    expect(manager.stats()).toMatchObject({ records: 0, intents: 0 });
+  });
 
   it('works as long as it does not fail', async () => {
-    const { manager } = await openFailing();
     await manager.recordPullIntent('app');
     expect(await manager.mustAttemptImagePull('app', 'ref')).toBe(true);
     await manager.recordImagePulled('app', 'ref', { kubernetesSecrets: [A] });
@@ -58,25 +65,23 @@ describe.each(KINDS)('a failing store in an engine with $name', ({ workerCount, 
   ] as const)(
     'answers "error" where a record $name, whatever the policy',
     async ({ command, code }) => {
-      const store = await FileStore.create();
-      store.isSync = isSync;
-      const options = { store: store.options, workerCount, policy: NEVER };
-      const manager = await open(options);
+      const ref = unique('ref');
       store.set('get', command);
+      const { error } = manager.stats().decisions;
       let asked = 0;
       const source = (): object => {
         asked++;
         return {};
       };
-      expectError(await manager.decide('app', 'ref', source), code);
-      expect(await manager.mustAttemptImagePull('app', 'ref', source)).toBe(true);
-      expect(manager.decideSync('app', 'ref')).toBeUndefined();
-      expectError((await manager.decideBatch([{ image: 'app', imageRef: 'ref' }]))[0]!, code);
+      expectError(await manager.decide('never', ref, source), code);
+      expect(await manager.mustAttemptImagePull('never', ref, source)).toBe(true);
+      expect(manager.decideSync('never', ref)).toBeUndefined();
+      expectError((await manager.decideBatch([{ image: 'never', imageRef: ref }]))[0]!, code);
       expect(asked).toBe(0);
-      expect(manager.stats().decisions.error).toBe(3);
-      await expect(manager.getImagePulledRecord('ref')).rejects.toMatchObject({ code });
+      expect(manager.stats().decisions.error).toBe(error + 3);
+      await expect(manager.getImagePulledRecord(ref)).rejects.toMatchObject({ code });
       store.set('get', COMMAND.WORK);
-      expect(await manager.decide('app', 'ref')).toMatchObject({
+      expect(await manager.decide('never', ref)).toMatchObject({
         reason: 'credentialPolicyAllowed',
       });
     },
@@ -89,7 +94,6 @@ describe.each(KINDS)('a failing store in an engine with $name', ({ workerCount, 
   ] as const)(
     'answers "error" where an intent $name, but not where there is a record',
     async ({ command, code }) => {
-      const { store, manager } = await openFailing();
       await manager.recordImagePulled('app', 'ref', { kubernetesSecrets: [A] });
       store.set('exists', command);
       expectError(await manager.decide('app', 'other'), code);
@@ -100,7 +104,7 @@ describe.each(KINDS)('a failing store in an engine with $name', ({ workerCount, 
   );
 
   it('rejects an intent that it cannot write, and counts no pull', async () => {
-    const { store, manager } = await openFailing();
+    const { failures } = manager.stats().commits;
     store.set('commit', COMMAND.FAIL);
     await expect(manager.recordPullIntent('app')).rejects.toMatchObject({ code: UNAVAILABLE });
     store.set('commit', COMMAND.WORK);
@@ -110,11 +114,10 @@ describe.each(KINDS)('a failing store in an engine with $name', ({ workerCount, 
     await manager.recordPullIntent('app');
     await manager.recordImagePullFailed('app');
     expect(await intentsOf(manager)).toEqual([]);
-    expect(manager.stats().commits.failures).toBe(1);
+    expect(manager.stats().commits.failures).toBe(failures + 1);
   });
 
   it('keeps intent and counter where the end of a pull cannot be written', async () => {
-    const { store, manager } = await openFailing();
     await manager.recordPullIntent('app');
     store.set('commit', COMMAND.FAIL);
     const failed = manager.recordImagePullFailed('app');
@@ -129,7 +132,6 @@ describe.each(KINDS)('a failing store in an engine with $name', ({ workerCount, 
   });
 
   it('counts down without writing, also while it cannot write', async () => {
-    const { store, manager } = await openFailing();
     await manager.recordPullIntent('app');
     await manager.recordPullIntent('app');
     store.set('commit', COMMAND.FAIL);
@@ -141,7 +143,6 @@ describe.each(KINDS)('a failing store in an engine with $name', ({ workerCount, 
   });
 
   it('does not replace a record that could not be read', async () => {
-    const { store, manager } = await openFailing();
     await manager.recordImagePulled('app', 'ref', { kubernetesSecrets: [A] });
     await manager.recordPullIntent('app');
     store.set('get', COMMAND.FAIL);
@@ -154,7 +155,7 @@ describe.each(KINDS)('a failing store in an engine with $name', ({ workerCount, 
   });
 
   it('lets in a pod that matches though the match cannot be recorded', async () => {
-    const { store, manager } = await openFailing();
+    const { matchWrite } = manager.stats().failures;
     await manager.recordImagePulled('app', 'ref', { kubernetesSecrets: [A] });
     store.set('commit', COMMAND.FAIL);
     const copy = { ...B, credentialHash: A.credentialHash };
@@ -162,24 +163,33 @@ describe.each(KINDS)('a failing store in an engine with $name', ({ workerCount, 
       mustPull: false,
       reason: 'credentialRecordFound',
     });
-    expect(manager.stats().failures.matchWrite).toBe(1);
+    expect(manager.stats().failures.matchWrite).toBe(matchWrite + 1);
     store.set('commit', COMMAND.WORK);
     const record = await manager.getImagePulledRecord('ref');
     expect(Object.values(record!.credentialMapping)).toEqual([{ kubernetesSecrets: [A] }]);
   });
 
-  it('decides on what the store has, after a write that failed when it was done', async () => {
-    const { store, manager } = await openFailing();
-    expect(await manager.decide('app', 'ref')).toMatchObject({ reason: 'credentialPolicyAllowed' });
-    store.set('commit', COMMAND.FAIL_AFTER);
-    await expect(manager.recordPullIntent('app')).rejects.toMatchObject({ code: UNAVAILABLE });
-    store.set('commit', COMMAND.WORK);
-    expect(await intentsOf(manager)).toEqual(['app']);
-    expect(await manager.decide('app', 'ref')).toMatchObject({ reason: 'mustAuthenticate' });
+  it('decides on and counts what the store has, after a write that failed when it was done', async () => {
+    const other = await FileStore.create();
+    other.isSync = isSync;
+    const own = await open({ store: other.options, workerCount, stripeCount: 7 });
+    expect(await own.decide('app', 'ref')).toMatchObject({ reason: 'credentialPolicyAllowed' });
+    other.set('commit', COMMAND.FAIL_AFTER);
+    await expect(own.recordPullIntent('app')).rejects.toMatchObject({ code: UNAVAILABLE });
+    const pulled = own.recordImagePulled('other', 'other', null);
+    await expect(pulled).rejects.toMatchObject({ code: UNAVAILABLE });
+    other.work();
+    expect(await intentsOf(own)).toEqual(['app']);
+    expect(await own.decide('app', 'ref')).toMatchObject({ reason: 'mustAuthenticate' });
+    await own.recordPullIntent('app');
+    expect(own.stats()).toMatchObject({ intents: 1, records: 1 });
+    await own.recordImagePullFailed('app');
+    expect(await intentsOf(own)).toEqual([]);
+    expect(own.stats()).toMatchObject({ intents: 0, records: 1 });
   });
 
   it('reports what cannot be listed beside what can', async () => {
-    const { store, manager } = await openFailing();
+    const { prune } = manager.stats().failures;
     await manager.recordPullIntent('app');
     await manager.recordImagePulled('other', 'ref', null);
     store.set('list', COMMAND.CORRUPT);
@@ -190,14 +200,13 @@ describe.each(KINDS)('a failing store in an engine with $name', ({ workerCount, 
     const pruned = await manager.pruneUnknownRecords([], new Date(Date.now() + 1e6));
     expect(pruned).toMatchObject({ pruned: 1, errors: [{ code: CORRUPT }] });
     expect(pruned.errors).toHaveLength(1);
-    expect(manager.stats().failures.prune).toBe(1);
+    expect(manager.stats().failures.prune).toBe(prune + 1);
   });
 
   it.each([
     { name: 'fails', command: COMMAND.FAIL },
     { name: 'answers nonsense', command: COMMAND.NONSENSE },
   ])('rejects listings where the store $name', async ({ command }) => {
-    const { store, manager } = await openFailing();
     store.set('list', command);
     const refused = { code: UNAVAILABLE };
     await expect(manager.listImagePullIntents()).rejects.toMatchObject(refused);
@@ -209,7 +218,6 @@ describe.each(KINDS)('a failing store in an engine with $name', ({ workerCount, 
   });
 
   it('goes on where single records cannot be pruned', async () => {
-    const { store, manager } = await openFailing();
     for (const ref of ['a', 'b', 'c']) await manager.recordImagePulled('app', ref, null);
     store.set('commit', COMMAND.FAIL);
     const result = await manager.pruneUnknownRecords(['b'], new Date(Date.now() + 1e6));
@@ -224,24 +232,25 @@ describe.each(KINDS)('a failing store in an engine with $name', ({ workerCount, 
     { name: 'cannot be opened', operation: 'open' },
     { name: 'cannot be listed', operation: 'list' },
   ] as const)('is reported by open where it $name', async ({ operation }) => {
-    const store = await FileStore.create();
-    store.isSync = isSync;
-    store.set(operation, COMMAND.FAIL);
-    const opening = PullManager.open({ store: store.options, workerCount, stripeCount: 7 });
+    const other = await FileStore.create();
+    other.isSync = isSync;
+    other.set(operation, COMMAND.FAIL);
+    const opening = PullManager.open({ store: other.options, workerCount, stripeCount: 7 });
     const rejected = expect(opening).rejects.toMatchObject({ code: UNAVAILABLE });
     await settles('opening a store that fails', rejected);
-    store.set(operation, COMMAND.WORK);
-    const manager = await open({ store: store.options, workerCount, stripeCount: 7 });
-    await manager.recordPullIntent('app');
+    other.work();
+    const late = await open({ store: other.options, workerCount, stripeCount: 7 });
+    await late.recordPullIntent('app');
   });
 
   it('does not keep the engine from closing where closing it fails', async () => {
-    const { store, manager } = await openFailing();
-    await manager.recordPullIntent('app');
-    store.set('close', COMMAND.FAIL);
-    const closed = manager.close().catch((error: unknown) => errorCode(error));
+    const other = await FileStore.create();
+    const late = await PullManager.open({ store: other.options, workerCount, stripeCount: 7 });
+    await late.recordPullIntent('app');
+    other.set('close', COMMAND.FAIL);
+    const closed = late.close().catch((error: unknown) => errorCode(error));
     expect([undefined, UNAVAILABLE]).toContain(await settles('closing', closed));
-    const late = manager.recordPullIntent('app');
-    await expect(late).rejects.toMatchObject({ code: 'ERR_PULLMANAGER_CLOSED' });
+    const refused = late.recordPullIntent('app');
+    await expect(refused).rejects.toMatchObject({ code: 'ERR_PULLMANAGER_CLOSED' });
   });
 });

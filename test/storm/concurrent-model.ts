@@ -3,6 +3,7 @@
  * takes effect at some random moment between call and answer. With `bug`, it is wrong on purpose.
  */
 import type { EngineStats } from '../../src/engine/stats.ts';
+import type { VerificationPolicy } from '../../src/policies/enforcer.ts';
 import type {
   ImagePullCredentials,
   ImagePulledRecord,
@@ -19,7 +20,6 @@ import type {
 } from '../../src/storm/engine.ts';
 import { type ModelAnswer, type ModelOperation, PullModel } from '../../src/storm/model.ts';
 import { Random } from '../../src/storm/random.ts';
-import type { VerificationPolicy } from '../../src/policies/enforcer.ts';
 
 /** Ways of being wrong; each of them must be found. */
 export type Bug =
@@ -149,9 +149,7 @@ export class ConcurrentModel implements StormEngine {
 
   async decideBatch(requests: readonly StormRequest[]): Promise<StormDecision[]> {
     return Promise.all(
-      requests.map(({ image, imageRef, credentials }) =>
-        this.decide(image, imageRef, credentials),
-      ),
+      requests.map(({ image, imageRef, credentials }) => this.decide(image, imageRef, credentials)),
     );
   }
 
@@ -289,7 +287,8 @@ export class ConcurrentModel implements StormEngine {
   }
 
   async #atomic(operation: ModelOperation): Promise<ModelAnswer> {
-    if (this.#isClosed) throw Object.assign(new Error('closed'), { code: 'ERR_PULLMANAGER_CLOSED' });
+    if (this.#isClosed)
+      throw Object.assign(new Error('closed'), { code: 'ERR_PULLMANAGER_CLOSED' });
     this.#pending++;
     try {
       await this.#delay();
@@ -311,7 +310,7 @@ export class ConcurrentModel implements StormEngine {
     const isLong = this.#random.share() < 0.2;
     for (let turn = 0; turn < turns; turn++) {
       if (isLong) await new Promise((resolve) => setImmediate(resolve));
-      else await undefined;
+      else await Promise.resolve();
     }
   }
 }

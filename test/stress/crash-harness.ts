@@ -25,7 +25,8 @@ export interface HistoryOptions {
   readonly seed: number;
   /** The program and its arguments that run `crash-life`; the plan is added. */
   readonly command: readonly string[];
-  readonly tolerated?: readonly string[];
+  /** Lives end with a power cut: stores flush, and calls may fail shortly before. */
+  readonly isPowerCut?: boolean;
 }
 
 /** How a life is to be ended. */
@@ -90,7 +91,7 @@ export class CrashHistory {
    */
   async live(
     ending: LifeEnding,
-    kill: (child: ChildProcess) => void = (child) => void child.kill('SIGKILL'),
+    kill: (child: ChildProcess) => unknown = (child) => child.kill('SIGKILL'),
   ): Promise<LifeResult> {
     this.#lives++;
     const number = this.#lives;
@@ -128,7 +129,7 @@ export class CrashHistory {
     const killAfter = async (ms: number): Promise<void> => {
       await Promise.race([delay(ms), ended]);
       isKilled = child.exitCode === null && child.signalCode === null;
-      if (isKilled) kill(child);
+      if (isKilled) await kill(child);
     };
     try {
       if (ending.kind === 'open') await killAfter(ending.afterMs);
@@ -142,7 +143,8 @@ export class CrashHistory {
       if (end === undefined) throw new LifeFailure(`life ${number} does not end`);
       const [code, signal] = end;
       const isClosed = code === 0 && plan.closeAfterMs !== undefined;
-      if (!isClosed && !(isKilled && signal === 'SIGKILL')) {
+      const isAsPlanned = isKilled && (signal === 'SIGKILL' || this.#options.isPowerCut === true);
+      if (!isClosed && !isAsPlanned) {
         throw new LifeFailure(`life ${number} ended with ${signal ?? code}: ${errors.trim()}`);
       }
       return this.#follow(number, plan, isClosed ? 'clean' : ending.kind);
@@ -164,7 +166,7 @@ export class CrashHistory {
     }
     if (findings.length === 0) {
       fs.rmSync(this.#path('crashed', number - 1), { recursive: true, force: true });
-      this.#keepStore();
+      if (this.#options.isPowerCut !== true) this.keepStore();
       if (number > 3) this.#forget(number - 3);
     }
     return { number, ending, acknowledged, findings };
@@ -187,7 +189,7 @@ export class CrashHistory {
       version: number >> 2,
       ...(reconciles ? { runtimeSeed: random.below(3) } : {}),
       ...(closes ? { closeAfterMs: ending.loadMs } : {}),
-      tolerated: this.#options.tolerated ?? [],
+      tolerated: this.#options.isPowerCut === true ? ['ERR_PULLMANAGER_STORE_UNAVAILABLE'] : [],
       logPath: this.#path('events'),
       dumpPath: this.#path('dump.json'),
     };
@@ -195,7 +197,7 @@ export class CrashHistory {
 
   #store(random: Random): LifePlan['store'] {
     const { store, storePath: path } = this.#options;
-    const isFlushed = random.below(4) > 0 || this.#options.tolerated !== undefined;
+    const isFlushed = random.below(4) > 0 || this.#options.isPowerCut === true;
     if (store === 'journal')
       return { kind: store, path, durability: isFlushed ? 'flush' : 'write' };
     if (store === 'lmdb') return { kind: store, path };
@@ -209,8 +211,8 @@ export class CrashHistory {
     return join(this.#options.directory, `life-${String(number).padStart(4, '0')}.${suffix}`);
   }
 
-  /** What the kill left: a finding of the next life is about that. */
-  #keepStore(): void {
+  /** Copies what the last life left: a finding of the next one is about that. */
+  keepStore(): void {
     const { storePath } = this.#options;
     if (!fs.existsSync(storePath)) return;
     let bytes = 0;

@@ -35,11 +35,11 @@ import { type CrashWorlds, type KeyOperation, KeyWorlds } from './crash-worlds.t
 /** Something that must not be. */
 export interface Finding {
   /**
-   * `loss`: what was acknowledged is gone. `invention`: something is there that never was, or no
-   * longer. `half`: a record is not whole. `order`: an intent went before its record was there.
-   * `access`: a wrong answer to a tenant.
+   * `loss`: what was acknowledged is gone. `revival`: what was acknowledged to be gone is there.
+   * `invention`: something is there that never was. `half`: a record is not whole. `order`: an
+   * intent went before its record was there. `access`: a wrong answer to a tenant.
    */
-  readonly kind: 'loss' | 'invention' | 'half' | 'order' | 'access';
+  readonly kind: 'loss' | 'revival' | 'invention' | 'half' | 'order' | 'access';
   readonly message: string;
 }
 
@@ -72,6 +72,7 @@ export class CrashModel {
   compared = 0;
   readonly #intents = new Map<number, KeyWorlds<IntentState>>();
   readonly #records = new Map<number, KeyWorlds<RecordState>>();
+  readonly #running = new Map<number, Started>();
   /** The last events of each key, to explain a finding. */
   readonly #histories = new Map<string, string[]>();
   /** The worlds at the last crash, where nothing happened since. */
@@ -95,30 +96,40 @@ export class CrashModel {
     runtimeSeed: number | undefined,
     end: LifeEnd,
   ): Finding[] {
+    const findings = this.advance(events, dump, runtimeSeed, end);
+    this.crash();
+    return findings;
+  }
+
+  /** Follows a part of a life. Operations that it starts and does not end were never answered. */
+  advance(
+    events: readonly StormEvent[],
+    dump: Dump | undefined,
+    runtimeSeed: number | undefined,
+    end: LifeEnd,
+  ): Finding[] {
     const findings: Finding[] = [];
     const outcomes = outcomesOf(events);
-    const running = new Map<number, Started>();
+    const running = this.#running;
     for (const event of events) {
       switch (event.event) {
         case EVENT.OPENING:
-          if (runtimeSeed !== undefined) this.#startAdoption(runtimeSeed, running, event, end);
+          if (runtimeSeed !== undefined) this.#startAdoption(runtimeSeed, event, end);
           break;
         case EVENT.READY:
-          for (const id of running.keys()) this.#finish(id, running, true);
+          for (const id of running.keys()) this.#finish(id, true);
           if (dump !== undefined) findings.push(...this.#check(dump, runtimeSeed !== undefined));
           this.#crash = undefined;
           break;
-        case EVENT.START: {
-          const started = this.#start(event, outcomes.get(event.id), end);
-          running.set(event.id, started);
+        case EVENT.START:
+          running.set(event.id, this.#start(event, outcomes.get(event.id), end));
           break;
-        }
         case EVENT.ACK:
           this.acknowledged++;
-          this.#finish(event.id, running, true);
+          this.#finish(event.id, true);
           break;
         case EVENT.REJECT:
-          this.#finish(event.id, running, false);
+          this.#finish(event.id, false);
           break;
         case EVENT.VIOLATION: {
           const { image, ref } = event;
@@ -128,19 +139,39 @@ export class CrashModel {
         }
       }
     }
-    this.#end(running);
     return findings;
+  }
+
+  /** The process ends, in whatever way. */
+  crash(): void {
+    const intents = new Map<number, CrashWorlds<IntentState>>();
+    const records = new Map<number, CrashWorlds<RecordState>>();
+    for (const [image, worlds] of this.#intents) intents.set(image, worlds.crash(restartIntent));
+    for (const [ref, worlds] of this.#records)
+      records.set(
+        ref,
+        worlds.crash((state) => state),
+      );
+    const running = Array.from(this.#running.values());
+    this.#running.clear();
+    for (const { images, refs } of running) this.#note(images, refs, 'killed');
+    const pulls = running.filter(({ event }) => event.operation === OPERATION.PULLED);
+    this.#crash = { pulls, intents, records };
   }
 
   /** Compares a store that is open and at rest with what it may hold. */
   check(dump: Dump): Finding[] {
-    return this.#check(dump, true);
+    return this.#check(dump, true, true);
   }
 
-  /** Pulls of an image that are certainly in flight; `undefined` where it is not certain. */
-  inFlight(image: number): number | undefined {
-    const counts = new Set(this.#intentsOf(image).states.map(({ count }) => count));
-    return counts.size === 1 ? [...counts][0] : undefined;
+  /** Pulls in flight, of images of which it is certain. */
+  certainPulls(): Map<number, number> {
+    const certain = new Map<number, number>();
+    for (const [image, worlds] of this.#intents) {
+      const [state, ...others] = worlds.states;
+      if (others.length === 0 && state!.isStored) certain.set(image, state!.count);
+    }
+    return certain;
   }
 
   #intentsOf(image: number): KeyWorlds<IntentState> {
@@ -205,10 +236,10 @@ export class CrashModel {
     return { event, images, refs };
   }
 
-  #finish(id: number, running: Map<number, Started>, isAcknowledged: boolean): void {
-    const started = running.get(id);
+  #finish(id: number, isAcknowledged: boolean): void {
+    const started = this.#running.get(id);
     if (started === undefined) return;
-    running.delete(id);
+    this.#running.delete(id);
     const { images, refs, event } = started;
     this.#note(images, refs, `${isAcknowledged ? 'ack' : 'reject'} ${textOf(event)}`);
     const worlds = [
@@ -222,12 +253,7 @@ export class CrashModel {
   }
 
   /** What reconciliation at open may do: adopt each left-over intent whose image the runtime has. */
-  #startAdoption(
-    seed: number,
-    running: Map<number, Started>,
-    opening: StormEvent,
-    end: LifeEnd,
-  ): void {
+  #startAdoption(seed: number, opening: StormEvent, end: LifeEnd): void {
     this.#crash = undefined;
     for (const image of runtimeImageIndexes(seed)) {
       const intents = this.#intentsOf(image);
@@ -237,7 +263,7 @@ export class CrashModel {
       intents.start(once(id, endPull(true)));
       this.#recordsOf(image).start({ id, effects: [effect], isOptional: true });
       this.#note([image], [image], 'adoption at open');
-      running.set(id, {
+      this.#running.set(id, {
         event: { ...opening, id, image, ref: image },
         images: [image],
         refs: [image],
@@ -245,23 +271,7 @@ export class CrashModel {
     }
   }
 
-  #end(running: ReadonlyMap<number, Started>): void {
-    const intents = new Map<number, CrashWorlds<IntentState>>();
-    const records = new Map<number, CrashWorlds<RecordState>>();
-    for (const [image, worlds] of this.#intents) intents.set(image, worlds.crash(restartIntent));
-    for (const [ref, worlds] of this.#records)
-      records.set(
-        ref,
-        worlds.crash((state) => state),
-      );
-    for (const { images, refs } of running.values()) this.#note(images, refs, 'killed');
-    const pulls = Array.from(running.values()).filter(
-      ({ event }) => event.operation === OPERATION.PULLED,
-    );
-    this.#crash = { pulls, intents, records };
-  }
-
-  #check(dump: Dump, wasAdopted: boolean): Finding[] {
+  #check(dump: Dump, wasAdopted: boolean, isRunning = false): Finding[] {
     const findings: Finding[] = [];
     const known = new Set<string>();
     const intents = new Set(dump.intents);
@@ -285,13 +295,14 @@ export class CrashModel {
       if (known.has(key)) continue;
       findings.push({ kind: 'invention', message: `nobody ever named ${JSON.stringify(key)}` });
     }
-    for (const message of wrongAnswers(dump)) findings.push({ kind: 'access', message });
+    for (const message of wrongAnswers(dump, isRunning)) findings.push({ kind: 'access', message });
     this.compared += intents.size + records.size;
     return findings;
   }
 
   #checkIntent(image: number, isStored: boolean, findings: Finding[]): void {
-    if (!this.#intents.has(image) && !isStored) return;
+    const wasNamed = this.#intents.has(image);
+    if (!wasNamed && !isStored) return;
     const expected = this.#intentsOf(image);
     const agrees = (state: IntentState): boolean => state.isStored === isStored;
     if (expected.observe(agrees, (state) => state)) {
@@ -299,14 +310,15 @@ export class CrashModel {
       return;
     }
     findings.push({
-      kind: isStored ? 'invention' : 'loss',
+      kind: isStored ? (wasNamed ? 'revival' : 'invention') : 'loss',
       message: `the intent of ${imageOf(image)} is ${isStored ? 'there' : 'gone'}${this.#history(`i${image}`)}`,
     });
     expected.reset({ isStored, count: 0 });
   }
 
   #checkRecord(ref: number, seen: RecordState, findings: Finding[]): void {
-    if (!this.#records.has(ref) && seen === undefined) return;
+    const wasNamed = this.#records.has(ref);
+    if (!wasNamed && seen === undefined) return;
     const expected = this.#recordsOf(ref);
     if (expected.observe(isRecord(seen), () => seen)) {
       this.#note([], [ref], `seen ${recordText(seen)}`);
@@ -314,10 +326,11 @@ export class CrashModel {
     }
     const states = expected.states;
     const isLoss = states.every((state) => missingProofs(state, seen).length > 0);
+    const isRevival = wasNamed && states.every((state) => state === undefined);
     const example = states[0];
     const missing = states.length === 1 ? missingProofs(example, seen) : [];
     findings.push({
-      kind: isLoss ? 'loss' : 'invention',
+      kind: isLoss ? 'loss' : isRevival ? 'revival' : 'invention',
       message:
         `the record of ${refOf(ref)} is in none of ${states.length} possible states` +
         `${missing.length > 0 ? `, missing: ${missing.join('; ')}` : ''}\n` +

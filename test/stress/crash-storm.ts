@@ -30,7 +30,7 @@ export interface StormOptions {
   /** Rises over the lives of a store; secrets rotate with it. */
   readonly version: number;
   /** Called with the code of each failed write; answers whether the caller goes on. */
-  readonly onFailure: (code: string) => boolean;
+  readonly onFailure: (code: string) => boolean | Promise<boolean>;
 }
 
 /** The failure of a pull, as planned. */
@@ -46,11 +46,20 @@ const UNDECIDED = 'ERR_PULLMANAGER_ABORTED';
 export class CrashStorm {
   readonly #options: StormOptions;
   readonly #running = new Map<string, number>();
+  /** Images of `withPull` calls whose pull has not begun. */
+  readonly #waiting = new Set<{ readonly image: number }>();
   #nextId = 0;
   #isStopped = false;
+  #isClosing = false;
 
   constructor(options: StormOptions) {
     this.#options = options;
+  }
+
+  /** Call before the manager is closed: it then ends pulls that were never begun. */
+  beginClose(): void {
+    this.#isClosing = true;
+    for (const { image } of this.#waiting) this.#start(OPERATION.FAILED, { image });
   }
 
   /** Lets the callers finish what they are at. */
@@ -115,8 +124,12 @@ export class CrashStorm {
     const fails = random.below(3) === 0;
     const credentials = this.#credentials(random, image);
     let outcome: StormEvent | undefined;
+    const waiting = { image };
+    this.#waiting.add(waiting);
+    if (this.#isClosing) this.#start(OPERATION.FAILED, { image });
     try {
       await this.#options.manager.withPull(imageOf(image), async () => {
+        this.#waiting.delete(waiting);
         this.#end(EVENT.ACK, intent);
         if (random.below(2) === 0) await turnOfEventLoop();
         outcome = fails
@@ -129,9 +142,11 @@ export class CrashStorm {
       return true;
     } catch (error) {
       const last = outcome ?? intent;
-      if (!(error instanceof PullFailure)) return this.#failed(last, error);
+      if (!(error instanceof PullFailure)) return await this.#failed(last, error);
       this.#end(EVENT.ACK, last);
       return true;
+    } finally {
+      this.#waiting.delete(waiting);
     }
   }
 
@@ -207,10 +222,10 @@ export class CrashStorm {
     return true;
   }
 
-  #failed(started: StormEvent, error: unknown): boolean {
+  async #failed(started: StormEvent, error: unknown): Promise<boolean> {
     const code = String((error as { code?: unknown }).code ?? error);
     if (code !== UNDECIDED) this.#end(EVENT.REJECT, started);
-    return this.#options.onFailure(code) && !this.#isStopped;
+    return (await this.#options.onFailure(code)) && !this.#isStopped;
   }
 
   #start(operation: number, fields: Partial<StormEvent>): StormEvent {

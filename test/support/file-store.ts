@@ -67,6 +67,11 @@ export class FileStore {
     Atomics.store(this.#board, WORDS[operation], command);
   }
 
+  /** Ends all commands. */
+  work(): void {
+    for (let word = 0; word < WORDS.isSync; word++) Atomics.store(this.#board, word, COMMAND.WORK);
+  }
+
   /** Whether operations answer at once; otherwise they answer with a promise. */
   set isSync(value: boolean) {
     Atomics.store(this.#board, WORDS.isSync, value ? 1 : 0);

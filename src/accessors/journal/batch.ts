@@ -9,8 +9,9 @@
  * | 4 record changed | imageRef, updatedAtMs, imageName, credentials |
  * | 5 record deleted | imageRef |
  *
- * `credentials` are packed credentials where they occur first in the batch, and after that their
- * number, counted from 0 in order of first occurrence: a storm brings the same ones many times.
+ * Credentials, also those within a packed record, are packed where they occur first in the batch,
+ * and after that are their number, counted from 0 in order of first occurrence: a storm brings the
+ * same ones many times.
  */
 import { invalidArgument, PullManagerError } from '../../errors.ts';
 import {
@@ -44,6 +45,13 @@ const RECORD_DELETED = 5;
 export function packBatch(batch: readonly RecordWrite[]): unknown[] {
   const fields: unknown[] = [];
   let numbers: Map<ImagePullCredentials, number> | undefined;
+  const credentialsOf = (credentials: ImagePullCredentials): unknown => {
+    numbers ??= new Map();
+    const number = numbers.get(credentials);
+    if (number !== undefined) return number;
+    numbers.set(credentials, numbers.size);
+    return packCredentials(credentials);
+  };
   for (const write of batch) {
     switch (write.op) {
       case 'writeIntent':
@@ -58,19 +66,16 @@ export function packBatch(batch: readonly RecordWrite[]): unknown[] {
       case 'writePulled': {
         const record = PulledRecord.from(write.record);
         if (write.change === undefined) {
-          fields.push(RECORD_WRITTEN, packRecord(record));
+          fields.push(RECORD_WRITTEN, packRecord(record, credentialsOf));
           break;
         }
         const { imageName, credentials } = write.change;
-        numbers ??= new Map();
-        const number = numbers.get(credentials);
-        if (number === undefined) numbers.set(credentials, numbers.size);
         fields.push(
           RECORD_CHANGED,
           packText(record.imageRef, 'imageRef'),
           packTime(record.updatedAtMs, 'updatedAtMs'),
           packText(imageName, 'imageName'),
-          number ?? packCredentials(credentials),
+          credentialsOf(credentials),
         );
         break;
       }
@@ -110,6 +115,16 @@ function ownRecord(record: ImagePulledRecord): PulledRecord {
 /** Replays a logged batch. Throws `RECORD_CORRUPT` for any shape but the documented one. */
 export function replayBatch(state: JournalState, fields: unknown[], pool: RecordPool): void {
   const known: ImagePullCredentials[] = [];
+  const credentialsOf = (value: unknown): ImagePullCredentials => {
+    if (typeof value !== 'number') {
+      const credentials = pool.credentials(value);
+      known.push(credentials);
+      return credentials;
+    }
+    const credentials = known[value];
+    if (credentials === undefined) throw damaged('a batch refers to unknown credentials');
+    return credentials;
+  };
   let at = 0;
   while (at < fields.length) {
     switch (fields[at]) {
@@ -122,23 +137,18 @@ export function replayBatch(state: JournalState, fields: unknown[], pool: Record
         at += 2;
         break;
       case RECORD_WRITTEN:
-        state.writePulled(unpackRecord(fields[at + 1]));
+        state.writePulled(unpackRecord(fields[at + 1], credentialsOf));
         at += 2;
         break;
-      case RECORD_CHANGED: {
-        const packed = fields[at + 4];
-        if (typeof packed !== 'number') known.push(pool.credentials(packed));
-        const credentials = typeof packed === 'number' ? known[packed] : known.at(-1);
-        if (credentials === undefined) throw damaged('a batch refers to unknown credentials');
+      case RECORD_CHANGED:
         state.changePulled(
           unpackText(fields[at + 1]),
           pool.name(unpackText(fields[at + 3])),
-          credentials,
+          credentialsOf(fields[at + 4]),
           unpackTime(fields[at + 2]),
         );
         at += 5;
         break;
-      }
       case RECORD_DELETED:
         state.deletePulled(unpackText(fields[at + 1]));
         at += 2;

@@ -197,6 +197,7 @@ describe('the directory of a journal', () => {
     expect(await dump(accessor)).toEqual({
       intents: ['docker.io/library/kept:1', '\ud800lone'],
       records: [
+        ['sha256:five', 6, 'a', LISTED, 'b', LISTED],
         ['sha256:one', 1_700_000_000_002, ...ONE],
         ['sha256:three', 5, 'n', [2, [], null, null]],
         ['sha256:two', 1_700_000_000_001, 'two', NODE],

@@ -1,0 +1,79 @@
+/** Reads the command line: flags from one table, with suggestions for what was mistyped. */
+import { parseArgs } from 'node:util';
+import { suggestion } from '../storm/suggest.ts';
+
+/** A flag of a command. */
+export interface Flag {
+  readonly type: 'string' | 'boolean';
+  readonly multiple?: boolean;
+  readonly short?: string;
+}
+
+/** Flags that every command takes. */
+export const COMMON_FLAGS: Readonly<Record<string, Flag>> = {
+  help: { type: 'boolean', short: 'h' },
+  debug: { type: 'boolean' },
+  color: { type: 'boolean' },
+};
+
+/** A command line that was called in a wrong way; the message says how to do better. */
+export class UsageError extends Error {
+  override readonly name = 'UsageError';
+}
+
+/** What a command line said. Values of repeatable flags are lists. */
+export interface ParsedArgs {
+  readonly values: Readonly<Record<string, string | boolean | readonly string[] | undefined>>;
+  readonly positionals: readonly string[];
+}
+
+/**
+ * Parses the arguments of one command. `--no-NAME` turns a boolean flag off.
+ *
+ * @throws `UsageError` for an unknown flag, a missing value, or a value where none is taken.
+ */
+export function parseCommandArgs(
+  args: readonly string[],
+  flags: Readonly<Record<string, Flag>>,
+): ParsedArgs {
+  const options = { ...COMMON_FLAGS, ...flags };
+  const { tokens } = parseArgs({
+    args: [...args],
+    options: Object.fromEntries(
+      Object.entries(options).map(([name, { type, short }]) => [
+        name,
+        short === undefined ? { type } : { type, short },
+      ]),
+    ),
+    strict: false,
+    allowPositionals: true,
+    tokens: true,
+  });
+  const values: Record<string, string | boolean | string[]> = Object.create(null);
+  const positionals: string[] = [];
+  for (const token of tokens) {
+    if (token.kind === 'positional') positionals.push(token.value);
+    if (token.kind !== 'option') continue;
+    const { rawName, value } = token;
+    const isNegative = token.name.startsWith('no-') && !Object.hasOwn(options, token.name);
+    const name = isNegative ? token.name.slice(3) : token.name;
+    const flag = Object.hasOwn(options, name) ? options[name] : undefined;
+    if (flag === undefined || (isNegative && flag.type !== 'boolean')) {
+      const known = Object.entries(options).flatMap(([word, { type }]) =>
+        type === 'boolean' ? [`--${word}`, `--no-${word}`] : [`--${word}`],
+      );
+      throw new UsageError(`unknown flag ${rawName}${suggestion(rawName, known)}`);
+    }
+    if (flag.type === 'boolean') {
+      if (value !== undefined) throw new UsageError(`${rawName} takes no value`);
+      values[name] = !isNegative;
+    } else {
+      // `--seed --json` is a forgotten value, and not a strange one.
+      const isForgotten = token.inlineValue === false && value?.startsWith('--');
+      if (value === undefined || isForgotten) throw new UsageError(`${rawName} needs a value`);
+      const list = flag.multiple === true ? ((values[name] ?? []) as string[]) : undefined;
+      values[name] = list === undefined ? value : [...list, value];
+    }
+  }
+  return { values, positionals };
+}

@@ -1,0 +1,218 @@
+/** `pullwarden storm`: a pull storm against the real engine, every decision checked. */
+import { PullManager } from '../../pull-manager.ts';
+import { readImageList } from '../../storm/image-list.ts';
+import { measureOverhead } from '../../storm/overhead.ts';
+import {
+  PARAMETER_NAMES,
+  PARAMETERS,
+  type ParameterName,
+  parseParameter,
+  type StormParameters,
+} from '../../storm/parameters.ts';
+import { formatMs } from '../../storm/report/format.ts';
+import { ProgressLine } from '../../storm/report/progress-line.ts';
+import { paintFor } from '../../storm/report/style.ts';
+import { formatSummary } from '../../storm/report/summary.ts';
+import { type StormResult, stormResult } from '../../storm/result.ts';
+import { policyOf, runStorm } from '../../storm/run.ts';
+import {
+  DEFAULT_PARAMETERS,
+  DEFAULT_SCENARIO,
+  describeScenario,
+  loadScenario,
+  SCENARIO_NAMES,
+  type Scenario,
+} from '../../storm/scenarios.ts';
+import { prepareStore, type StormStore } from '../../storm/store.ts';
+import { parseThreshold, type Threshold } from '../../storm/thresholds.ts';
+import { Universe } from '../../storm/universe.ts';
+import { type Flag, type ParsedArgs, parseCommandArgs, UsageError } from '../args.ts';
+import { EXIT, type ExitCode } from '../exit-codes.ts';
+
+const FLAGS: Readonly<Record<string, Flag>> = {
+  ...Object.fromEntries(
+    PARAMETER_NAMES.flatMap((name): [string, Flag][] => {
+      const { flag, kind } = PARAMETERS[name];
+      return flag === undefined ? [] : [[flag, { type: 'string', multiple: kind === 'texts' }]];
+    }),
+  ),
+  json: { type: 'boolean' },
+  progress: { type: 'boolean' },
+};
+
+/** Runs `pullwarden storm` with its arguments. */
+export async function storm(args: readonly string[]): Promise<ExitCode> {
+  const parsed = parseCommandArgs(args, FLAGS);
+  if (parsed.values.help === true) {
+    process.stdout.write(helpText());
+    return EXIT.PASSED;
+  }
+  if (parsed.positionals.length > 1) {
+    throw new UsageError(`one scenario at a time: ${parsed.positionals.join(', ')}`);
+  }
+  const loaded = loadScenario(parsed.positionals[0] ?? DEFAULT_SCENARIO);
+  const scenario = { ...loaded, parameters: withFlags(loaded.parameters, parsed) };
+  const thresholds = scenario.parameters.thresholds.map((rule) => parseThreshold(rule));
+  const result = await withInterrupt((signal) => run(scenario, thresholds, parsed, signal));
+  print(result, parsed);
+  if (result.interrupted) return EXIT.INTERRUPTED;
+  if (result.passed) return EXIT.PASSED;
+  const isRight = result.wrongDecisions === 0 && result.wrongRecords === 0;
+  const isKept = result.thresholds.every(({ passed }) => passed);
+  return isRight && isKept ? EXIT.FAILED : EXIT.CROSSED;
+}
+
+async function run(
+  scenario: Scenario,
+  thresholds: readonly Threshold[],
+  parsed: ParsedArgs,
+  signal: AbortSignal,
+): Promise<StormResult> {
+  const { parameters } = scenario;
+  const seed = parameters.seed ?? Math.floor(Math.random() * 0x1_0000_0000);
+  const images = readImageList(parameters.images);
+  const isLive = process.stderr.isTTY === true && parsed.values.progress !== false;
+  const line = isLive ? new ProgressLine(process.stderr) : undefined;
+  const store = prepareStore(parameters.store);
+  const removeStore = (): void => store.remove();
+  // Also after a second Ctrl-C, which does not wait.
+  process.once('exit', removeStore);
+  try {
+    const seeded = { ...parameters, seed };
+    const policy = policyOf(parameters.policy, new Universe(images, seeded));
+    const stormRun = await runStorm({
+      parameters: seeded,
+      images,
+      isDurable: store.isDurable,
+      signal,
+      onProgress: line && ((progress) => line.update(progress)),
+      open: (listed) => openEngine(store, parameters, policy, listed),
+    });
+    line?.clear();
+    try {
+      const { universe } = stormRun.state;
+      const overhead = stormRun.wasInterrupted
+        ? undefined
+        : await measureOverhead(universe, parameters, policy);
+      const command = commandOf(scenario, parsed, seed);
+      return stormResult({ scenario, command, seed, store, run: stormRun, thresholds, overhead });
+    } finally {
+      stormRun.close();
+    }
+  } finally {
+    line?.clear();
+    store.remove();
+    process.removeListener('exit', removeStore);
+  }
+}
+
+function openEngine(
+  store: StormStore,
+  parameters: StormParameters,
+  policy: ReturnType<typeof policyOf>,
+  images: Parameters<Parameters<typeof runStorm>[0]['open']>[0],
+): Promise<PullManager> {
+  const { stripes, workers } = parameters;
+  return PullManager.open({
+    store: store.options,
+    policy,
+    imageService: { listImages: async () => images },
+    ...(stripes === undefined ? {} : { stripeCount: stripes }),
+    ...(workers === undefined ? {} : { workerCount: workers }),
+  });
+}
+
+/** Gives a signal that Ctrl-C aborts. The second Ctrl-C ends the process at once. */
+async function withInterrupt<T>(work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+  const controller = new AbortController();
+  const interrupt = (): void => {
+    if (controller.signal.aborted) process.exit(EXIT.INTERRUPTED);
+    controller.abort();
+  };
+  process.on('SIGINT', interrupt);
+  process.on('SIGTERM', interrupt);
+  try {
+    return await work(controller.signal);
+  } finally {
+    process.removeListener('SIGINT', interrupt);
+    process.removeListener('SIGTERM', interrupt);
+  }
+}
+
+function print(result: StormResult, { values }: ParsedArgs): void {
+  if (values.json === true) {
+    process.stdout.write(`${JSON.stringify(result)}\n`);
+    return;
+  }
+  const wanted = values.color === undefined ? undefined : values.color === true;
+  process.stdout.write(formatSummary(result, paintFor(process.stdout, process.env, wanted)));
+}
+
+/** A command line that does the same again. */
+function commandOf(scenario: Scenario, { values }: ParsedArgs, seed: number): string {
+  const words = ['pullwarden', 'storm', scenario.name, '--seed', String(seed)];
+  for (const name of PARAMETER_NAMES) {
+    const { flag } = PARAMETERS[name];
+    const value = flag === undefined ? undefined : values[flag];
+    if (name === 'seed' || name === 'thresholds' || typeof value !== 'string') continue;
+    words.push(`--${flag}`, value);
+  }
+  return words.map((word) => (/^[\w./:=-]+$/.test(word) ? word : JSON.stringify(word))).join(' ');
+}
+
+/** The scenario's parameters with what the command line says. */
+function withFlags(base: StormParameters, { values }: ParsedArgs): StormParameters {
+  const own: Partial<Record<ParameterName, unknown>> = {};
+  for (const name of PARAMETER_NAMES) {
+    const { flag } = PARAMETERS[name];
+    const value = flag === undefined ? undefined : values[flag];
+    if (value !== undefined) own[name] = parseParameter(name, value, `--${flag}`);
+  }
+  if (own.thresholds !== undefined) {
+    own.thresholds = [...base.thresholds, ...(own.thresholds as string[])];
+  }
+  // A limit of its own replaces the time that is only a default.
+  if (own.operations !== undefined && own.duration === undefined) own.duration = undefined;
+  return { ...base, ...own } as StormParameters;
+}
+
+function helpText(): string {
+  const rows = PARAMETER_NAMES.flatMap((name): [string, string][] => {
+    const { flag, placeholder, help } = PARAMETERS[name];
+    if (flag === undefined) return [];
+    return [[`--${flag} ${placeholder}`, `${help} (default: ${defaultOf(name)})`]];
+  });
+  rows.push(
+    ['--json', 'print the result as one JSON object'],
+    ['--no-progress', 'no live line, even on a terminal'],
+    ['--no-color', 'no colours (also: NO_COLOR)'],
+    ['--debug', 'show the stack of an error'],
+    ['--help', 'show this help'],
+  );
+  const width = Math.max(...rows.map(([flag]) => flag.length));
+  const names = SCENARIO_NAMES.map((name) => `  ${name.padEnd(20)} ${describeScenario(name)}`);
+  return `Usage: pullwarden storm [scenario] [options]
+
+Runs a pull storm against the real engine on its real store and compares every decision with a
+sequential model.
+
+Scenarios (default: ${DEFAULT_SCENARIO}), or a JSON file with the same parameters:
+${names.join('\n')}
+
+Options:
+${rows.map(([flag, help]) => `  ${flag.padEnd(width)}  ${help}`).join('\n')}
+
+Exit codes: 0 passed, 1 could not run, 2 wrong usage, 99 threshold crossed or wrong decision,
+130 interrupted.
+
+Example:
+  pullwarden storm rollout --duration 5s --threshold 'decide.p99<2ms'
+`;
+}
+
+function defaultOf(name: ParameterName): string {
+  const { defaultHelp, kind } = PARAMETERS[name];
+  const value = DEFAULT_PARAMETERS[name];
+  if (defaultHelp !== undefined || value === undefined) return defaultHelp ?? 'none';
+  return kind === 'duration' ? formatMs(Number(value)).replace('.0', '') : String(value);
+}

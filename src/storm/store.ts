@@ -1,0 +1,87 @@
+/** The store of a storm: what `--store` says, and a temporary directory where it names none. */
+import { mkdtempSync, rmSync, statfsSync } from 'node:fs';
+import { homedir, tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import type { StoreOptions } from '../accessors/backend.ts';
+import { invalidArgument, quote } from '../errors.ts';
+import { suggestion } from './suggest.ts';
+
+/** Kinds of stores that a storm can run on. */
+export const STORE_KINDS = ['journal', 'lmdb', 'memory'] as const;
+
+/** A store that is ready to be opened. */
+export interface StormStore {
+  /** How it is shown, for example `journal (temporary)`. */
+  readonly label: string;
+  readonly options: StoreOptions;
+  /** Whether it keeps anything beyond the life of an engine. */
+  readonly isDurable: boolean;
+  /** Removes the temporary directory, if there is one. Idempotent. */
+  remove(): void;
+}
+
+type StoreKind = (typeof STORE_KINDS)[number];
+
+/**
+ * Parses `journal`, `journal:PATH`, `lmdb`, `lmdb:PATH` or `memory`.
+ *
+ * @throws `INVALID_ARGUMENT` for anything else, with the nearest right one.
+ */
+export function parseStore(text: string, where = '--store'): { kind: StoreKind; path?: string } {
+  const colon = text.indexOf(':');
+  const word = colon === -1 ? text : text.slice(0, colon);
+  const kind = STORE_KINDS.find((known) => known === word);
+  if (kind === undefined) {
+    const hint = suggestion(word, STORE_KINDS);
+    throw invalidArgument(
+      where,
+      `${quote(text)} is no store${hint}: write journal:PATH, lmdb:PATH or memory`,
+    );
+  }
+  if (colon === -1) return { kind };
+  const path = text.slice(colon + 1);
+  if (kind === 'memory' || path === '') {
+    throw invalidArgument(
+      where,
+      `${quote(text)} ${path === '' ? 'lacks a path' : 'takes no path'}`,
+    );
+  }
+  return { kind, path: resolve(path) };
+}
+
+/** Makes a store ready; without a path, in a new directory on a real disk. */
+export function prepareStore(text: string): StormStore {
+  const { kind, path } = parseStore(text);
+  if (kind === 'memory') {
+    return { label: kind, options: { kind }, isDurable: false, remove: () => {} };
+  }
+  if (path !== undefined) {
+    return {
+      label: `${kind}:${path}`,
+      options: { kind, path },
+      isDurable: true,
+      remove: () => {},
+    };
+  }
+  const directory = mkdtempSync(join(temporaryParent(), 'pullwarden-storm-'));
+  return {
+    label: `${kind} (temporary)`,
+    options: { kind, path: join(directory, 'store') },
+    isDurable: true,
+    remove: () => rmSync(directory, { recursive: true, force: true }),
+  };
+}
+
+const TMPFS_MAGIC = 0x0102_1994;
+
+/** The first of the usual places that is not in memory: durable writes there would cost nothing. */
+function temporaryParent(): string {
+  for (const place of [tmpdir(), process.cwd(), homedir()]) {
+    try {
+      if (statfsSync(place).type !== TMPFS_MAGIC) return place;
+    } catch {
+      // Not there, or not ours to ask about: try the next.
+    }
+  }
+  return tmpdir();
+}

@@ -1,0 +1,204 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterAll, describe, expect, it } from 'vitest';
+import type { StormResult } from '../../src/storm/result.ts';
+
+const MAIN = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url));
+const SMALL = ['--ops', '3000', '--concurrency', '16', '--tenants', '100', '--records', '300'];
+const directory = mkdtempSync(join(tmpdir(), 'pullwarden-cli-'));
+afterAll(() => rmSync(directory, { recursive: true, force: true }));
+
+interface Outcome {
+  readonly code: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+function start(args: readonly string[], env: Readonly<Record<string, string>> = {}) {
+  return spawn(process.execPath, ['--import', 'tsx', MAIN, ...args], {
+    env: { ...process.env, NO_COLOR: '', FORCE_COLOR: undefined, TMPDIR: directory, ...env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+}
+
+async function finish(child: ReturnType<typeof start>): Promise<Outcome> {
+  let stdout = '';
+  let stderr = '';
+  child.stdout.setEncoding('utf8').on('data', (text: string) => {
+    stdout += text;
+  });
+  child.stderr.setEncoding('utf8').on('data', (text: string) => {
+    stderr += text;
+  });
+  const [code] = (await once(child, 'close')) as [number | null];
+  return { code, stdout, stderr };
+}
+
+function run(...args: readonly string[]): Promise<Outcome> {
+  return finish(start(args));
+}
+
+describe('the command', () => {
+  it('shows help with defaults and an example', async () => {
+    const help = await run('--help');
+    expect(help).toMatchObject({ code: 0, stderr: '' });
+    expect(help.stdout).toContain('Example:');
+    const storm = await run('storm', '--help');
+    expect(storm).toMatchObject({ code: 0, stderr: '' });
+    for (const text of [
+      'Example:',
+      '(default: 64)',
+      '(default: 10 s)',
+      'node-restart',
+      '--no-color',
+    ]) {
+      expect(storm.stdout).toContain(text);
+    }
+    for (const line of storm.stdout.split('\n')) expect(line.length).toBeLessThan(160);
+  });
+
+  it('shows its version', async () => {
+    const manifest = readFileSync(new URL('../../package.json', import.meta.url), 'utf8');
+    const { version } = JSON.parse(manifest) as { version: string };
+    expect(await run('--version')).toEqual({ code: 0, stdout: `${version}\n`, stderr: '' });
+  });
+
+  it.each([
+    [['strom'], 'unknown command "strom" (did you mean "storm"?)'],
+    [['--versoin'], 'unknown flag "--versoin" (did you mean "--version"?)'],
+    [['storm', 'smoek'], '"smoek" is not known (did you mean "smoke"?)'],
+    [['storm', 'smoke', 'mixed'], 'one scenario at a time: smoke, mixed'],
+    [['storm', '--sed', '1'], 'unknown flag --sed (did you mean "--seed"?)'],
+    [['storm', '--ops', '0'], '--ops must be at least 1'],
+    [['storm', '--duration', '10'], '--duration "10" is no time: write 500ms, 10s or 2m'],
+    [['storm', '--store', 'redis'], '--store "redis" is no store'],
+    [['storm', '--threshold', 'decide.p98<2ms'], 'did you mean "decide.p'],
+    [['storm', '--threshold', 'decide.p99<2'], 'lacks a unit'],
+    [['storm', '--images', '/none'], '--images /none: cannot be read (ENOENT)'],
+    [['storm', '--policy', 'Always'], '--policy "Always" is no policy'],
+  ])('%j is wrong usage', async (args, message) => {
+    const { code, stdout, stderr } = await run(...args);
+    expect({ code, stdout }).toEqual({ code: 2, stdout: '' });
+    expect(stderr).toContain(message);
+    expect(stderr.trim().split('\n')).toHaveLength(2);
+  });
+
+  it('needs a command', async () => {
+    expect(await run()).toMatchObject({ code: 2 });
+  });
+});
+
+describe('storm', () => {
+  it.each(['journal', 'memory'])('passes on the store %s', async (store) => {
+    const args = ['storm', 'mixed', ...SMALL, '--store', store, '--seed', '7', '--json'];
+    const { code, stdout, stderr } = await run(...args);
+    expect(stderr).toBe('');
+    const result = JSON.parse(stdout) as StormResult;
+    expect(result).toMatchObject({
+      schema: 'pullwarden.storm/1',
+      scenario: 'mixed',
+      seed: 7,
+      wrongDecisions: 0,
+      wrongRecords: 0,
+      errors: 0,
+      restarts: 1,
+      prunings: 10,
+      passed: true,
+    });
+    expect(code).toBe(0);
+    expect(result.operations).toBeGreaterThanOrEqual(3_000);
+    const { decide, recordPullIntent } = result.latencyNs;
+    for (const { p50, p90, p99, p999, max } of [decide, recordPullIntent]) {
+      const sorted = [p50, p90, p99, p999, max].sort((a, b) => a - b);
+      expect([p50, p90, p99, p999, max]).toEqual(sorted);
+      expect(p50).toBeGreaterThan(0);
+    }
+    const decided = Object.values(result.decisions).reduce((a, b) => a + b);
+    expect(decided).toBeGreaterThan(2_000);
+    // Nothing that was made for the run is left.
+    expect(readdirSync(directory)).toEqual([]);
+  });
+
+  it('prints a summary, without colours and without progress on a pipe', async () => {
+    const { code, stdout, stderr } = await run('storm', 'rollout', ...SMALL, '--workers', '0');
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+    expect(stdout).toMatch(/^pullwarden storm rollout {2}seed \d+\n/);
+    expect(stdout).toContain('PASSED: every decision was right');
+    expect(stdout).not.toContain('\u001b');
+  });
+
+  it('fails with 99 when a threshold is crossed, and says which', async () => {
+    const args = ['--threshold', 'decide.p50<1ns', '--threshold', 'wrongDecisions==0'];
+    const { code, stdout } = await run('storm', 'mixed', ...SMALL, ...args);
+    expect(code).toBe(99);
+    expect(stdout).toMatch(/threshold +decide\.p50<1ns crossed/);
+    expect(stdout).toMatch(/threshold +wrongDecisions==0 kept/);
+    expect(stdout).toContain('FAILED: 1 threshold crossed');
+  });
+
+  it('reads a scenario and images of the user', async () => {
+    const images = join(directory, 'images.txt');
+    writeFileSync(images, 'registry.example/a:1\nregistry.example/b:1\n');
+    const file = join(directory, 'mine.json');
+    writeFileSync(
+      file,
+      JSON.stringify({ extends: 'gc', operations: 500, images, store: 'memory' }),
+    );
+    const { code, stdout } = await run('storm', file, '--json', '--seed', '3');
+    rmSync(images);
+    rmSync(file);
+    expect(code).toBe(0);
+    expect(JSON.parse(stdout)).toMatchObject({ scenario: file, images: 2, store: 'memory' });
+  });
+
+  it('refuses a store that is in use already', async () => {
+    const store = `journal:${join(directory, 'kept')}`;
+    const args = ['storm', 'mixed', ...SMALL, '--store', store];
+    expect((await run(...args)).code).toBe(0);
+    const { code, stderr } = await run(...args);
+    rmSync(join(directory, 'kept'), { recursive: true });
+    expect(code).toBe(2);
+    expect(stderr).toMatch(/--store: holds \d+ records/);
+  });
+
+  it('cannot run where the store cannot be opened', async () => {
+    const { code, stdout, stderr } = await run('storm', '--store', 'journal:/dev/null/x');
+    expect({ code, stdout }).toEqual({ code: 1, stdout: '' });
+    expect(stderr).toMatch(/^pullwarden: ERR_PULLMANAGER_\w+: /);
+    expect(stderr.trim().split('\n')).toHaveLength(1);
+  });
+
+  it('prints what there is on Ctrl-C, and closes the store', async () => {
+    const child = start(['storm', 'mixed', '--duration', '60s', '--records', '100', '--json']);
+    // Its temporary store appears when the storm begins.
+    while (readdirSync(directory).length === 0) {
+      await new Promise((resolve) => {
+        setTimeout(resolve, 50);
+      });
+    }
+    const outcome = finish(child);
+    await new Promise((resolve) => {
+      setTimeout(resolve, 1_500);
+    });
+    child.kill('SIGINT');
+    const { code, stdout } = await outcome;
+    expect(code).toBe(130);
+    expect(JSON.parse(stdout)).toMatchObject({ interrupted: true, wrongDecisions: 0 });
+    expect(readdirSync(directory)).toEqual([]);
+  });
+
+  it('does not crash when nobody reads on', async () => {
+    const child = start(['storm', 'mixed', ...SMALL]);
+    child.stdout.destroy();
+    let stderr = '';
+    child.stderr.setEncoding('utf8').on('data', (text: string) => {
+      stderr += text;
+    });
+    const [code] = (await once(child, 'exit')) as [number | null];
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+  });
+});

@@ -1,0 +1,162 @@
+import { describe, expect, it } from 'vitest';
+import { parseImageList } from '../../src/storm/image-list.ts';
+import type { PolicyName, StormParameters } from '../../src/storm/parameters.ts';
+import { policyOf, runStorm, type StormRun } from '../../src/storm/run.ts';
+import { loadScenario, SCENARIO_NAMES } from '../../src/storm/scenarios.ts';
+import { Universe } from '../../src/storm/universe.ts';
+import { type Bug, ConcurrentModel, type ConcurrentModelOptions } from './concurrent-model.ts';
+
+const IMAGES = parseImageList(
+  Array.from({ length: 12 }, (_, i) => `docker.io/library/app-${i}\t1 1.0 2 2.0 latest`).join('\n'),
+  'test',
+);
+
+async function storm(
+  scenario: string,
+  options: {
+    seed: number;
+    bug?: Bug;
+    isDurable?: boolean;
+    signal?: AbortSignal;
+  } & Partial<StormParameters>,
+): Promise<StormRun> {
+  const { seed, bug, isDurable = true, signal, ...own } = options;
+  const parameters = {
+    ...loadScenario(scenario).parameters,
+    duration: undefined,
+    operations: 6_000,
+    tenants: 40,
+    records: undefined,
+    rotateEvery: 30,
+    rolloutEvery: 40,
+    ...own,
+    seed,
+  };
+  const policy = policyOf(parameters.policy, new Universe(IMAGES, parameters));
+  let disk: ConcurrentModelOptions['disk'] = { model: undefined };
+  const run = await runStorm({
+    parameters,
+    images: IMAGES,
+    isDurable,
+    signal,
+    open: async (images) => {
+      if (!isDurable) disk = { model: undefined };
+      return new ConcurrentModel({ seed, policy, bug, disk, images });
+    },
+  });
+  run.close();
+  return run;
+}
+
+describe('an engine that is right passes', () => {
+  it.each(SCENARIO_NAMES.flatMap((name) => [1, 2, 3].map((seed) => ({ name, seed }))))(
+    '$name with seed $seed',
+    async ({ name, seed }) => {
+      const { prunings, restarts } = loadScenario(name).parameters;
+      const { state } = await storm(name, {
+        seed,
+        prunings: Math.min(8, prunings),
+        restarts: Math.min(3, restarts),
+        prunedShare: 0.3,
+      });
+      expect(state.wrong).toEqual([]);
+      expect(state.problems).toEqual([]);
+      expect(state.counts).toMatchObject({ wrongDecisions: 0, wrongRecords: 0, errors: 0 });
+      const { decisions, exact, unverifiable, restarts: done } = state.counts;
+      expect(done).toBe(Math.min(3, restarts));
+      // Calls of this engine take very long, so more of them overlap than of any other.
+      expect(exact / decisions).toBeGreaterThan(0.75);
+      expect(unverifiable / decisions).toBeLessThan(0.02);
+    },
+  );
+
+  it.each<PolicyName>(['AlwaysVerify', 'NeverVerify', 'NeverVerifyAllowlistedImages'])(
+    'under %s',
+    async (policy) => {
+      const { state } = await storm('mixed', { seed: 4, policy });
+      expect(state.wrong).toEqual([]);
+      expect(state.counts.wrongRecords).toBe(0);
+    },
+  );
+
+  it('with a store that forgets at each restart', async () => {
+    const { state } = await storm('node-restart', { seed: 5, restarts: 3, isDurable: false });
+    expect(state.wrong).toEqual([]);
+    expect(state.problems).toEqual([]);
+    expect(state.counts.restarts).toBe(3);
+  });
+
+  it('and with one caller nearly every decision has one right answer', async () => {
+    const { state } = await storm('credential-rotation', { seed: 6, concurrency: 1 });
+    const { decisions, either, unverifiable, wrongDecisions } = state.counts;
+    expect({ unverifiable, wrongDecisions }).toEqual({ unverifiable: 0, wrongDecisions: 0 });
+    // Only the decisions of one batch overlap.
+    expect(either / decisions).toBeLessThan(0.005);
+  });
+});
+
+describe('an engine that is wrong is found out', () => {
+  const cases: [bug: Bug, scenario: string, own?: Partial<StormParameters>][] = [
+    ['stale', 'mixed'],
+    ['intentFirst', 'gc', { prunings: 40, prunedShare: 0.6, decisionShare: 0.6, records: 0 }],
+    ['lostPull', 'mixed'],
+    ['noCounter', 'rollout'],
+    ['noLearning', 'credential-rotation'],
+    ['noCutOff', 'gc'],
+    ['pruneListed', 'gc'],
+    ['wrongTenant', 'mixed'],
+    ['dropAccounts', 'mixed', { tenants: 400, decisionShare: 0.3 }],
+    ['lostIntents', 'node-restart'],
+    ['keptCounters', 'node-restart'],
+  ];
+  it.each(cases)('%s', async (bug, scenario, own) => {
+    const { prunings, restarts } = loadScenario(scenario).parameters;
+    const { state } = await storm(scenario, {
+      bug,
+      operations: 12_000,
+      prunings: Math.min(8, prunings),
+      restarts: Math.min(3, restarts),
+      prunedShare: 0.3,
+      ...own,
+      seed: 11,
+    });
+    const { wrongDecisions, wrongRecords } = state.counts;
+    expect(wrongDecisions + wrongRecords).toBeGreaterThan(0);
+    expect(state.wrong.length + state.problems.length).toBeGreaterThan(0);
+  });
+});
+
+it('the same seed gives each caller the same operations', async () => {
+  const asked = async (): Promise<string[]> => {
+    const run = await storm('mixed', {
+      seed: 9,
+      concurrency: 1,
+      operations: 500,
+      restarts: 0,
+      prunings: 0,
+    });
+    const { records, intents } = run.state.engine.stats();
+    return [`${run.state.counts.decisions} ${run.state.counts.exact} ${records} ${intents}`];
+  };
+  expect(await asked()).toEqual(await asked());
+});
+
+it('an interrupted storm ends, and is checked all the same', async () => {
+  const controller = new AbortController();
+  setTimeout(() => controller.abort(), 50);
+  const run = await storm('mixed', { seed: 1, operations: 1e9, signal: controller.signal });
+  expect(run.wasInterrupted).toBe(true);
+  expect(run.state.counts).toMatchObject({ wrongDecisions: 0, wrongRecords: 0 });
+});
+
+it('refuses a store that holds something already', async () => {
+  const disk: ConcurrentModelOptions['disk'] = { model: undefined };
+  const policy = { kind: 'NeverVerify' } as const;
+  const open = async (): Promise<ConcurrentModel> =>
+    new ConcurrentModel({ seed: 1, policy, disk, images: [] });
+  await (await open()).recordPullIntent('x');
+  const parameters = { ...loadScenario('smoke').parameters, seed: 1 };
+  await expect(
+    runStorm({ parameters, images: IMAGES, isDurable: true, open }),
+  ).rejects.toMatchObject({ code: 'ERR_PULLMANAGER_INVALID_ARGUMENT', argument: '--store' });
+});

@@ -1,0 +1,93 @@
+import { describe, expect, it } from 'vitest';
+import { checkThresholds, METRICS, parseThreshold } from '../../src/storm/thresholds.ts';
+
+describe('parseThreshold', () => {
+  it.each([
+    ['decide.p99<2ms', '<', 2e6],
+    ['decide.p999 <= 1.5s', '<=', 1.5e9],
+    ['recordPullIntent.max<500us', '<', 5e5],
+    ['recordPullIntent.p50 < 500µs', '<', 5e5],
+    ['operationsPerSecond>10000', '>', 1e4],
+    ['operationsPerSecond>=10k', '>=', 1e4],
+    ['operations>1_000_000', '>', 1e6],
+    ['wrongDecisions==0', '==', 0],
+    ['localShare>95%', '>', 0.95],
+    ['localShare>0.95', '>', 0.95],
+    ['writtenBytes<10MB', '<', 1e7],
+    ['errors!=1', '!=', 1],
+  ])('%s', (rule, comparison, limit) => {
+    const parsed = parseThreshold(rule);
+    expect(parsed).toMatchObject({ rule, comparison });
+    expect(parsed.limit).toBeCloseTo(limit, 9);
+    expect(parsed.metrics).toHaveLength(1);
+  });
+
+  it('takes a pattern for the metric', () => {
+    expect(parseThreshold('*.p99<5ms').metrics).toEqual([
+      'decide.p99',
+      'recordPullIntent.p99',
+      'recordImagePulled.p99',
+      'recordImagePullFailed.p99',
+      'pruneUnknownRecords.p99',
+      'commit.p99',
+    ]);
+  });
+
+  it.each([
+    ['', /no rule/],
+    ['decide.p99', /no rule/],
+    ['decide.p99<', /no rule/],
+    ['decide.p99<two', /no rule/],
+    ['decide.p99=2ms', /no rule/],
+    ['decide.p98<2ms', /did you mean "decide\.p9/],
+    ['decode.p99<2ms', /did you mean "decide\.p99"/],
+    ['operationPerSecond>1', /did you mean "operationsPerSecond"/],
+    ['decide.p99<2', /lacks a unit/],
+    ['decide.p99<2msec', /has the unit "msec".*did you mean "ms"/],
+    ['wrongDecisions==0ms', /has the unit "ms"/],
+    ['nothing.*<1', /no metric is called/],
+    ['__proto__<1', /no metric is called/],
+    ['*<1', /different units/],
+  ])('refuses %s', (rule, message) => {
+    expect(() => parseThreshold(rule)).toThrow(
+      expect.objectContaining({
+        code: 'ERR_PULLMANAGER_INVALID_ARGUMENT',
+        message: expect.stringMatching(message),
+      }),
+    );
+  });
+});
+
+describe('checkThresholds', () => {
+  const metrics = new Map([
+    ['decide.p99', 2e6],
+    ['decide.count', 10],
+    ['recordPullIntent.p99', 0],
+    ['recordPullIntent.count', 0],
+    ['wrongDecisions', 0],
+  ]);
+  const outcome = (rule: string): unknown[] =>
+    checkThresholds([parseThreshold(rule)], metrics).map(({ metric, passed }) => [metric, passed]);
+
+  it.each([
+    ['decide.p99<2ms', false],
+    ['decide.p99<=2ms', true],
+    ['decide.p99>2ms', false],
+    ['decide.p99>=2ms', true],
+    ['decide.p99==2ms', true],
+    ['decide.p99!=2ms', false],
+    ['wrongDecisions==0', true],
+  ])('%s: %s', (rule, passed) => {
+    expect(outcome(rule)).toEqual([[rule.split(/[<>=!]/)[0], passed]]);
+  });
+
+  it('leaves out operations that never ran, unless they are asked for by name', () => {
+    expect(outcome('{decide,recordPullIntent}.p99<5ms')).toEqual([['decide.p99', true]]);
+    expect(outcome('recordPullIntent.p99<5ms')).toEqual([['recordPullIntent.p99', true]]);
+  });
+
+  it('never passes on a metric that is missing', () => {
+    expect(outcome('records>=0')).toEqual([['records', false]]);
+    expect(METRICS.has('records')).toBe(true);
+  });
+});

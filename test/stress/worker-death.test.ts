@@ -1,0 +1,169 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import type { Worker } from 'node:worker_threads';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { StoreOptions } from '../../src/accessors/backend.ts';
+import { PullManager } from '../../src/pull-manager.ts';
+import { Random } from '../../src/storm/random.ts';
+import { EVENT, type StormEvent, stormEvent } from './crash-log.ts';
+import { CrashModel } from './crash-model.ts';
+import { CrashStorm } from './crash-storm.ts';
+import { type Dump, dumpOf } from './crash-sweep.ts';
+
+/** A longer run sets the variable. Each engine sees several deaths; waits between them double. */
+const ENGINES = Number(process.env.PULLWARDEN_DEATH_ENGINES ?? 3);
+const SEED = Number(process.env.PULLWARDEN_DEATH_SEED ?? Date.now() % 1_000_000);
+const DEATHS = 6;
+const WORKER_COUNT = 2;
+const CALLERS = 48;
+const LIMIT_MS = 30_000;
+const LOG_STORE = fileURLToPath(new URL('../fixtures/stress/log-store.mjs', import.meta.url));
+
+let directory: string;
+/** Every thread of this process that lives. */
+const threads = new Set<Worker>();
+
+function onWorker(worker: Worker): void {
+  threads.add(worker);
+  worker.once('exit', () => threads.delete(worker));
+}
+
+beforeEach(() => {
+  directory = mkdtempSync(join(tmpdir(), 'pullwarden-deaths-'));
+  process.on('worker', onWorker);
+});
+
+afterEach(() => {
+  process.removeListener('worker', onWorker);
+  rmSync(directory, { recursive: true, force: true });
+});
+
+/** What `promise` gives; fails with `what` if it takes too long. */
+async function inTime<T>(what: string, promise: Promise<T>): Promise<T> {
+  const late = delay(LIMIT_MS, undefined, { ref: false }).then(() => {
+    throw new Error(`${what} in ${LIMIT_MS} ms (seed ${SEED})`);
+  });
+  return Promise.race([promise, late]);
+}
+
+/** Lists and asks, again while a worker is being replaced. */
+async function dumpWhenWell(manager: PullManager): Promise<Dump> {
+  const deadline = performance.now() + LIMIT_MS;
+  for (;;) {
+    try {
+      const dump = await dumpOf(manager);
+      if (!dump.answers.includes('true error') || performance.now() > deadline) return dump;
+    } catch (error) {
+      const { code } = error as { code?: string };
+      if (code !== 'ERR_PULLMANAGER_WORKER_LOST' || performance.now() > deadline) throw error;
+    }
+    await delay(20);
+  }
+}
+
+/**
+ * Storms on a store while its workers die, and checks after each engine that nothing acknowledged is
+ * gone and that the counters are those of the acknowledged calls.
+ */
+async function survive(
+  store: StoreOptions,
+  kill: (random: Random, hasDied: () => number) => Promise<void>,
+): Promise<{ deaths: number; acknowledged: number; counted: number }> {
+  const model = new CrashModel();
+  const random = new Random(SEED, 9);
+  let deaths = 0;
+  let counted = 0;
+  for (let engine = 0; engine < ENGINES; engine++) {
+    const manager = await inTime(
+      'the store is not open',
+      PullManager.open({ store, workerCount: WORKER_COUNT }),
+    );
+    let events: StormEvent[] = [];
+    const failures = new Map<string, number>();
+    const storm = new CrashStorm({
+      manager,
+      sink: (event) => events.push(event),
+      seed: random.next(),
+      callers: CALLERS,
+      version: engine * 2,
+      async onFailure(code) {
+        failures.set(code, (failures.get(code) ?? 0) + 1);
+        await delay(5);
+        return true;
+      },
+    });
+    const follow = async (): Promise<void> => {
+      const dump = await dumpWhenWell(manager);
+      const end = { timeMs: Date.now() };
+      const findings = model.advance(events, undefined, undefined, end);
+      events = [];
+      findings.push(...model.check(dump));
+      const shown = findings.slice(0, 3).map(({ kind, message }) => `${kind}: ${message}`);
+      expect(shown, `seed ${SEED}, engine ${engine}`).toEqual([]);
+    };
+    events.push(stormEvent(EVENT.OPENING), stormEvent(EVENT.READY));
+    await follow();
+
+    const ended = storm.run();
+    await kill(random, () => manager.stats().workersReplaced);
+    await delay(50);
+    storm.stop();
+    await inTime('calls are unanswered', ended);
+    await follow();
+    deaths += manager.stats().workersReplaced;
+
+    // One outcome short of all: the intents stay. The last one: they go.
+    const pulls = model.certainPulls();
+    for (const [image, count] of pulls) await storm.fail(image, Math.max(0, count - 1));
+    await follow();
+    for (const [image, count] of pulls) await storm.fail(image, Math.min(1, count));
+    await follow();
+    counted += Array.from(pulls.values()).filter((count) => count > 0).length;
+
+    await inTime('the engine is not closed', manager.close());
+    model.crash();
+    expect([...failures.keys()].filter((code) => code !== 'ERR_PULLMANAGER_WORKER_LOST')).toEqual(
+      [],
+    );
+  }
+  return { deaths, acknowledged: model.acknowledged, counted };
+}
+
+describe('a storm whose workers die', () => {
+  it('loses nothing acknowledged when threads are terminated at random', async () => {
+    const store: StoreOptions = { kind: 'journal', path: join(directory, 'store') };
+    const result = await survive(store, async (random, hasDied) => {
+      for (let death = 1; death <= DEATHS; death++) {
+        await delay(random.below(150));
+        const alive = [...threads];
+        const victim = alive[random.below(alive.length)];
+        await victim?.terminate();
+        const deadline = performance.now() + LIMIT_MS;
+        while (hasDied() < death && performance.now() < deadline) await delay(1);
+        // Until the thread that takes its place is there; sometimes the next dies just then.
+        while (threads.size < WORKER_COUNT && performance.now() < deadline) await delay(5);
+      }
+    });
+    expect(result.deaths).toBeGreaterThanOrEqual(ENGINES * DEATHS);
+    expect(result.acknowledged).toBeGreaterThan(1_000);
+    expect(result.counted).toBeGreaterThan(10);
+  }, 180_000);
+
+  it.each(['diesBefore', 'diesAfter'])(
+    'loses nothing acknowledged when a thread exits around a commit (%s)',
+    async (mode) => {
+      const options = { path: join(directory, 'records.log'), mode };
+      const store: StoreOptions = { module: LOG_STORE, options };
+      const result = await survive(store, async (_random, hasDied) => {
+        const deadline = performance.now() + LIMIT_MS;
+        while (hasDied() < DEATHS && performance.now() < deadline) await delay(5);
+      });
+      expect(result.deaths).toBeGreaterThanOrEqual(ENGINES * DEATHS);
+      expect(result.acknowledged).toBeGreaterThan(100);
+    },
+    180_000,
+  );
+});
