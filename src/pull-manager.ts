@@ -184,8 +184,12 @@ export class PullManager implements ImagePullManager, AsyncDisposable {
     if (typeof options !== 'object' || options === null) {
       throw invalidArgument('options', 'must be an object');
     }
-    // Throws for what is no handle.
-    SharedState.attach(handle.control);
+    // Throw for what is no handle, before a place is taken.
+    const { workerCount } = SharedState.attach(handle.control);
+    SharedMetrics.attach(handle.metrics, workerCount);
+    if (!(handle.maxPending >= 1) || !(handle.reverifyAfterMs > 0)) {
+      throw invalidArgument('handle', 'is not the handle of an engine');
+    }
     const policy = options.policy ?? handle.policy;
     if (policy === undefined) {
       throw invalidArgument('options.policy', 'is needed: the engine has an enforcer of its own');

@@ -113,7 +113,7 @@ export async function openAccessor(
     case 'journal':
       return openJournal(spec.plan, context);
     case 'lmdb':
-      return openLmdb(spec.path, context);
+      return openLmdb(spec.path);
     case 'module':
       return openModule(spec, context);
   }

@@ -68,8 +68,15 @@ export async function openEnvironment(path: string): Promise<Environment> {
   const binary = { encoding: 'binary', keyEncoding: 'binary' } as const;
   let root: Environment['root'] | undefined;
   try {
-    // By default a path with a dot in its last part names a file.
-    root = lmdb.open({ path, noSubdir: false, overlappingSync: false, ...binary });
+    root = lmdb.open({
+      path,
+      // By default a path with a dot in its last part names a file.
+      noSubdir: false,
+      overlappingSync: false,
+      // Batches are commits already; gathered ones reject promises that nobody can handle.
+      eventTurnBatching: false,
+      ...binary,
+    });
     const meta: BinaryDatabase = root.openDB('meta', { ...binary });
     const intents: BinaryDatabase = root.openDB('intents', { ...binary });
     const pulled: BinaryDatabase = root.openDB('pulled', { ...binary });

@@ -14,18 +14,20 @@
  * `data.mdb` that was cut or overwritten can end the process.
  *
  * *Committed* (visible) and *flushed* (durable) are different promises of lmdb-js. Here they are one:
- * transactions are synchronous, and `overlappingSync` is off, so each flushes before it is visible.
- * The asynchronous ones would leave the thread free meanwhile, but in lmdb-js 3.5.6 `transaction`
- * was seen to hang, and a `batch` that fails leaves a rejection that nobody can handle.
- * */
+ * `overlappingSync` is off, so a commit flushes before it counts.
+ *
+ * Commits run in a thread of lmdb's own, also where this thread might block: a synchronous
+ * transaction runs JavaScript while it holds LMDB's lock, and a worker that is terminated there never
+ * gives it back. `batch` rather than `transaction`, which was seen to hang in lmdb-js 3.5.6.
+ */
 import { createHash } from 'node:crypto';
-import { setImmediate as nextTurn } from 'node:timers/promises';
+import { setTimeout as delay } from 'node:timers/promises';
 import { crc32 } from 'node:zlib';
 import { Packr } from 'msgpackr';
 import { closedError, PullManagerError, quote } from '../errors.ts';
 import { decodeRecord, encodeRecord, packText, unpackText } from '../records/codec.ts';
 import { type ImagePulledRecord, type ImagePullIntent, PulledRecord } from '../records/record.ts';
-import type { AccessorContext, OwnedAccessor, RecordListing, RecordWrite } from './accessor.ts';
+import type { OwnedAccessor, RecordListing, RecordWrite } from './accessor.ts';
 import {
   type BinaryDatabase,
   checkRoom,
@@ -43,6 +45,7 @@ const NOT_UTF8: Buffer = Buffer.from([0xff]);
  * this many the accessor asks for one turn of the event loop.
  */
 const READS_PER_TURN = 256;
+const REASON_WAIT_MS = 1000;
 /** What a write may take at worst: a page on each level of its tree, and of that of free pages. */
 const ROOM_BYTES_PER_WRITE = 8 * 4096;
 
@@ -52,29 +55,26 @@ const packr = new Packr({ useRecords: false });
  * Opens the environment that `prepareLmdb` made ready, in the calling thread; several threads of a
  * process may have it open.
  *
- * Reads and commits block the thread, a commit for as long as the disk takes to flush. Where
- * `context.mayBlock` is false each commit waits for a turn of the event loop first.
+ * Reads answer at once, commits with a promise: the thread's event loop has to turn.
  */
-export async function openLmdb(path: string, context: AccessorContext): Promise<OwnedAccessor> {
+export async function openLmdb(path: string): Promise<OwnedAccessor> {
   const environment = await openEnvironment(path);
-  return new LmdbAccessor(environment, path, context.mayBlock);
+  return new LmdbAccessor(environment, path);
 }
 
 class LmdbAccessor implements OwnedAccessor {
   readonly listsOnlyOwnKeys = false;
   readonly #environment: Environment;
   readonly #path: string;
-  readonly #mayBlock: boolean;
   readonly #underWay = new Set<Promise<void>>();
   #writtenBytes = 0;
   #readCount = 0;
   #turn: Promise<void> | undefined;
   #closed: Promise<void> | undefined;
 
-  constructor(environment: Environment, path: string, mayBlock: boolean) {
+  constructor(environment: Environment, path: string) {
     this.#environment = environment;
     this.#path = path;
-    this.#mayBlock = mayBlock;
   }
 
   /** Uint8Array of the values handed to LMDB; what it writes in pages around them is not counted. */
@@ -149,11 +149,14 @@ class LmdbAccessor implements OwnedAccessor {
 
   commit(batch: readonly RecordWrite[]): void | Promise<void> {
     this.#assertOpen('commit');
-    if (batch.length === 0) return;
+    if (batch.length === 0) return undefined;
     // Everything that can be wrong with the batch itself is found before the transaction begins.
     const writes = batch.map((write) => encodeWrite(this.#environment, write));
-    if (!this.#mayBlock) return this.#commitLater(writes);
-    this.#commitSync(writes);
+    const committed = this.#commit(writes);
+    this.#underWay.add(committed);
+    const forget = (): void => void this.#underWay.delete(committed);
+    committed.then(forget, forget);
+    return committed;
   }
 
   close(): Promise<void> {
@@ -167,30 +170,21 @@ class LmdbAccessor implements OwnedAccessor {
     await this.#environment.root.close();
   }
 
-  #commitSync(writes: readonly EncodedWrite[]): void {
+  async #commit(writes: readonly EncodedWrite[]): Promise<void> {
     const bytes = writes.reduce((sum, { value }) => sum + (value?.byteLength ?? 0), 0);
     try {
       checkRoom(this.#path, bytes + writes.length * ROOM_BYTES_PER_WRITE);
-      this.#environment.root.transactionSync(() => {
+      await this.#environment.root.batch(() => {
         for (const { database, key, value } of writes) {
-          // Inside a transaction these are done when they return; the promise says nothing more.
+          // Inside a batch these promises say nothing; the batch's own one does.
           if (value === undefined) void database.remove(key);
           else void database.put(key, value);
         }
       });
     } catch (cause) {
-      throw lmdbError('commit failed', cause, this.#path);
+      throw lmdbError('commit failed', await reasonOf(cause), this.#path);
     }
     this.#writtenBytes += bytes;
-  }
-
-  /** Commits after a turn of the event loop, in call order. */
-  #commitLater(writes: readonly EncodedWrite[]): Promise<void> {
-    const committed = nextTurn().then(() => this.#commitSync(writes));
-    this.#underWay.add(committed);
-    const forget = (): void => void this.#underWay.delete(committed);
-    committed.then(forget, forget);
-    return committed;
   }
 
   #assertOpen(what: string): void {
@@ -334,4 +328,20 @@ function unpackArray(bytes: Uint8Array): unknown[] {
 function entryCount(database: BinaryDatabase): number {
   const stats: { entryCount?: number } = database.getStats();
   return stats.entryCount ?? 0;
+}
+
+/** A failed batch only says that it failed; the reason comes as a promise, which nobody else takes. */
+async function reasonOf(cause: unknown): Promise<unknown> {
+  const reason: unknown = (cause as { commitError?: unknown } | undefined)?.commitError;
+  if (!(reason instanceof Promise)) return cause;
+  const patience = new AbortController();
+  const late = delay(REASON_WAIT_MS, cause, { signal: patience.signal });
+  late.catch(() => {});
+  try {
+    return await Promise.race([reason, late]);
+  } catch (error) {
+    return error;
+  } finally {
+    patience.abort();
+  }
 }

@@ -6,7 +6,7 @@ import { type StripedLockHandle, StripedLockSet } from '../locks/striped-lock-se
 import { SharedMetrics } from '../metrics/shared-metrics.ts';
 import type { ResolvedOptions } from '../options.ts';
 import type { VerificationPolicy } from '../policies/enforcer.ts';
-import { ENGINE_STATE, HOST_COUNT, SharedState } from './shared-state.ts';
+import { ENGINE_STATE, SharedState } from './shared-state.ts';
 import { Supervisor } from './supervisor.ts';
 
 /**
@@ -55,7 +55,7 @@ export class Engine {
     const owners = Math.max(1, workerCount);
     const backend = await openBackend(options.store, { workerCount: owners, stripeCount });
     const state = SharedState.create(owners, stripeCount);
-    const metrics = SharedMetrics.create(owners, HOST_COUNT);
+    const metrics = SharedMetrics.create(owners);
     const locks = new StripedLockSet(stripeCount);
     const handle: EngineHandle = {
       control: state.buffer,

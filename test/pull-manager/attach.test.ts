@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import type { Decision } from '../../src/engine/decision.ts';
 import type { EngineHandle } from '../../src/engine/engine.ts';
 import { errorCode } from '../../src/errors.ts';
+import { waitWhileEqualAsync } from '../../src/locks/wait.ts';
 import { PullManager } from '../../src/pull-manager.ts';
 import type { ImagePulledRecord } from '../../src/records/record.ts';
 import { AttachedThread } from '../support/attached-thread.ts';
@@ -139,7 +140,7 @@ describe.each([...WORKER_SHAPES, shapeOf('journal', 2, 31)])(
       await thread.run('attach', manager.handle);
       const words = new Int32Array(new SharedArrayBuffer(8));
       const blocked = thread.run('block', words, 20).catch(() => {});
-      await settles('the thread blocks', untilSet(words, 0));
+      await settles('the thread blocks', untilAtLeast(words, 0, 1));
       // The engine goes on for others.
       await settles('a call', manager.recordPullIntent('app'));
       await thread.terminate();
@@ -163,15 +164,7 @@ describe.each([...WORKER_SHAPES, shapeOf('journal', 2, 31)])(
   },
 );
 
-async function untilSet(words: Int32Array, index: number): Promise<void> {
-  while (Atomics.load(words, index) === 0) {
-    await new Promise<void>((resolve) => {
-      setImmediate(resolve);
-    });
-  }
-}
-
-const ROUNDS = 2000;
+const ROUNDS = 1000;
 
 describe.each(WORKER_SHAPES)('across threads of an engine with $name', (shape) => {
   it.each(['intent', 'record'])(
@@ -188,8 +181,8 @@ describe.each(WORKER_SHAPES)('across threads of an engine with $name', (shape) =
           await manager.recordImagePulled('watched', `ref${round}`, { nodePodsAccessible: true });
         } else if (round % 2 === 1) await manager.recordPullIntent('watched');
         else await manager.recordImagePullFailed('watched');
-        Atomics.store(words, 0, round);
-        while (Atomics.load(words, 1) < round) await turn();
+        raise(words, 0, round);
+        await untilAtLeast(words, 1, round);
       }
       expect(await watching).toEqual([]);
 
@@ -198,14 +191,14 @@ describe.each(WORKER_SHAPES)('across threads of an engine with $name', (shape) =
       const writing = thread.run('write', words, ROUNDS, kind);
       const wrong: [number, string][] = [];
       for (let round = 1; round <= ROUNDS; round++) {
-        while (Atomics.load(words, 0) < round) await turn();
+        await untilAtLeast(words, 0, round);
         const imageRef = kind === 'intent' ? 'unknown' : `ref${round}`;
         const { reason } =
           manager.decideSync('watched', imageRef) ?? (await manager.decide('watched', imageRef));
         const absent = round % 2 === 1 ? 'mustAuthenticate' : 'credentialPolicyAllowed';
         const expected = kind === 'record' ? 'credentialRecordFound' : absent;
         if (reason !== expected) wrong.push([round, reason]);
-        Atomics.store(words, 1, round);
+        raise(words, 1, round);
       }
       await writing;
       expect(wrong).toEqual([]);
@@ -213,10 +206,15 @@ describe.each(WORKER_SHAPES)('across threads of an engine with $name', (shape) =
   );
 });
 
-function turn(): Promise<void> {
-  return new Promise((resolve) => {
-    setImmediate(resolve);
-  });
+async function untilAtLeast(words: Int32Array, index: number, value: number): Promise<void> {
+  for (let seen = Atomics.load(words, index); seen < value; seen = Atomics.load(words, index)) {
+    await waitWhileEqualAsync(words, index, seen, 1000);
+  }
+}
+
+function raise(words: Int32Array, index: number, value: number): void {
+  Atomics.store(words, index, value);
+  Atomics.notify(words, index);
 }
 
 describe('the policy of an attached thread', () => {

@@ -37,9 +37,10 @@ export interface Finding {
   /**
    * `loss`: what was acknowledged is gone. `revival`: what was acknowledged to be gone is there.
    * `invention`: something is there that never was. `half`: a record is not whole. `order`: an
-   * intent went before its record was there. `access`: a wrong answer to a tenant.
+   * intent went before its record was there. `access`: a wrong answer to a tenant. `count`: the
+   * engine miscounts what it has.
    */
-  readonly kind: 'loss' | 'revival' | 'invention' | 'half' | 'order' | 'access';
+  readonly kind: 'loss' | 'revival' | 'invention' | 'half' | 'order' | 'access' | 'count';
   readonly message: string;
 }
 
@@ -296,6 +297,11 @@ export class CrashModel {
       findings.push({ kind: 'invention', message: `nobody ever named ${JSON.stringify(key)}` });
     }
     for (const message of wrongAnswers(dump, isRunning)) findings.push({ kind: 'access', message });
+    const counted = `${dump.intents.length} intents, ${dump.records.length} records`;
+    if (dump.counted !== counted) {
+      const message = `the engine counts ${dump.counted}, it lists ${counted}`;
+      findings.push({ kind: 'count', message });
+    }
     this.compared += intents.size + records.size;
     return findings;
   }

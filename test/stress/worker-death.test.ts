@@ -6,6 +6,7 @@ import { fileURLToPath } from 'node:url';
 import type { Worker } from 'node:worker_threads';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { StoreOptions } from '../../src/accessors/backend.ts';
+import { SharedState, WORKER, WORKER_STATE } from '../../src/engine/shared-state.ts';
 import { PullManager } from '../../src/pull-manager.ts';
 import { Random } from '../../src/storm/random.ts';
 import { EVENT, type StormEvent, stormEvent } from './crash-log.ts';
@@ -70,7 +71,7 @@ async function dumpWhenWell(manager: PullManager): Promise<Dump> {
  */
 async function survive(
   store: StoreOptions,
-  kill: (random: Random, hasDied: () => number) => Promise<void>,
+  kill: (manager: PullManager, random: Random) => Promise<void>,
 ): Promise<{ deaths: number; acknowledged: number; counted: number }> {
   const model = new CrashModel();
   const random = new Random(SEED, 9);
@@ -108,7 +109,7 @@ async function survive(
     await follow();
 
     const ended = storm.run();
-    await kill(random, () => manager.stats().workersReplaced);
+    await kill(manager, random);
     await delay(50);
     storm.stop();
     await inTime('calls are unanswered', ended);
@@ -132,38 +133,61 @@ async function survive(
   return { deaths, acknowledged: model.acknowledged, counted };
 }
 
-describe('a storm whose workers die', () => {
-  it('loses nothing acknowledged when threads are terminated at random', async () => {
-    const store: StoreOptions = { kind: 'journal', path: join(directory, 'store') };
-    const result = await survive(store, async (random, hasDied) => {
-      for (let death = 1; death <= DEATHS; death++) {
-        await delay(random.below(150));
+/** Whether every owner has opened its store and works. */
+function isWell(manager: PullManager): boolean {
+  const state = SharedState.attach(manager.handle.control);
+  for (let worker = 0; worker < WORKER_COUNT; worker++) {
+    const at = state.workerAt(worker) + WORKER.STATE;
+    if (Atomics.load(state.words, at) !== WORKER_STATE.RUNNING) return false;
+  }
+  return true;
+}
+
+/** Calls `death` until as many workers have been replaced as there shall be deaths. */
+async function untilReplaced(manager: PullManager, death: () => Promise<void>): Promise<void> {
+  const deadline = performance.now() + LIMIT_MS;
+  while (manager.stats().workersReplaced < DEATHS && performance.now() < deadline) await death();
+}
+
+function journal(): StoreOptions {
+  return { kind: 'journal', path: join(directory, 'store') };
+}
+
+describe('a storm whose workers die', { timeout: 180_000 }, () => {
+  it('loses nothing acknowledged when threads are terminated at work', async () => {
+    const result = await survive(journal(), async (manager, random) =>
+      untilReplaced(manager, async () => {
+        await delay(random.below(100));
         const alive = [...threads];
-        const victim = alive[random.below(alive.length)];
-        await victim?.terminate();
-        const deadline = performance.now() + LIMIT_MS;
-        while (hasDied() < death && performance.now() < deadline) await delay(1);
-        // Until the thread that takes its place is there; sometimes the next dies just then.
-        while (threads.size < WORKER_COUNT && performance.now() < deadline) await delay(5);
-      }
-    });
+        if (isWell(manager)) await alive[random.below(alive.length)]?.terminate();
+      }),
+    );
     expect(result.deaths).toBeGreaterThanOrEqual(ENGINES * DEATHS);
     expect(result.acknowledged).toBeGreaterThan(1_000);
     expect(result.counted).toBeGreaterThan(10);
-  }, 180_000);
+  });
+
+  it('loses nothing acknowledged when threads are terminated as they start, too', async () => {
+    const result = await survive(journal(), async (manager, random) =>
+      untilReplaced(manager, async () => {
+        await delay(random.below(200));
+        const alive = [...threads];
+        await alive[random.below(alive.length)]?.terminate();
+      }),
+    );
+    expect(result.deaths).toBeGreaterThan(0);
+    expect(result.counted).toBeGreaterThan(10);
+  });
 
   it.each(['diesBefore', 'diesAfter'])(
     'loses nothing acknowledged when a thread exits around a commit (%s)',
     async (mode) => {
       const options = { path: join(directory, 'records.log'), mode };
-      const store: StoreOptions = { module: LOG_STORE, options };
-      const result = await survive(store, async (_random, hasDied) => {
-        const deadline = performance.now() + LIMIT_MS;
-        while (hasDied() < DEATHS && performance.now() < deadline) await delay(5);
-      });
+      const result = await survive({ module: LOG_STORE, options }, async (manager) =>
+        untilReplaced(manager, async () => delay(5)),
+      );
       expect(result.deaths).toBeGreaterThanOrEqual(ENGINES * DEATHS);
       expect(result.acknowledged).toBeGreaterThan(100);
     },
-    180_000,
   );
 });

@@ -200,7 +200,7 @@ Scenarios (default: ${DEFAULT_SCENARIO}), or a JSON file with the same parameter
 ${names.join('\n')}
 
 Options:
-${rows.map(([flag, help]) => `  ${flag.padEnd(width)}  ${help}`).join('\n')}
+${rows.map(([flag, help]) => `  ${flag.padEnd(width)}  ${wrapped(help, width + 4)}`).join('\n')}
 
 Exit codes: 0 passed, 1 could not run, 2 wrong usage, 99 threshold crossed or wrong decision,
 130 interrupted.
@@ -208,6 +208,23 @@ Exit codes: 0 passed, 1 could not run, 2 wrong usage, 99 threshold crossed or wr
 Example:
   pullwarden storm rollout --duration 5s --threshold 'decide.p99<2ms'
 `;
+}
+
+const HELP_WIDTH = 100;
+
+/** The text in lines that fit beside a column of `indent` characters. */
+function wrapped(text: string, indent: number): string {
+  const lines: string[] = [];
+  let line = '';
+  for (const word of text.split(' ')) {
+    if (line !== '' && line.length + 1 + word.length > HELP_WIDTH - indent) {
+      lines.push(line);
+      line = word;
+    } else {
+      line = line === '' ? word : `${line} ${word}`;
+    }
+  }
+  return [...lines, line].join(`\n${' '.repeat(indent)}`);
 }
 
 function defaultOf(name: ParameterName): string {

@@ -253,26 +253,29 @@ describe('the last batch of a killed journal', () => {
     await last.close();
   });
 
-  it('is damage, not torn, if a batch after it is there', async () => {
+  it.each([
+    { name: 'first', index: 0 },
+    { name: 'second', index: 1 },
+  ])('is damage, not torn, if its $name sector is blank and a batch follows', async ({ index }) => {
     const path = newDirectory();
     const accessor = await openOne(path);
     const model = new Model();
     for (const batch of batchesOf(model)) await accessor.commit(batch);
-    const copy = copyOf(path);
-    const long: RecordWrite[] = [{ op: 'writeIntent', image: `long-${'x'.repeat(2000)}` }];
-    await accessor.commit(long);
-    await accessor.commit([{ op: 'writeIntent', image: 'after' }]);
-    await accessor.close();
-    const [short] = await listJournalFiles(copy);
-    const start = endOfContent(readFileSync(short!.path));
     const [file] = await listJournalFiles(path);
-    const bytes = readFileSync(file!.path);
-    const from = (Math.floor(start / SECTOR_BYTES) + 1) * SECTOR_BYTES;
-    bytes.fill(0, from, from + SECTOR_BYTES);
-    writeFileSync(file!.path, bytes);
-    const error = await failure(() => openOne(path));
-    expect(error).toMatchObject({ code: CORRUPT, path: file!.path });
-    expect(readFileSync(file!.path).equals(bytes)).toBe(true);
+    const start = endOfContent(readFileSync(file!.path));
+    await accessor.commit([{ op: 'writeIntent', image: `long-${'x'.repeat(2000)}` }]);
+    const end = endOfContent(readFileSync(file!.path));
+    await accessor.commit([{ op: 'writeIntent', image: 'after' }]);
+    const copy = copyOf(path);
+    await accessor.close();
+    const [damaged] = await listJournalFiles(copy);
+    const bytes = readFileSync(damaged!.path);
+    const [from, to] = sectorsOf(start, end)[index]!;
+    bytes.fill(0, from, to);
+    writeFileSync(damaged!.path, bytes);
+    const error = await failure(() => openOne(copy));
+    expect(error).toMatchObject({ code: CORRUPT, path: damaged!.path, offset: start });
+    expect(readFileSync(damaged!.path).equals(bytes)).toBe(true);
   });
 });
 

@@ -195,6 +195,32 @@ describe('a journal', () => {
     }
   });
 
+  it('writes snapshots of more names and credentials than their dictionary takes', async () => {
+    const path = newDirectory();
+    const model = new Model();
+    const accessor = await openOne(path, {
+      durability: 'write',
+      tuning: { segmentBytesMax: 2 ** 24, snapshotBytesMin: 1_000_000, snapshotFrameBytes: 65_536 },
+    });
+    for (let index = 0; index < 70_000; index += 1000) {
+      const batch: RecordWrite[] = [];
+      for (let n = index; n < index + 1000; n++) {
+        const write = model.change(`ref-${n}`, `name-${n % 300}`, secretOf(n), n);
+        model.apply([write]);
+        batch.push(write);
+      }
+      await accessor.commit(batch);
+    }
+    const again = model.change('ref-last', 'name-1', secretOf(7), 1);
+    model.apply([again]);
+    await accessor.commit([again]);
+    await accessor.close();
+    expect(readdirSync(path).some((name) => name.endsWith('.snapshot'))).toBe(true);
+    const reopened = await openOne(path);
+    expect(await dump(reopened)).toEqual(model.dump());
+    await reopened.close();
+  });
+
   it('takes a batch larger than any segment', async () => {
     for (const mayBlock of [true, false]) {
       const path = newDirectory();
