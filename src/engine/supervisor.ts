@@ -19,6 +19,8 @@ import { ENGINE_STATE, HOST, type SharedState, WORKER, WORKER_STATE } from './sh
 /** A worker that died right after its start is started again after this time, doubled each time. */
 const RESTART_DELAY_MS_MIN = 10;
 const RESTART_DELAY_MS_MAX = 30_000;
+/** How often a starting thread is looked at. */
+const START_UP_LOOK_MS = 50;
 /** A worker that lived this long died of something new. */
 const HEALTHY_MS = 10_000;
 
@@ -36,7 +38,6 @@ export interface SupervisorOptions {
 export class Supervisor {
   readonly #options: SupervisorOptions;
   readonly #inFlight: SharedArrayBuffer;
-  readonly #pool: Piscina | undefined;
   readonly #tasks = new Map<number, Promise<void>>();
   readonly #timers = new Set<NodeJS.Timeout>();
   /** Deaths in a row, by worker. */
@@ -47,16 +48,6 @@ export class Supervisor {
   constructor(options: SupervisorOptions) {
     this.#options = options;
     this.#inFlight = InFlightTable.allocate(options.state.workerCount);
-    if (options.workerCount === 0) return;
-    this.#pool = new Piscina({
-      ...workerEntry('stripe-owner'),
-      minThreads: options.workerCount,
-      maxThreads: options.workerCount,
-      maxQueue: options.workerCount,
-      concurrentTasksPerWorker: 1,
-      idleTimeout: Number.POSITIVE_INFINITY,
-      atomics: 'disabled',
-    });
   }
 
   /** Starts all owners; rejects with the first one's reason if one cannot open its store. */
@@ -83,7 +74,6 @@ export class Supervisor {
       state.ringDoorbell(worker);
     }
     await Promise.all(this.#tasks.values());
-    await this.#pool?.destroy();
   }
 
   #task(workerIndex: number, generation: number): OwnerTask {
@@ -112,7 +102,7 @@ export class Supervisor {
     state.wakeAllHosts();
     const startedAt = Date.now();
     const ownerTask = this.#task(workerIndex, generation);
-    const isInline = this.#pool === undefined;
+    const isInline = this.#options.workerCount === 0;
     const task = isInline ? this.#runInline(ownerTask) : this.#runInPool(ownerTask);
     const ended = task.then(
       () => undefined,
@@ -168,15 +158,52 @@ export class Supervisor {
     }
   }
 
+  /**
+   * Runs an owner in a pool of one thread, made for it alone: which task runs on which thread is then
+   * no question, and a thread that dies while it starts up, after which a pool starts no other, takes
+   * only its own pool with it.
+   */
   async #runInPool(task: OwnerTask): Promise<void> {
-    const failure: WireError | undefined = await this.#pool!.run(task);
-    if (failure !== undefined) throw fromWire(failure);
+    const pool = new Piscina({
+      ...workerEntry('stripe-owner'),
+      minThreads: 1,
+      maxThreads: 1,
+      maxQueue: 1,
+      concurrentTasksPerWorker: 1,
+      idleTimeout: Number.POSITIVE_INFINITY,
+      atomics: 'disabled',
+    });
+    const startUp = watchStartUp(pool);
+    try {
+      const ended: Promise<WireError | undefined> = pool.run(task);
+      const failure = await Promise.race([ended, startUp.failed]);
+      if (failure !== undefined) throw fromWire(failure);
+    } finally {
+      startUp.end();
+      await pool.destroy();
+    }
   }
 
   async #runInline(task: OwnerTask): Promise<void> {
     this.#inline = await InlineOwner.open(task);
     await this.#inline.ended;
   }
+}
+
+/** A pool whose thread dies before it is ready says nothing and leaves its task waiting: look. */
+function watchStartUp(pool: Piscina): { readonly failed: Promise<never>; end(): void } {
+  let timer: NodeJS.Timeout | undefined;
+  const failed = new Promise<never>((_, reject) => {
+    timer = setInterval(() => {
+      if (pool.threads.length > 0) return;
+      reject(new PullManagerError('WORKER_LOST', 'a worker died while it started'));
+    }, START_UP_LOOK_MS);
+    timer.unref();
+    pool.on('error', reject);
+  });
+  // A death that the task itself reports is told by the task.
+  failed.catch(() => {});
+  return { failed, end: () => clearInterval(timer) };
 }
 
 function nameOf(error: unknown): string {
