@@ -23,11 +23,14 @@ export function compileHarness() {
   mkdirSync(join(ROOT, 'build'), { recursive: true });
   const out = mkdtempSync(join(ROOT, 'build', 'stress-'));
   const compiler = join(ROOT, 'node_modules', 'typescript', 'bin', 'tsc');
-  const project = join(ROOT, 'test', 'stress', 'tsconfig.json');
+  const project = join(ROOT, 'test', 'stress', 'tsconfig.crash.json');
   const args = [compiler, '-p', project, '--outDir', out];
   const { status, error } = spawnSync(process.execPath, args, { stdio: ['ignore', 2, 2] });
   if (error) throw error;
-  if (status !== 0) process.stderr.write(`crash-test: the compiler ended with ${status}\n`);
+  if (status !== 0) {
+    rmSync(out, { recursive: true, force: true });
+    throw new Error(`the compiler ended with ${status}`);
+  }
   const urlOf = (name) => pathToFileURL(join(out, 'test', 'stress', name)).href;
   return {
     harness: urlOf('crash-harness.js'),

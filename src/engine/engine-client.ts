@@ -277,9 +277,12 @@ export class EngineClient {
     const at = this.#state.hostAt(this.hostIndex);
     const wake = Atomics.load(words, at + HOST.WAKE);
     Atomics.store(words, at + HOST.SLEEPING, 1);
-    // An owner that answered before it could see SLEEPING is noticed here.
+    // An owner that answered, or made room, before it could see SLEEPING is noticed here.
     let news = false;
-    for (const link of this.#links) if (link.receive()) news = true;
+    for (const link of this.#links) {
+      link.publish();
+      if (link.receive()) news = true;
+    }
     if (!news) await waitWhileEqualAsync(words, at + HOST.WAKE, wake, SLEEP_MS);
     Atomics.store(words, at + HOST.SLEEPING, 0);
     this.#isAsleep = false;

@@ -69,12 +69,14 @@ export const HOST_STATE = { FREE: 0, ATTACHED: 1 } as const;
  */
 export const LINK = {
   REQUEST_TAIL: 0,
+  /** Host: 1 while requests wait for room; the owner then wakes it after it has read some. */
+  REQUESTS_STUCK: 1,
   REQUEST_HEAD: 16,
   REPLY_TAIL: 32,
   /** Owner: how many requests it has finished, wraps at 2^32. */
   COMPLETED: 33,
   /** Owner: 1 while answers wait for room; the host then rings after it has read some. */
-  STUCK: 34,
+  REPLIES_STUCK: 34,
   REPLY_HEAD: 48,
   /** Host: the worker generation for which it has reset this link; the owner ignores others. */
   GENERATION: 49,

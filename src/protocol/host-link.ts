@@ -135,9 +135,7 @@ export class HostLink {
   publish(): void {
     // Calls go behind the requests that were made before them; later requests may overtake them,
     // but nothing comes between the parts of a message.
-    if (!this.#callUnderway || this.#sendCalls()) {
-      if (this.#sendQueue()) this.#sendCalls();
-    }
+    if (this.#queue.length > 0 || this.#unsentCalls.length > 0) this.#sendWaiting();
     this.#unpublished = 0;
     if (!this.#requests.hasUnpublished) return;
     this.#requests.publish();
@@ -157,7 +155,7 @@ export class HostLink {
     }
     if (any) {
       this.#replies.release();
-      if (Atomics.load(words, this.#at + LINK.STUCK) !== 0) {
+      if (Atomics.load(words, this.#at + LINK.REPLIES_STUCK) !== 0) {
         this.#state.ringDoorbell(this.workerIndex);
       }
     }
@@ -226,6 +224,14 @@ export class HostLink {
     while (this.#sentCount > 0) this.#shiftSent().fail(error);
     for (let i = from; i < queue.length; i++) queue[i]!.fail(error);
     for (const call of calls.values()) call.fail(error);
+  }
+
+  #sendWaiting(): void {
+    const isCallDone = !this.#callUnderway || this.#sendCalls();
+    const isAllSent = isCallDone && this.#sendQueue() && this.#sendCalls();
+    // An owner that makes room from here on wakes this thread, which looks once more before it sleeps.
+    const isStuck = isAllSent ? 0 : 1;
+    Atomics.store(this.#state.words, this.#at + LINK.REQUESTS_STUCK, isStuck);
   }
 
   /** Sends the queued requests; false when the ring is full. */

@@ -131,6 +131,8 @@ export class OwnerLink {
       else call = this.#define(op);
     }
     ring.release();
+    const isHostStuck = Atomics.load(this.#state.words, this.#at + LINK.REQUESTS_STUCK) !== 0;
+    if (isHostStuck) this.#state.wakeHost(this.hostIndex);
     return call;
   }
 
@@ -175,7 +177,11 @@ export class OwnerLink {
     }
     if (sent > 0) this.#backlog.splice(0, sent);
     // A host that reads from here on rings; one that has read since `stuckAt` is seen by `canFlush`.
-    Atomics.store(this.#state.words, this.#at + LINK.STUCK, this.#backlog.length > 0 ? 1 : 0);
+    Atomics.store(
+      this.#state.words,
+      this.#at + LINK.REPLIES_STUCK,
+      this.#backlog.length > 0 ? 1 : 0,
+    );
     const stuck = this.#backlog[0];
     const completed = stuck === undefined ? this.#finished : stuck.completes;
     const news = this.#replies.hasUnpublished || completed !== this.#completed;

@@ -51,6 +51,11 @@ export class Ledger {
   readonly universe: Universe;
   readonly intents: readonly IntentTrack[];
   readonly records: readonly RecordTrack[];
+  /** The last event about each record, and about each intent. */
+  readonly recordEvents: Float64Array;
+  readonly intentEvents: Float64Array;
+  /** By image: see `Verifier`; reset to 0 by every event about the image or its record. */
+  readonly shortcuts: Uint8Array;
   /** Number of the last event. */
   clock = 0;
   readers: Readers | undefined;
@@ -61,6 +66,9 @@ export class Ledger {
     this.#now = now;
     this.intents = universe.images.map(() => new IntentTrack());
     this.records = universe.refs.map(() => new RecordTrack());
+    this.recordEvents = new Float64Array(this.records.length);
+    this.intentEvents = new Float64Array(this.intents.length);
+    this.shortcuts = new Uint8Array(this.intents.length);
   }
 
   beginIntent(image: number): void {
@@ -265,6 +273,7 @@ export class Ledger {
       record.updatedToMs = Number.NEGATIVE_INFINITY;
     }
     for (const intent of this.intents) Object.assign(intent, new IntentTrack());
+    this.shortcuts.fill(0);
     this.clock++;
   }
 
@@ -308,7 +317,8 @@ export class Ledger {
   #enterIntent(image: number): void {
     const intent = this.intents[image]!;
     const record = this.records[this.universe.refOfImage[image]!]!;
-    intent.lastEvent = this.clock;
+    this.intentEvents[image] = this.clock;
+    this.shortcuts[image] = 0;
     intent.enter(this.mayLackRecord(record), record.isTangled);
   }
 
@@ -320,7 +330,7 @@ export class Ledger {
 
   #enterRecord(ref: number): void {
     const record = this.records[ref]!;
-    record.lastEvent = this.clock;
+    this.recordEvents[ref] = this.clock;
     this.#enterImages(ref, record);
   }
 
@@ -331,6 +341,7 @@ export class Ledger {
   #enterImages(ref: number, record: RecordTrack): void {
     const mayLackRecord = this.mayLackRecord(record);
     for (const image of this.universe.imagesOfRef[ref]!) {
+      this.shortcuts[image] = 0;
       this.intents[image]!.enter(mayLackRecord, record.isTangled);
     }
   }

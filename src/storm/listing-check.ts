@@ -79,7 +79,7 @@ class RecordCheck {
     if (!this.see(record.exists, 1)) this.#complain('should not exist');
     const updatedMs = found.lastUpdatedTime.getTime();
     // The bounds are those of now: they hold for what was read where nothing happened in between.
-    if (record.lastEvent <= this.#since && record.pendingWrites === 0) {
+    if (this.#ledger.recordEvents[this.#ref]! <= this.#since && record.pendingWrites === 0) {
       if (updatedMs < record.updatedFromMs) this.#complain('is dated before it was written');
       if (updatedMs > record.updatedToMs) this.#complain('is dated after its last write');
     }

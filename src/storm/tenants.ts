@@ -22,6 +22,8 @@ export interface SecretNumbers {
   readonly place: number;
   /** From 1; 0 stands for "absent". */
   readonly hash: number;
+  /** All places that may hold this content; grows as credentials are built. */
+  readonly places: readonly number[];
 }
 
 /** What the pods of one tenant present at one time, as values and as numbers. */
@@ -64,7 +66,8 @@ export class Tenants {
   readonly #options: TenantOptions;
   readonly #isRotated: Uint8Array;
   readonly #phases: Uint32Array;
-  readonly #credentials: (Credential | undefined)[][] = [];
+  readonly #first: (Credential | undefined)[];
+  readonly #later: (Credential | undefined)[][] = [];
   readonly #places = new Map<string, number>();
   readonly #labels: string[] = [];
   readonly #hashes = new Map<string, number>();
@@ -72,6 +75,7 @@ export class Tenants {
   constructor(options: TenantOptions) {
     this.#options = options;
     this.count = options.tenants;
+    this.#first = new Array<Credential | undefined>(options.tenants).fill(undefined);
     this.teamCount = Math.max(1, Math.ceil(options.tenants / TEAM_SIZE));
     const { seed, rotatedShare } = options;
     this.#isRotated = new Uint8Array(this.count);
@@ -117,12 +121,13 @@ export class Tenants {
   /** What the pods of a tenant present after `version` rotations. */
   credential(tenant: number, version: number): Credential {
     const round = version % VERSIONS;
-    this.#credentials[tenant] ??= [];
-    const known = this.#credentials[tenant][round];
-    if (known !== undefined) return known;
-    const built = this.#build(tenant, round);
-    this.#credentials[tenant][round] = built;
-    return built;
+    if (round === 0) {
+      this.#first[tenant] ??= this.#build(tenant, 0);
+      return this.#first[tenant];
+    }
+    this.#later[tenant] ??= [];
+    this.#later[tenant][round] ??= this.#build(tenant, round);
+    return this.#later[tenant][round];
   }
 
   /** Number of a secret's or account's place; undefined where no tenant has it. */
@@ -160,9 +165,9 @@ export class Tenants {
       values.push(secret);
       const place = this.#place('secret', secret, `${secret.name} of tenant ${tenant}`);
       const hash = this.#hash(secret.credentialHash);
-      numbers.push({ place, hash });
       const places = this.placesOfHash[hash]!;
       if (!places.includes(place)) places.push(place);
+      numbers.push({ place, hash, places });
     };
     if (!hasAccount || hasBoth) {
       if (shareOf(seed, SALT.DECOY, tenant) < DECOY_SHARE) {

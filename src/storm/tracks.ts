@@ -24,8 +24,6 @@ export class RecordTrack {
   readonly names: NameTrack[] = [];
   /** Registers with more than one possible value. */
   readonly unsettled: Set<Register> = new Set();
-  /** The last event that concerns this record. */
-  lastEvent = 0;
   /** Writes under way that may change it: pulls, and decisions that may learn a secret. */
   pendingWrites = 0;
   /** Removals under way. */
@@ -38,9 +36,6 @@ export class RecordTrack {
   /** Bounds of `lastUpdatedTime`, in milliseconds since 1970. */
   updatedFromMs: number = Number.NEGATIVE_INFINITY;
   updatedToMs: number = Number.NEGATIVE_INFINITY;
-  /** The first decision under way about this reference; -1: none. */
-  firstDecision = -1;
-
   nameTrack(name: number): NameTrack | undefined {
     for (const track of this.names) if (track.name === name) return track;
     return undefined;
@@ -115,7 +110,6 @@ export class IntentTrack {
   leftOver: number = LEFT_OVER.NO;
   /** An operation failed half-way: nothing is known until the next start. */
   isLost = false;
-  lastEvent = 0;
   isUnprotected = true;
   isProtected = false;
   /** Last event up to which the flag held, once it no longer does. */

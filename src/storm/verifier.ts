@@ -14,9 +14,9 @@
 import type { VerificationPolicy } from '../policies/enforcer.ts';
 import type { Learning, LearningEnd, Ledger, Readers } from './ledger.ts';
 import { MATCH_WRITE_LIMIT, mustVerify } from './model.ts';
-import { SEEN } from './register.ts';
+import { type Register, SEEN } from './register.ts';
 import type { Credential, SecretNumbers } from './tenants.ts';
-import type { NameTrack, RecordTrack } from './tracks.ts';
+import type { NameTrack } from './tracks.ts';
 
 /** Answers as bits, so that several possible ones are one number. */
 export const ANSWER = {
@@ -42,6 +42,12 @@ export const VERDICT = {
 
 const NONE = -1;
 
+/**
+ * Shortcut of an image: its record is there, and its lists decide. Any other shortcut but 0 is the
+ * one answer, whoever asks.
+ */
+const SECRETS_DECIDE = 128;
+
 /** Checks decisions; each one under way has a slot of its own. */
 export class Verifier implements Readers {
   readonly ledger: Ledger;
@@ -54,7 +60,12 @@ export class Verifier implements Readers {
   readonly #masks: Uint8Array;
   readonly #credentials: (Credential | undefined)[];
   readonly #learnings: (Learning[] | undefined)[];
+  /** 1 where only settled registers were looked at when the decision began. */
+  readonly #isPlain: Uint8Array;
+  /** By image: what `SECRETS_DECIDE` is about. */
+  readonly #tracks: (NameTrack | undefined)[];
   /** Decisions about one reference are chained. */
+  readonly #first: Int32Array;
   readonly #next: Int32Array;
   readonly #previous: Int32Array;
   readonly #openReads = new Set<{ readonly since: number }>();
@@ -63,6 +74,7 @@ export class Verifier implements Readers {
   #learnable = 0;
   #sources = 0;
   #isSmall = true;
+  #areSettled = true;
 
   /** @param slotCount Decisions that may be under way at one time. */
   constructor(ledger: Ledger, policy: VerificationPolicy, slotCount: number) {
@@ -80,6 +92,9 @@ export class Verifier implements Readers {
     this.#masks = new Uint8Array(slotCount);
     this.#credentials = new Array<Credential | undefined>(slotCount).fill(undefined);
     this.#learnings = new Array<Learning[] | undefined>(slotCount).fill(undefined);
+    this.#isPlain = new Uint8Array(slotCount);
+    this.#tracks = new Array<NameTrack | undefined>(universe.images.length).fill(undefined);
+    this.#first = new Int32Array(universe.refs.length).fill(NONE);
     this.#next = new Int32Array(slotCount).fill(NONE);
     this.#previous = new Int32Array(slotCount).fill(NONE);
     ledger.readers = this;
@@ -92,15 +107,17 @@ export class Verifier implements Readers {
   /** A decision is about to be asked for. */
   begin(slot: number, image: number, credential: Credential): void {
     const { ledger } = this;
-    const record = ledger.records[ledger.universe.refOfImage[image]!]!;
+    const ref = ledger.universe.refOfImage[image]!;
     this.#imageOf[slot] = image;
     this.#sinceOf[slot] = ledger.clock;
     this.#credentials[slot] = credential;
-    this.#next[slot] = record.firstDecision;
+    const first = this.#first[ref]!;
+    this.#next[slot] = first;
     this.#previous[slot] = NONE;
-    if (record.firstDecision !== NONE) this.#previous[record.firstDecision] = slot;
-    record.firstDecision = slot;
+    if (first !== NONE) this.#previous[first] = slot;
+    this.#first[ref] = slot;
     this.#masks[slot] = this.#evaluate(slot);
+    this.#isPlain[slot] = Number(this.#areSettled);
     if (this.#learnable !== 0) this.#beginLearnings(slot);
   }
 
@@ -114,23 +131,20 @@ export class Verifier implements Readers {
     const { ledger } = this;
     const image = this.#imageOf[slot]!;
     const ref = ledger.universe.refOfImage[image]!;
-    const record = ledger.records[ref]!;
-    const intent = ledger.intents[image]!;
     const since = this.#sinceOf[slot]!;
-    this.#leaveChain(slot, record);
+    this.#leaveChain(slot, ref);
     let mask = this.#masks[slot]!;
-    const isSettled = record.unsettled.size === 0;
-    const isQuiet = record.lastEvent <= since && intent.lastEvent <= since;
-    if (!isSettled || !isQuiet) {
+    const isQuiet = ledger.recordEvents[ref]! <= since && ledger.intentEvents[image]! <= since;
+    if (this.#isPlain[slot] === 0 || !isQuiet) {
       mask = this.#evaluate(slot);
       this.#masks[slot] = mask;
       const seen = mask & answer;
       this.#endLearnings(slot, seen);
-      if (seen === ANSWER.RECORD_FOUND && !isSettled) this.#observe(slot, ref, record, since);
+      if (seen === ANSWER.RECORD_FOUND) this.#observe(slot, ref, since);
       ledger.settle(ref);
+      if (seen !== 0 && ledger.intents[image]!.isLost) return VERDICT.UNVERIFIABLE;
     }
     if ((mask & answer) === 0) return VERDICT.WRONG;
-    if (intent.isLost) return VERDICT.UNVERIFIABLE;
     // A plain "no" leaves open why, but not what.
     return (mask & ~answer) === 0 ? VERDICT.EXACT : VERDICT.EITHER;
   }
@@ -142,8 +156,7 @@ export class Verifier implements Readers {
    */
   cancel(slot: number, learning: LearningEnd = 'maybe'): void {
     const { ledger } = this;
-    const record = ledger.records[ledger.universe.refOfImage[this.#imageOf[slot]!]!]!;
-    this.#leaveChain(slot, record);
+    this.#leaveChain(slot, ledger.universe.refOfImage[this.#imageOf[slot]!]!);
     for (const begun of this.#learnings[slot] ?? []) ledger.endLearning(begun, learning);
     this.#learnings[slot] = undefined;
   }
@@ -167,17 +180,14 @@ export class Verifier implements Readers {
   oldestRead(ref: number, clock: number): number {
     let oldest = clock;
     for (const { since } of this.#openReads) if (since < oldest) oldest = since;
-    let slot = this.ledger.records[ref]!.firstDecision;
-    for (; slot !== NONE; slot = this.#next[slot]!) {
+    for (let slot = this.#first[ref]!; slot !== NONE; slot = this.#next[slot]!) {
       if (this.#sinceOf[slot]! < oldest) oldest = this.#sinceOf[slot]!;
     }
     return oldest;
   }
 
   writeBegan(ref: number): void {
-    const record = this.ledger.records[ref]!;
-    let slot = record.firstDecision;
-    for (; slot !== NONE; slot = this.#next[slot]!) {
+    for (let slot = this.#first[ref]!; slot !== NONE; slot = this.#next[slot]!) {
       this.#evaluate(slot);
       // Each secret is registered at most once for a decision, so this ends.
       if (this.#learnable !== 0) this.#beginLearnings(slot);
@@ -189,46 +199,78 @@ export class Verifier implements Readers {
    *
    * Also sets `#matchable` and `#learnable`, bits by index of the offered secret: those that may
    * match, and those that the engine may then write; `#sources`, how many different things may
-   * have given a "found"; and `#isSmall`, whether the list is surely below the limit.
+   * have given a "found"; `#isSmall`, whether the list is surely below the limit; `#areSettled`,
+   * whether every register that was looked at has one value.
    */
   #evaluate(slot: number): number {
     const { ledger } = this;
     const image = this.#imageOf[slot]!;
-    const since = this.#sinceOf[slot]!;
-    const { universe } = ledger;
-    const record = ledger.records[universe.refOfImage[image]!]!;
     this.#matchable = 0;
     this.#learnable = 0;
     this.#sources = 0;
     this.#isSmall = true;
-    let mask = 0;
-    const existence = record.exists.possible(1, since);
-    if ((existence & SEEN.ABSENT) !== 0) {
-      const intent = ledger.intents[image]!;
-      if (intent.isUnprotected || intent.lastUnprotected >= since) {
-        mask |= this.#verifiesUnknown[image] === 1 ? MUST : ALLOWED;
-      }
-      if (intent.isProtected || intent.lastProtected >= since) {
-        mask |= this.#verifiesPulled[image] === 1 ? MUST : ALLOWED;
-      }
+    this.#areSettled = true;
+    const shortcut = ledger.shortcuts[image]!;
+    if (shortcut === SECRETS_DECIDE) {
+      return this.#evaluateLists(this.#tracks[image]!, slot, this.#sinceOf[slot]!);
     }
-    if ((existence & SEEN.VALUE) !== 0) {
-      if (this.#verifiesPulled[image] === 0) return mask | ALLOWED;
-      const name = record.nameTrack(universe.nameOfImage[image]!);
-      mask |= name === undefined ? MUST : this.#evaluateProof(name, slot, since);
-    }
-    return mask;
+    const since = this.#sinceOf[slot]!;
+    const ref = ledger.universe.refOfImage[image]!;
+    const isQuiet = ledger.recordEvents[ref]! <= since && ledger.intentEvents[image]! <= since;
+    return shortcut !== 0 && isQuiet ? shortcut : this.#evaluateRecord(slot, image, since);
   }
 
-  #evaluateProof(name: NameTrack, slot: number, since: number): number {
+  #evaluateRecord(slot: number, image: number, since: number): number {
+    const { ledger } = this;
+    const { universe } = ledger;
+    const ref = universe.refOfImage[image]!;
+    const record = ledger.records[ref]!;
+    const existence = this.#see(record.exists, 1, since);
     let mask = 0;
-    const nodeWide = name.nodeWide.possible(1, since);
+    if ((existence & SEEN.ABSENT) !== 0) {
+      mask = this.#evaluateAbsence(image, since);
+      // Of the intent the present counts, so nothing may have happened since.
+      const isQuiet = ledger.recordEvents[ref]! <= since && ledger.intentEvents[image]! <= since;
+      const isOne = mask === MUST || mask === ALLOWED;
+      if (isQuiet && isOne && this.#areSettled) ledger.shortcuts[image] = mask;
+    }
+    if ((existence & SEEN.VALUE) === 0) return mask;
+    const name = record.nameTrack(universe.nameOfImage[image]!);
+    if (this.#verifiesPulled[image] === 0 || name === undefined) {
+      const answer = this.#verifiesPulled[image] === 0 ? ALLOWED : MUST;
+      if (this.#areSettled) ledger.shortcuts[image] = answer;
+      return mask | answer;
+    }
+    const nodeWide = this.#see(name.nodeWide, 1, since);
+    if (this.#areSettled) {
+      this.#tracks[image] = name;
+      const isNodeWide = nodeWide === SEEN.VALUE;
+      ledger.shortcuts[image] = isNodeWide ? ANSWER.RECORD_FOUND : SECRETS_DECIDE;
+    }
     if ((nodeWide & SEEN.VALUE) !== 0) {
       mask |= ANSWER.RECORD_FOUND;
       this.#sources++;
     }
-    if ((nodeWide & SEEN.ABSENT) === 0) return mask;
+    return (nodeWide & SEEN.ABSENT) === 0 ? mask : mask | this.#evaluateLists(name, slot, since);
+  }
+
+  /** Answers where there is no record, by whether there is an intent at the same moment. */
+  #evaluateAbsence(image: number, since: number): number {
+    const intent = this.ledger.intents[image]!;
+    if (intent.isLost) this.#areSettled = false;
+    let mask = 0;
+    if (intent.isUnprotected || intent.lastUnprotected >= since) {
+      mask |= this.#verifiesUnknown[image] === 1 ? MUST : ALLOWED;
+    }
+    if (intent.isProtected || intent.lastProtected >= since) {
+      mask |= this.#verifiesPulled[image] === 1 ? MUST : ALLOWED;
+    }
+    return mask;
+  }
+
+  #evaluateLists(name: NameTrack, slot: number, since: number): number {
     const { secrets, account } = this.#credentials[slot]!;
+    let mask = 0;
     for (let index = 0; index < secrets.length; index++) {
       const matches = this.#evaluateSecret(name, secrets[index]!, index, since);
       if ((matches & CAN_MATCH) !== 0) {
@@ -239,7 +281,7 @@ export class Verifier implements Readers {
       if ((matches & CAN_MISS) === 0) return mask;
     }
     if (account !== NONE) {
-      const seen = name.accounts.get(account)?.possible(1, since) ?? SEEN.ABSENT;
+      const seen = this.#see(name.accounts.get(account), 1, since);
       if ((seen & SEEN.VALUE) !== 0) {
         mask |= ANSWER.RECORD_FOUND;
         this.#sources++;
@@ -250,8 +292,8 @@ export class Verifier implements Readers {
   }
 
   #evaluateSecret(name: NameTrack, secret: SecretNumbers, index: number, since: number): number {
-    const { place, hash } = secret;
-    const own = name.secrets.get(place)?.possible(hash, since) ?? SEEN.ABSENT;
+    const { place, hash, places } = secret;
+    const own = this.#see(name.secrets.get(place), hash, since);
     const size = name.secrets.size < MATCH_WRITE_LIMIT ? BELOW : this.#sizeOf(name, since);
     if (size !== BELOW) this.#isSmall = false;
     let matches = 0;
@@ -266,9 +308,10 @@ export class Verifier implements Readers {
     }
     if ((own & SEEN.ABSENT) !== 0) canMiss = true;
     // The same content in another tenant's secret opens the image as well.
-    for (const other of this.ledger.universe.tenants.placesOfHash[hash]!) {
+    for (let at = 0; places.length > 1 && at < places.length; at++) {
+      const other = places[at]!;
       if (other === place) continue;
-      const seen = name.secrets.get(other)?.possible(hash, since) ?? SEEN.ABSENT;
+      const seen = this.#see(name.secrets.get(other), hash, since);
       if ((seen & SEEN.VALUE) === 0) continue;
       matches |= CAN_MATCH;
       if (own !== SEEN.VALUE && (size & BELOW) !== 0) this.#learnable |= 1 << index;
@@ -277,12 +320,18 @@ export class Verifier implements Readers {
     return canMiss ? matches | CAN_MISS : matches;
   }
 
+  #see(register: Register | undefined, value: number, since: number): number {
+    if (register === undefined) return SEEN.ABSENT;
+    if (!register.isSettled) this.#areSettled = false;
+    return register.possible(value, since);
+  }
+
   /** Whether the list may be below the limit of writes while matching, or may not. */
   #sizeOf(name: NameTrack, since: number): number {
     let surely = 0;
     let possibly = 0;
     for (const place of name.secrets.values()) {
-      const seen = place.possible(0, since);
+      const seen = this.#see(place, 0, since);
       if ((seen & SEEN.OTHER) !== 0) possibly++;
       if ((seen & SEEN.ABSENT) === 0) surely++;
     }
@@ -327,8 +376,9 @@ export class Verifier implements Readers {
    * A "found" that only one thing can have given shows that it was there. For a secret: that the
    * record held this very content or was made to, some time during the decision.
    */
-  #observe(slot: number, ref: number, record: RecordTrack, since: number): void {
+  #observe(slot: number, ref: number, since: number): void {
     const { ledger } = this;
+    const record = ledger.records[ref]!;
     const name = record.nameTrack(ledger.universe.nameOfImage[this.#imageOf[slot]!]!)!;
     const { secrets, account } = this.#credentials[slot]!;
     const sources = this.#sources;
@@ -346,10 +396,10 @@ export class Verifier implements Readers {
     }
   }
 
-  #leaveChain(slot: number, record: RecordTrack): void {
+  #leaveChain(slot: number, ref: number): void {
     const next = this.#next[slot]!;
     const previous = this.#previous[slot]!;
-    if (previous === NONE) record.firstDecision = next;
+    if (previous === NONE) this.#first[ref] = next;
     else this.#next[previous] = next;
     if (next !== NONE) this.#previous[next] = previous;
   }

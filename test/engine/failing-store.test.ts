@@ -4,7 +4,7 @@ import type { PullManagerErrorCode } from '../../src/errors.ts';
 import { errorCode } from '../../src/errors.ts';
 import { PullManager } from '../../src/pull-manager.ts';
 import { secret, unique } from '../support/credentials.ts';
-import { intentsOf, open, PolicyByImage, settles } from '../support/engines.ts';
+import { emptied, intentsOf, open, PolicyByImage, settles } from '../support/engines.ts';
 import { COMMAND, FileStore } from '../support/file-store.ts';
 
 const UNAVAILABLE = 'ERR_PULLMANAGER_STORE_UNAVAILABLE';
@@ -39,9 +39,7 @@ describe.each(KINDS)('a failing store in an engine with $name', ({ workerCount, 
 
   afterEach(async () => {
     store.work();
-    for (const image of await intentsOf(manager)) await manager.recordImagePullFailed(image);
-    await manager.pruneUnknownRecords([], new Date(Date.now() + 1e6));
-    expect(manager.stats()).toMatchObject({ records: 0, intents: 0 });
+    await emptied(manager);
   });
 
   it('works as long as it does not fail', async () => {

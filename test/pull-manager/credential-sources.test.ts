@@ -1,19 +1,25 @@
-import { describe, expect, it } from 'vitest';
+import { beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { errorCode, PullManagerError } from '../../src/errors.ts';
 import type { PullManager } from '../../src/pull-manager.ts';
 import type { PodCredentials } from '../../src/records/record.ts';
 import { account, secret } from '../support/credentials.ts';
-import { openEngine, settles, WORKER_SHAPES } from '../support/engines.ts';
+import { emptied, openEngine, openForAll, settles, WORKER_SHAPES } from '../support/engines.ts';
 
 const A = secret('a');
 const FAILED = 'ERR_PULLMANAGER_CREDENTIALS_SOURCE_FAILED';
 
 describe.each(WORKER_SHAPES)('sources of pod credentials in an engine with $name', (shape) => {
-  async function openRecorded(): Promise<PullManager> {
-    const manager = await openEngine(shape);
+  let manager: PullManager;
+
+  beforeAll(async () => {
+    manager = await openForAll(shape);
+    return () => manager.close();
+  });
+
+  beforeEach(async () => {
     await manager.recordImagePulled('app', 'ref', { kubernetesSecrets: [A] });
-    return manager;
-  }
+    return () => emptied(manager);
+  });
 
   it.each([
     { name: 'at once', source: () => ({ secrets: [A] }) },
@@ -26,7 +32,6 @@ describe.each(WORKER_SHAPES)('sources of pod credentials in an engine with $name
         }),
     },
   ])('may answer $name', async ({ source }) => {
-    const manager = await openRecorded();
     expect(await manager.mustAttemptImagePull('app', 'ref', source)).toBe(false);
     const request = { image: 'app', imageRef: 'ref', credentials: source };
     const decisions = await manager.decideBatch([request, request]);
@@ -39,7 +44,7 @@ describe.each(WORKER_SHAPES)('sources of pod credentials in an engine with $name
     { name: 'a text', thrown: 'no keyring' },
     { name: 'nothing', thrown: undefined },
   ])('that throw $name make the question fail with it', async ({ thrown }) => {
-    const manager = await openRecorded();
+    const { error: before } = manager.stats().decisions;
     const sources = [
       (): PodCredentials => {
         throw thrown;
@@ -64,7 +69,7 @@ describe.each(WORKER_SHAPES)('sources of pod credentials in an engine with $name
       ]);
       expect(batched).toMatchObject({ reason: 'error', cause: { code: FAILED } });
     }
-    expect(manager.stats().decisions).toMatchObject({ error: 6 });
+    expect(manager.stats().decisions.error).toBe(before + 6);
   });
 
   it.each([
@@ -73,7 +78,6 @@ describe.each(WORKER_SHAPES)('sources of pod credentials in an engine with $name
     { name: 'an empty object', answer: {} },
     { name: 'a service account too many', answer: { serviceAccount: account('x'), secrets: [] } },
   ])('that answer $name present nothing that opens', async ({ answer }) => {
-    const manager = await openRecorded();
     const decision = await manager.decide('app', 'ref', () => answer as never);
     expect(decision).toMatchObject({ mustPull: true, reason: 'mustAuthenticate' });
   });
@@ -105,7 +109,6 @@ describe.each(WORKER_SHAPES)('sources of pod credentials in an engine with $name
       path: 'credentials.serviceAccount.uid',
     },
   ])('that present $name are an error that says where', async ({ answer, path }) => {
-    const manager = await openRecorded();
     const lazy = await manager.decide('app', 'ref', () => answer as never);
     const eager = manager.decideSync('app', 'ref', answer as never);
     for (const decision of [lazy, eager]) {
@@ -122,7 +125,6 @@ describe.each(WORKER_SHAPES)('sources of pod credentials in an engine with $name
   });
 
   it('are left alone where they do not matter, however broken', async () => {
-    const manager = await openRecorded();
     await manager.recordImagePulled('public', 'ref', { nodePodsAccessible: true });
     const broken = (): PodCredentials => {
       throw new Error('asked');
@@ -135,7 +137,6 @@ describe.each(WORKER_SHAPES)('sources of pod credentials in an engine with $name
   });
 
   it('that never answer are given up by the signal of the call', async () => {
-    const manager = await openRecorded();
     const aborter = new AbortController();
     const never = (): Promise<PodCredentials> => new Promise(() => {});
     const waiting = manager.decide('app', 'ref', never, { signal: aborter.signal });
@@ -147,20 +148,22 @@ describe.each(WORKER_SHAPES)('sources of pod credentials in an engine with $name
     expect(late.cause?.code).toBe('ERR_PULLMANAGER_ABORTED');
   });
 
-  it('that never answer are given up by close', async () => {
-    const manager = await openRecorded();
-    const never = (): Promise<PodCredentials> => new Promise(() => {});
-    const waiting = manager.decide('app', 'ref', never);
-    const asked = manager.mustAttemptImagePull('app', 'ref', never);
-    // Enough turns for the record to be there and the source to be asked.
-    for (let i = 0; i < 50; i++) await new Promise((resolve) => setImmediate(resolve));
-    await settles('closing', manager.close());
-    expect((await settles('the decision', waiting)).cause?.code).toBe('ERR_PULLMANAGER_CLOSED');
-    expect(await settles('the question', asked)).toBe(true);
-  });
+  it.each([0, 1, 2, 3, 50])(
+    'that never answer are given up by close %d turns later',
+    async (turns) => {
+      const own = await openEngine(shape);
+      await own.recordImagePulled('app', 'ref', { kubernetesSecrets: [A] });
+      const never = (): Promise<PodCredentials> => new Promise(() => {});
+      const waiting = own.decide('app', 'ref', never);
+      const asked = own.mustAttemptImagePull('app', 'ref', never);
+      for (let i = 0; i < turns; i++) await new Promise((resolve) => setImmediate(resolve));
+      await settles('closing', own.close());
+      expect((await settles('the decision', waiting)).cause?.code).toBe('ERR_PULLMANAGER_CLOSED');
+      expect(await settles('the question', asked)).toBe(true);
+    },
+  );
 
   it('that answer after they were given up change nothing', async () => {
-    const manager = await openRecorded();
     const aborter = new AbortController();
     let answer: (credentials: PodCredentials) => void = () => {};
     const source = (): Promise<PodCredentials> =>
@@ -177,7 +180,6 @@ describe.each(WORKER_SHAPES)('sources of pod credentials in an engine with $name
   });
 
   it('may ask the manager themselves', async () => {
-    const manager = await openRecorded();
     const source = async (): Promise<PodCredentials> => {
       await manager.recordPullIntent('inner');
       await manager.decide('app', 'ref', { secrets: [A] });

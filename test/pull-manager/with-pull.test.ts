@@ -1,8 +1,17 @@
-import { describe, expect, it } from 'vitest';
+import { afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { errorCode } from '../../src/errors.ts';
+import type { PullManager } from '../../src/pull-manager.ts';
 import type { ImagePullCredentials } from '../../src/records/record.ts';
 import { secret } from '../support/credentials.ts';
-import { eventually, FEW_SHAPES, intentsOf, openEngine, settles } from '../support/engines.ts';
+import {
+  emptied,
+  eventually,
+  FEW_SHAPES,
+  intentsOf,
+  openEngine,
+  openForAll,
+  settles,
+} from '../support/engines.ts';
 
 const A = secret('a');
 const RESULT = { imageRef: 'ref', credentials: { kubernetesSecrets: [A] }, layers: 7 };
@@ -26,8 +35,16 @@ function obedient(signal: AbortSignal): Promise<Result> {
 }
 
 describe.each(FEW_SHAPES)('withPull in an engine with $name', (shape) => {
+  let manager: PullManager;
+
+  beforeAll(async () => {
+    manager = await openForAll(shape);
+    return () => manager.close();
+  });
+
+  afterEach(() => emptied(manager));
+
   it('pulls between an intent and a record', async () => {
-    const manager = await openEngine(shape);
     const result = await manager.withPull('app', async (signal) => {
       expect(signal.aborted).toBe(false);
       expect(await intentsOf(manager)).toEqual(['app']);
@@ -40,7 +57,6 @@ describe.each(FEW_SHAPES)('withPull in an engine with $name', (shape) => {
   });
 
   it('records a pull under unknown circumstances', async () => {
-    const manager = await openEngine(shape);
     await manager.withPull('app', async () => ({ imageRef: 'ref', credentials: null }));
     expect((await manager.getImagePulledRecord('ref'))?.credentialMapping).toEqual({});
     expect(await intentsOf(manager)).toEqual([]);
@@ -61,7 +77,6 @@ describe.each(FEW_SHAPES)('withPull in an engine with $name', (shape) => {
       },
     },
   ])('passes on the error of a pull that $name, and leaves nothing', async ({ pull }) => {
-    const manager = await openEngine(shape);
     await expect(manager.withPull('app', pull)).rejects.toThrow(new RangeError('no such image'));
     expect(await intentsOf(manager)).toEqual([]);
     expect((await manager.listImagePulledRecords()).records).toEqual([]);
@@ -69,7 +84,6 @@ describe.each(FEW_SHAPES)('withPull in an engine with $name', (shape) => {
   });
 
   it('keeps the intent while another pull of the image goes on', async () => {
-    const manager = await openEngine(shape);
     await manager.withPull('app', async () => {
       await manager.withPull('app', async () => RESULT);
       expect(await intentsOf(manager)).toEqual(['app']);
@@ -84,7 +98,6 @@ describe.each(FEW_SHAPES)('withPull in an engine with $name', (shape) => {
       warnings.push(warning);
     };
     process.on('warning', onWarning);
-    const manager = await openEngine(shape);
     await Promise.all(
       Array.from({ length: 100 }, (_, i) => manager.withPull(`app${i}`, async () => RESULT)),
     );
@@ -103,7 +116,6 @@ describe.each(FEW_SHAPES)('withPull in an engine with $name', (shape) => {
     { name: 'no credentials', result: { imageRef: 'ref' } },
     { name: 'credentials that are none', result: { imageRef: 'ref', credentials: { secret: 1 } } },
   ])('refuses a result that is $name, and keeps the image protected', async ({ result }) => {
-    const manager = await openEngine(shape);
     const pulling = manager.withPull('app', async () => result as never);
     await expect(pulling).rejects.toMatchObject(INVALID);
     expect(await intentsOf(manager)).toEqual(['app']);
@@ -112,7 +124,6 @@ describe.each(FEW_SHAPES)('withPull in an engine with $name', (shape) => {
   });
 
   it('keeps the image protected where its name cannot be recorded', async () => {
-    const manager = await openEngine(shape);
     await expect(manager.withPull('Bad Name', async () => RESULT)).rejects.toMatchObject({
       code: 'ERR_PULLMANAGER_IMAGE_NAME_INVALID',
     });
@@ -125,14 +136,12 @@ describe.each(FEW_SHAPES)('withPull in an engine with $name', (shape) => {
     { name: 'null as options', image: 'app', pull: async () => RESULT, options: null },
     { name: 'no signal', image: 'app', pull: async () => RESULT, options: { signal: 'now' } },
   ])('refuses $name before anything is written', async ({ image, pull, options }) => {
-    const manager = await openEngine(shape);
     const pulling = manager.withPull(image as never, pull as never, options as never);
     await expect(pulling).rejects.toMatchObject(INVALID);
     expect(await intentsOf(manager)).toEqual([]);
   });
 
   it('does not begin where it is aborted already', async () => {
-    const manager = await openEngine(shape);
     let calls = 0;
     const pull = async (): Promise<Result> => {
       calls++;
@@ -151,7 +160,6 @@ describe.each(FEW_SHAPES)('withPull in an engine with $name', (shape) => {
   ])(
     'aborted while its intent is written, leaves nothing though the pull $name',
     async ({ pull }) => {
-      const manager = await openEngine(shape);
       const aborter = new AbortController();
       const pulling = manager.withPull('app', pull, { signal: aborter.signal });
       const rejected = expect(pulling).rejects.toMatchObject(ABORTED);
@@ -165,7 +173,6 @@ describe.each(FEW_SHAPES)('withPull in an engine with $name', (shape) => {
   );
 
   it('aborted, records the failure of a pull that obeys', async () => {
-    const manager = await openEngine(shape);
     const aborter = new AbortController();
     const pulling = manager.withPull(
       'app',
@@ -180,7 +187,6 @@ describe.each(FEW_SHAPES)('withPull in an engine with $name', (shape) => {
   });
 
   it('aborted by the pull itself before it returns, rejects', async () => {
-    const manager = await openEngine(shape);
     const aborter = new AbortController();
     const pulling = manager.withPull(
       'app',
@@ -195,7 +201,6 @@ describe.each(FEW_SHAPES)('withPull in an engine with $name', (shape) => {
   });
 
   it('aborted, keeps the intent of a pull that goes on, and records what it gives', async () => {
-    const manager = await openEngine(shape);
     const aborter = new AbortController();
     let finish: (result: Result) => void = () => {};
     let begun: () => void = () => {};
@@ -222,13 +227,13 @@ describe.each(FEW_SHAPES)('withPull in an engine with $name', (shape) => {
   });
 
   it('is ended by close, which waits for the outcome', async () => {
-    const manager = await openEngine(shape);
+    const own = await openEngine(shape);
     let seen: unknown;
     let begun: () => void = () => {};
     const beginning = new Promise<void>((resolve) => {
       begun = resolve;
     });
-    const pulling = manager.withPull('app', async (signal) => {
+    const pulling = own.withPull('app', async (signal) => {
       begun();
       return obedient(signal).catch((error: unknown) => {
         seen = error;
@@ -237,19 +242,19 @@ describe.each(FEW_SHAPES)('withPull in an engine with $name', (shape) => {
     });
     const code = pulling.catch(errorCode);
     await beginning;
-    await settles('closing', manager.close());
+    await settles('closing', own.close());
     expect(['ERR_PULLMANAGER_ABORTED', 'ERR_PULLMANAGER_CLOSED']).toContain(await code);
     expect(errorCode(seen)).toBe('ERR_PULLMANAGER_CLOSED');
-    expect(manager.stats().intents).toBe(0);
-    await expect(manager.withPull('app', async () => RESULT)).rejects.toMatchObject({
+    expect(own.stats().intents).toBe(0);
+    await expect(own.withPull('app', async () => RESULT)).rejects.toMatchObject({
       code: 'ERR_PULLMANAGER_CLOSED',
     });
   });
 
   it('is ended by close while its intent is written', async () => {
-    const manager = await openEngine(shape);
-    const code = manager.withPull('app', stubborn).catch(errorCode);
-    const closing = manager.close();
+    const own = await openEngine(shape);
+    const code = own.withPull('app', stubborn).catch(errorCode);
+    const closing = own.close();
     expect(['ERR_PULLMANAGER_ABORTED', 'ERR_PULLMANAGER_CLOSED']).toContain(
       await settles('the pull', code),
     );
@@ -257,9 +262,9 @@ describe.each(FEW_SHAPES)('withPull in an engine with $name', (shape) => {
   });
 
   it('does not keep the engine from closing, though the pull ignores its end', async () => {
-    const manager = await openEngine(shape);
+    const own = await openEngine(shape);
     let finish: (result: Result) => void = () => {};
-    const code = manager
+    const code = own
       .withPull(
         'app',
         () =>
@@ -268,12 +273,12 @@ describe.each(FEW_SHAPES)('withPull in an engine with $name', (shape) => {
           }),
       )
       .catch(errorCode);
-    await eventually('the pull begins', async () => (await intentsOf(manager)).length === 1);
-    await settles('closing', manager.close());
+    await eventually('the pull begins', async () => (await intentsOf(own)).length === 1);
+    await settles('closing', own.close());
     expect(['ERR_PULLMANAGER_ABORTED', 'ERR_PULLMANAGER_CLOSED']).toContain(await code);
     // Too late: the intent stays for the next start to reconcile.
     finish(RESULT);
     await new Promise((resolve) => setImmediate(resolve));
-    expect(manager.stats().intents).toBe(1);
+    expect(own.stats().intents).toBe(1);
   });
 });

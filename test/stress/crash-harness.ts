@@ -107,11 +107,11 @@ export class CrashHistory {
     const ended = once(child, 'close') as Promise<[number | null, NodeJS.Signals | null]>;
     let said = '';
     let errors = '';
-    child.stdout!.setEncoding('utf8').on('data', (text: string) => {
+    child.stdout.setEncoding('utf8').on('data', (text: string) => {
       said += text;
       child.emit('said');
     });
-    child.stderr!.setEncoding('utf8').on('data', (text: string) => {
+    child.stderr.setEncoding('utf8').on('data', (text: string) => {
       errors += text;
     });
     const says = async (word: string, limitMs: number): Promise<boolean> => {

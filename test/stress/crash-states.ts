@@ -45,12 +45,11 @@ export function recordText(state: RecordState): string {
 
 /** The proofs alone, the same text for the same proofs. */
 export function namesText(names: ReadonlyMap<string, NameState>): string {
-  const sorted = Array.from(names, ([name, { isNodeWide, secrets, accounts }]) => [
-    name,
-    isNodeWide,
-    Array.from(secrets, ([coordinates, hash]) => `${coordinates}=${hash}`).sort(),
-    [...accounts].sort(),
-  ]).sort();
+  const sorted = [...names.keys()].sort().map((name) => {
+    const { isNodeWide, secrets, accounts } = names.get(name)!;
+    const hashes = Array.from(secrets, ([coordinates, hash]) => `${coordinates}=${hash}`);
+    return [name, isNodeWide, hashes.sort(), [...accounts].sort()];
+  });
   return JSON.stringify(sorted);
 }
 

@@ -64,24 +64,27 @@ export async function dumpOf(manager: PullManager): Promise<Dump> {
  * @param mayRefuse Whether an engine that counts pulls in flight may answer "must pull" instead.
  */
 export function wrongAnswers(dump: Dump, mayRefuse: boolean): string[] {
-  const intents = new Set(dump.intents);
-  const records = new Map(dump.records.map((record) => [record.imageRef, record]));
   const questions = questionsOf(dump.records);
+  const expected = rightAnswers(dump);
   if (questions.length !== dump.answers.length) return ['not every question was answered'];
   const wrong: string[] = [];
-  questions.forEach((question, i) => {
+  questions.forEach(({ image, imageRef, credentials, isForeign }, i) => {
     const answer = dump.answers[i]!;
-    const expected = expectedAnswer(question, intents, records);
-    const { image, imageRef, credentials, isForeign } = question;
     const isLetIn = isForeign && answer === 'false credentialRecordFound' && !mayBeNodeWide(image);
-    if (answer === expected && !isLetIn) return;
+    if (answer === expected[i] && !isLetIn) return;
     if (mayRefuse && answer === 'true mustAuthenticate') return;
+    const who = isForeign ? 'a foreign tenant' : 'a tenant';
     const asked = `${imageOf(image)} ${imageRef} ${JSON.stringify(credentials)}`;
-    wrong.push(
-      `${isForeign ? 'a foreign tenant' : 'a tenant'} got '${answer}', not '${expected}': ${asked}`,
-    );
+    wrong.push(`${who} got '${answer}', not '${expected[i]}': ${asked}`);
   });
   return wrong;
+}
+
+/** The answers that a store of this content has to give. */
+export function rightAnswers(content: Pick<Dump, 'intents' | 'records'>): string[] {
+  const intents = new Set(content.intents);
+  const records = new Map(content.records.map((record) => [record.imageRef, record]));
+  return questionsOf(content.records).map((it) => expectedAnswer(it, intents, records));
 }
 
 /** Every image for tenants without access; every name of a record for the first that has it. */

@@ -158,3 +158,18 @@ export async function intentsOf(manager: PullManager): Promise<string[]> {
   if (errors.length > 0) throw errors[0]!;
   return records.map(({ image }) => image).sort();
 }
+
+/** Leaves no intent and no record, for the next test on the same engine. */
+export async function emptied(manager: PullManager): Promise<void> {
+  for (
+    let images = await intentsOf(manager);
+    images.length > 0;
+    images = await intentsOf(manager)
+  ) {
+    await Promise.all(images.map((image) => manager.recordImagePullFailed(image)));
+  }
+  await manager.pruneUnknownRecords([], new Date(8.64e15));
+  const { intents, records } = manager.stats();
+  if (intents !== 0 || records !== 0)
+    throw new Error(`${intents} intents, ${records} records left`);
+}
