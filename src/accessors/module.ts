@@ -222,7 +222,7 @@ class ModuleAccessor implements OwnedAccessor {
     if (this.#closed !== undefined) throw closedError(what);
     try {
       const answer = run();
-      if (!isThenable(answer)) return check(answer as T);
+      if (!isThenable(answer)) return check(answer);
       return Promise.resolve(answer)
         .then(check)
         .catch((cause: unknown) => {

@@ -59,7 +59,7 @@ async function startHolder(
   ];
   const child = spawn(command[0]!, command.slice(1), { stdio: ['ignore', 'pipe', 'inherit'] });
   children.push(child);
-  for await (const line of createInterface({ input: child.stdout! })) return { child, said: line };
+  for await (const line of createInterface({ input: child.stdout })) return { child, said: line };
   throw new Error('the holder said nothing');
 }
 
@@ -107,8 +107,12 @@ describe.each(MECHANISMS)('directory lock by %s', (mechanism) => {
       await Promise.all([lock.release(), lock.release()]);
       await lock.release();
     }
-    await using _last = await acquireDirectoryLock(path, { mechanism });
-    expect(await codeOf(() => acquire(mechanism))).toBe(STORE_IN_USE);
+    {
+      await using last = await acquireDirectoryLock(path, { mechanism });
+      expect(last.path).toBe(path);
+      expect(await codeOf(() => acquire(mechanism))).toBe(STORE_IN_USE);
+    }
+    await acquire(mechanism);
   });
 
   it('leaves nothing behind but what it needs', async () => {

@@ -39,9 +39,9 @@ describe('memory store of a replaced worker', () => {
     }
   });
 
-  it('knows a key again once it is written', () => {
+  it('knows a key again once it is written', async () => {
     const accessor = replacement();
-    accessor.commit([
+    await accessor.commit([
       { op: 'writeIntent', image: 'a' },
       { op: 'writePulled', record: record('a') },
     ]);
@@ -51,22 +51,22 @@ describe('memory store of a replaced worker', () => {
     expect(() => accessor.getImagePulledRecord('b')).toThrow();
   });
 
-  it('knows a key to be absent once it is deleted, and present once written again', () => {
+  it('knows a key to be absent once it is deleted, and present once written again', async () => {
     const accessor = replacement();
-    accessor.deleteImagePullIntent('a');
-    accessor.deleteImagePulledRecord('a');
+    await accessor.deleteImagePullIntent('a');
+    await accessor.deleteImagePulledRecord('a');
     expect(accessor.imagePullIntentExists('a')).toBe(false);
     expect(accessor.getImagePulledRecord('a')).toBeUndefined();
-    accessor.writeImagePullIntent('a');
+    await accessor.writeImagePullIntent('a');
     expect(accessor.imagePullIntentExists('a')).toBe(true);
-    accessor.deleteImagePullIntent('a');
+    await accessor.deleteImagePullIntent('a');
     expect(accessor.imagePullIntentExists('a')).toBe(false);
   });
 
   it('lists what it knows, with one error that tells of the rest', async () => {
     const accessor = replacement();
-    accessor.writeImagePullIntent('a');
-    accessor.deleteImagePullIntent('b');
+    await accessor.writeImagePullIntent('a');
+    await accessor.deleteImagePullIntent('b');
     const intents = await accessor.listImagePullIntents();
     expect(intents.records).toEqual([{ image: 'a' }]);
     expect(intents.errors.map(errorCode)).toEqual([LOST]);
@@ -75,9 +75,9 @@ describe('memory store of a replaced worker', () => {
     expect(pulled.errors.map(errorCode)).toEqual([LOST]);
   });
 
-  it('forgets the oldest deletions when there are too many, which is the safe side', () => {
+  it('forgets the oldest deletions when there are too many, which is the safe side', async () => {
     const accessor = replacement();
-    for (let i = 0; i <= 65_536; i++) accessor.deleteImagePullIntent(`image-${i}`);
+    for (let i = 0; i <= 65_536; i++) await accessor.deleteImagePullIntent(`image-${i}`);
     expect(() => accessor.imagePullIntentExists('image-0')).toThrow('lost');
     expect(accessor.imagePullIntentExists('image-1')).toBe(false);
     expect(accessor.imagePullIntentExists('image-65536')).toBe(false);
