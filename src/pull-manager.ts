@@ -98,7 +98,7 @@ const NEED_NOT_PULL: Promise<boolean> = Promise.resolve(false);
  * ```js
  * import { PullManager } from 'pullwarden';
  *
- * await using manager = await PullManager.open({ store: { kind: 'memory' } });
+ * const manager = await PullManager.open({ store: { kind: 'memory' } });
  * const secret = { uid: '1', namespace: 'team-a', name: 'pull', credentialHash: 'abc' };
  * await manager.withPull('registry.example.com/team-a/app:1', async () => ({
  *   imageRef: 'sha256:0123',
@@ -107,6 +107,7 @@ const NEED_NOT_PULL: Promise<boolean> = Promise.resolve(false);
  * await manager.mustAttemptImagePull('registry.example.com/team-a/app:1', 'sha256:0123', {
  *   secrets: [secret],
  * }); // false: no pull needed
+ * await manager.close();
  * ```
  *
  * All methods may be called concurrently, from the thread that opened or attached the manager.
@@ -542,12 +543,13 @@ export class PullManager implements ImagePullManager, AsyncDisposable {
     try {
       if (signal.aborted) throw abortedError('the pull', signal.reason);
       result = await pull(signal);
-      if (typeof result !== 'object' || result === null) {
-        throw invalidArgument('the result of pull', 'must be an object');
-      }
     } catch (error) {
       await this.#client.write(this.#client.ownerOf(image), REQUEST.OUTCOME, image);
       throw error;
+    }
+    // From here on the image may be on the node: whatever is wrong, its intent must stay.
+    if (typeof result !== 'object' || result === null) {
+      throw invalidArgument('the result of pull', 'must be an object');
     }
     const { imageRef, credentials } = result;
     const problem = textProblem('imageRef', imageRef);

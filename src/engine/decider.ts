@@ -291,6 +291,11 @@ export class Decider {
     source: () => PodCredentials | Promise<PodCredentials>,
     signal: AbortSignal | undefined,
   ): Promise<PodCredentials> {
+    // It may have come to that while the owner was asked.
+    if (this.#isClosed) return Promise.reject(closedError('the decision'));
+    if (signal?.aborted === true) {
+      return Promise.reject(abortedError('the decision', signal.reason));
+    }
     return new Promise((resolve, reject) => {
       const end = (error: PullManagerError): void => {
         settle();

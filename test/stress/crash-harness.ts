@@ -53,13 +53,19 @@ export interface LifeResult {
 /** A life is stopped, and that is a failure, if it does not get there in this time. */
 const READY_MS = 30_000;
 const CLOSE_MS = 30_000;
-const SMALL: Partial<JournalTuning> = {
-  segmentBytesMin: 8 * 1024,
-  segmentBytesMax: 64 * 1024,
-  snapshotBytesMin: 48 * 1024,
-  snapshotFrameBytes: 2 * 1024,
-};
-const MEDIUM: Partial<JournalTuning> = { segmentBytesMin: 64 * 1024, snapshotBytesMin: 512 * 1024 };
+/** The journal switches segments and takes snapshots all the time, now and then, or as it does. */
+const TUNINGS: readonly Partial<JournalTuning>[] = [
+  {
+    segmentBytesMin: 8 * 1024,
+    segmentBytesMax: 32 * 1024,
+    snapshotBytesMin: 16 * 1024,
+    snapshotFactor: 0,
+    snapshotFrameBytes: 2 * 1024,
+  },
+  { segmentBytesMin: 8 * 1024, segmentBytesMax: 16 * 1024, snapshotSegmentCountMax: 3 },
+  { segmentBytesMin: 64 * 1024, snapshotBytesMin: 256 * 1024, snapshotFactor: 1 },
+  {},
+];
 const COPY_BYTES_MAX = 64 * 1024 * 1024;
 
 /** A life failed in a way that is no state of the store: it could not be opened, it hung, it died. */
@@ -177,7 +183,7 @@ export class CrashHistory {
     const closes = ending.kind === 'close' || ending.kind === 'clean';
     const workerCount = [0, 1, 2, 1, 2][random.below(5)]!;
     const stripeCount = [31, 31, 1, 3, 7][random.below(5)]!;
-    const tuning = [SMALL, SMALL, MEDIUM, {}][random.below(4)]!;
+    const tuning = TUNINGS[random.below(TUNINGS.length)]!;
     const reconciles = random.below(4) === 0;
     return {
       store: this.#store(random),
