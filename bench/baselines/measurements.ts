@@ -30,6 +30,11 @@ export function workloadOf(records: number): Workload {
   return known;
 }
 
+/** Lets go of a workload, where it is large and no longer needed. */
+export function forgetWorkload(records: number): void {
+  workloads.delete(records);
+}
+
 function loop(context: BenchContext, callers: number, operations: number): ClosedLoopOptions {
   return { callers, operations: context.scaled(operations), samples: context.samples };
 }

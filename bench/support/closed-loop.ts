@@ -36,17 +36,21 @@ export interface LatencyNs {
 }
 
 /** One operation; `index` counts up over warm-up and samples, `caller` is 0-based. */
-export type Operation = (index: number, caller: number) => Promise<unknown>;
+export type Operation<T> = (index: number, caller: number) => Promise<T>;
 
 const SAMPLES_DEFAULT = 5;
 /** Enough for a p99.9; reading the clock for each of millions of operations would be measured too. */
 const LATENCIES_PER_SAMPLE = 10_000;
 const NS_PER_MS = 1e6;
 
-/** Runs `operation` in closed loops. It must reject, and so end the benchmark, on a wrong answer. */
-export async function closedLoop(
+/**
+ * Runs `operation` in closed loops. On a wrong answer it must reject, or `check` throw, which ends
+ * the benchmark. `check` spares a promise per operation, which costs more than a decision.
+ */
+export async function closedLoop<T>(
   options: ClosedLoopOptions,
-  operation: Operation,
+  operation: Operation<T>,
+  check?: (index: number, answer: T) => void,
 ): Promise<LoopResult> {
   const { callers, operations } = options;
   const warmup = options.warmup ?? Math.ceil(operations / 5);
@@ -58,12 +62,14 @@ export async function closedLoop(
     while (next < end) {
       const index = next++;
       if (!measured || index % timedEvery !== 0) {
-        await operation(index, caller);
+        const answer = await operation(index, caller);
+        check?.(index, answer);
         continue;
       }
       const startedMs = performance.now();
-      await operation(index, caller);
+      const answer = await operation(index, caller);
       latencies.push((performance.now() - startedMs) * NS_PER_MS);
+      check?.(index, answer);
     }
   }
 
@@ -92,6 +98,34 @@ export async function closedLoop(
 export function totalOperations(options: ClosedLoopOptions): number {
   const warmup = options.warmup ?? Math.ceil(options.operations / 5);
   return warmup + options.operations * (options.samples ?? SAMPLES_DEFAULT);
+}
+
+/** The same measurement, where each operation of the loop stood for `count` on average. */
+export function countedAs(result: LoopResult, count: number): LoopResult {
+  return {
+    ...result,
+    operationsPerSecond: result.operationsPerSecond * count,
+    samples: result.samples.map((sample) => sample * count),
+    operations: Math.round(result.operations * count),
+  };
+}
+
+/** One result of several measurements of the same; a quantile is the median of theirs. */
+export function merged(results: readonly LoopResult[]): LoopResult {
+  const samples = results.flatMap((result) => result.samples);
+  const quantile = (key: keyof LatencyNs): number =>
+    median(results.map(({ latencyNs }) => latencyNs[key]));
+  return {
+    operationsPerSecond: median(samples),
+    samples,
+    operations: results.reduce((sum, { operations }) => sum + operations, 0),
+    latencyNs: {
+      p50: quantile('p50'),
+      p99: quantile('p99'),
+      p999: quantile('p999'),
+      max: Math.max(...results.map(({ latencyNs }) => latencyNs.max)),
+    },
+  };
 }
 
 /** The middle value; of an even number of them the mean of the two in the middle. */

@@ -2,6 +2,7 @@
 import {
   type ClosedLoopOptions,
   closedLoop,
+  countedAs,
   type LoopResult,
   totalOperations,
 } from './closed-loop.ts';
@@ -9,6 +10,7 @@ import {
   type BenchSubject,
   imageRefOf,
   imageText,
+  isStranger,
   OPERATIONS_PER_STEP,
   type Workload,
 } from './workload.ts';
@@ -74,13 +76,18 @@ export function decisionLoop(
   workload: Workload,
   options: ClosedLoopOptions,
 ): Promise<LoopResult> {
-  return closedLoop(options, async (index) => {
-    const image = workload.pick(index);
-    const mustPull = index % 8 === 0;
-    const pod = workload.podOf(image, mustPull);
-    const answer = await subject.mustAttemptImagePull(image.image, image.imageRef, pod);
-    if (answer !== mustPull) throw new Error(`wrong answer for ${image.image}: ${answer}`);
-  });
+  return closedLoop(
+    options,
+    (index) => {
+      const image = workload.pick(index);
+      const pod = workload.podOf(image, isStranger(index));
+      return subject.mustAttemptImagePull(image.image, image.imageRef, pod);
+    },
+    (index, answer) => {
+      if (answer === isStranger(index)) return;
+      throw new Error(`wrong answer for ${workload.pick(index).image}: ${answer}`);
+    },
+  );
 }
 
 /** A storm of 90 % decisions; the result counts operations, and a pull is two of them. */
@@ -89,11 +96,10 @@ export async function stormLoop(
   workload: Workload,
   options: ClosedLoopOptions,
 ): Promise<LoopResult> {
-  const steps = await closedLoop(options, (index) => workload.perform(subject, index));
-  return {
-    ...steps,
-    operationsPerSecond: steps.operationsPerSecond * OPERATIONS_PER_STEP,
-    samples: steps.samples.map((sample) => sample * OPERATIONS_PER_STEP),
-    operations: Math.round(steps.operations * OPERATIONS_PER_STEP),
-  };
+  const steps = await closedLoop(
+    options,
+    (index) => workload.perform(subject, index),
+    (index, answer) => workload.check(index, answer),
+  );
+  return countedAs(steps, OPERATIONS_PER_STEP);
 }

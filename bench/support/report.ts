@@ -62,12 +62,14 @@ export function machineLine(machine: Machine): string {
   );
 }
 
-const HEADER = ['work', 'subject', 'median', '±', 'p50', 'p99', 'p99.9', 'vs a', 'vs b', 'vs c'];
-const BASELINES: readonly BaselineId[] = ['a', 'b', 'c'];
+const BASELINES: readonly BaselineId[] = ['a', 'b', 'c', 'other'];
+const COMPARED = BASELINES.map((id) => `vs ${id}`);
+const HEADER = ['work', 'subject', 'median', '±', 'p50', 'p99', 'p99.9', ...COMPARED];
 const TEXT_COLUMNS = 2;
 
 /** The rows as an aligned table; ratios show their floor, and `!` where it was missed. */
 export function table(rows: readonly BenchRow[]): string {
+  if (rows.length === 0) return '';
   const lines = [HEADER, ...rows.map(cells)];
   const widths = HEADER.map((_, column) => Math.max(...lines.map((line) => line[column]!.length)));
   const rule = widths.map((width) => '-'.repeat(width));
@@ -97,7 +99,8 @@ function showRatio(row: BenchRow, id: BaselineId): string {
   if (ratio === undefined) return '';
   const floor = ratio.atLeast === undefined ? '' : ` (≥ ${ratio.atLeast})`;
   const missed = ratio.atLeast !== undefined && ratio.value < ratio.atLeast ? ' !' : '';
-  return `${significant(ratio.value)}×${floor}${missed}`;
+  const other = id === 'other' ? ` of ${ratio.subject}` : '';
+  return `${significant(ratio.value)}×${other}${floor}${missed}`;
 }
 
 function showValue(row: BenchRow): string {

@@ -14,9 +14,9 @@ export interface BenchTopic {
 
 /**
  * The baselines: (a) JSON file and rename per record, (b) one `piscina.run` per operation, (c) write
- * and fdatasync of the same bytes.
+ * and fdatasync of the same bytes. `other`: another row of the engine itself.
  */
-export type BaselineId = 'a' | 'b' | 'c';
+export type BaselineId = 'a' | 'b' | 'c' | 'other';
 
 /** How a row stands against a baseline row of the same run; above 1 is better, whatever the unit. */
 interface Ratio {
@@ -34,12 +34,12 @@ export interface BenchRow {
   readonly work: string;
   /** Who did it: `journal, 1 worker`, `json files, flushed`. */
   readonly subject: string;
-  /** Of ms and bytes, less is better. */
-  readonly unit: 'ops/s' | 'ms' | 'bytes';
+  /** Less is better, except of operations per second. */
+  readonly unit: 'ops/s' | 'ms' | 'ns' | 'bytes' | 'collections';
   /** Median of the samples. */
   readonly value: number;
   readonly samples: readonly number[];
-  /** Operations measured; absent for `bytes`. */
+  /** Operations measured; absent where nothing was timed. */
   readonly operations?: number;
   readonly latencyNs?: LoopResult['latencyNs'];
   readonly ratios: Readonly<Partial<Record<BaselineId, Ratio>>>;
@@ -114,7 +114,7 @@ export class BenchContext {
     );
   }
 
-  /** Adds a row of a duration in milliseconds or a size in bytes: less is better. */
+  /** Adds a row of a duration, a size or a number: less is better. */
   addValue(
     row: Omit<BenchRow, 'ratios' | 'latencyNs'>,
     ...comparisons: readonly Comparison[]

@@ -37,16 +37,6 @@ export interface WorkloadImage {
   readonly credentials: ImagePullCredentials;
 }
 
-/** One operation of a storm. A pull is two: the intent and its outcome. */
-export type StormStep =
-  | {
-      readonly kind: 'decide';
-      readonly image: WorkloadImage;
-      readonly pod: PodCredentials;
-      readonly mustPull: boolean;
-    }
-  | { readonly kind: 'pull'; readonly image: WorkloadImage };
-
 const REGISTRY_COUNT = 12;
 const MINOR_COUNT = 30;
 /** Of 20 operations 18 are decisions, and 2 the intent and the outcome of a pull. */
@@ -56,6 +46,16 @@ const STRANGER_EVERY = 8;
 const PLAN_LENGTH = 1 << 18;
 /** Contents that the second secret of a tenant goes through; a prime, so that images see them all. */
 const ROTATION_COUNT = 1021;
+
+/** Whether the `index`-th decision is asked by a tenant who may not use the image. */
+export function isStranger(index: number): boolean {
+  return index % STRANGER_EVERY === 0;
+}
+
+/** Whether the `index`-th step of a storm is a pull: an intent and its outcome, two operations. */
+function isPull(index: number): boolean {
+  return index % (DECISIONS_PER_PULL + 1) === DECISIONS_PER_PULL;
+}
 
 function sha256(text: string): string {
   return createHash('sha256').update(text).digest('hex');
@@ -141,14 +141,6 @@ export class Workload {
     return this.#pods[(image.tenant + (stranger ? 1 : 0)) % this.tenantCount]!;
   }
 
-  /** The `index`-th step of a storm of 90 % decisions; needs at least two tenants. */
-  step(index: number): StormStep {
-    const image = this.pick(index);
-    if (index % (DECISIONS_PER_PULL + 1) === DECISIONS_PER_PULL) return { kind: 'pull', image };
-    const mustPull = index % STRANGER_EVERY === 0;
-    return { kind: 'decide', image, pod: this.podOf(image, mustPull), mustPull };
-  }
-
   /** Records all images, so that the storm's answers are known. */
   async load(subject: BenchSubject, inFlight = 1024): Promise<void> {
     let next = 0;
@@ -171,15 +163,22 @@ export class Workload {
     return { kubernetesSecrets: [{ ...this.#deployers[tenant]!, credentialHash }] };
   }
 
-  /** Performs the `index`-th step of the storm and checks the answer. */
-  async perform(subject: BenchSubject, index: number): Promise<void> {
-    const step = this.step(index);
-    const { image, imageRef, tenant } = step.image;
-    if (step.kind === 'decide') {
-      const answer = await subject.mustAttemptImagePull(image, imageRef, step.pod);
-      if (answer !== step.mustPull) throw new Error(`wrong answer for ${image}: ${answer}`);
-      return;
-    }
+  /** Performs the `index`-th step of a storm of 90 % decisions; needs at least two tenants. */
+  perform(subject: BenchSubject, index: number): Promise<boolean | undefined> {
+    const image = this.pick(index);
+    if (isPull(index)) return this.#pull(subject, image, index);
+    const pod = this.podOf(image, isStranger(index));
+    return subject.mustAttemptImagePull(image.image, image.imageRef, pod);
+  }
+
+  /** Throws unless `answer` is right for the `index`-th step. */
+  check(index: number, answer: boolean | undefined): void {
+    if (answer === (isPull(index) ? undefined : isStranger(index))) return;
+    throw new Error(`wrong answer for ${this.pick(index).image}: ${answer}`);
+  }
+
+  async #pull(subject: BenchSubject, pulled: WorkloadImage, index: number): Promise<undefined> {
+    const { image, imageRef, tenant } = pulled;
     await subject.recordPullIntent(image);
     await subject.recordImagePulled(image, imageRef, this.pullCredentials(tenant, index));
   }

@@ -96,10 +96,6 @@ export const HOST_COUNT = 16;
 const SLOT_COUNT = 1 << 17;
 const RING_WORDS = 1 << 16;
 
-export interface SharedStateHandle {
-  readonly control: SharedArrayBuffer;
-}
-
 /** Typed views of the shared memory, and where each block starts. */
 export class SharedState {
   readonly buffer: SharedArrayBuffer;

@@ -337,6 +337,8 @@ describe.each([...WORKER_SHAPES, shapeOf('journal', 2, 31)])(
 );
 
 describe('large input', () => {
+  const COUNT = 40;
+
   it.each([...WORKER_SHAPES, shapeOf('journal', 1, 31)])(
     '10 MB of credentials go in and come back, in an engine with $name',
     async (shape) => {
@@ -372,25 +374,26 @@ describe('large input', () => {
   it.each(WORKER_SHAPES)('long texts of all kinds mix, in an engine with $name', async (shape) => {
     const manager = await openEngine(shape);
     // More than a dictionary and a ring hold.
-    const long = (i: number): string => `${i}-`.padEnd(i % 3 === 0 ? 1_000_000 : 700_000, 'é');
+    const long = (i: number): string => `${i}-é`.padEnd(i % 3 === 0 ? LONGEST : 900_000, 'x');
+    const uid = (i: number): string => `${i}-`.padEnd(i % 4 === 0 ? 300_000 : 10, 'ü');
     await Promise.all(
-      Array.from({ length: 60 }, async (_, i) => {
+      Array.from({ length: COUNT }, async (_, i) => {
         await manager.recordImagePulled(`app${i}`, long(i), {
-          kubernetesSecrets: [secret(`s${i}`, { uid: long(i + 1000) })],
+          kubernetesSecrets: [secret(`s${i}`, { uid: uid(i) })],
         });
         await manager.recordPullIntent(`intent${i}`);
       }),
     );
     expect(await intentsOf(manager)).toEqual(
-      Array.from({ length: 60 }, (_, i) => `intent${i}`).sort(),
+      Array.from({ length: COUNT }, (_, i) => `intent${i}`).sort(),
     );
     const { records } = await manager.listImagePulledRecords();
-    expect(records).toHaveLength(60);
-    for (let i = 0; i < 60; i++) {
+    expect(records).toHaveLength(COUNT);
+    for (let i = 0; i < COUNT; i++) {
       const record = await manager.getImagePulledRecord(long(i));
       const mapping = Object.entries(record!.credentialMapping);
       expect(mapping.map(([name]) => name)).toEqual([`docker.io/library/app${i}`]);
-      expect(mapping[0]![1].kubernetesSecrets![0]!.uid === long(i + 1000)).toBe(true);
+      expect(mapping[0]![1].kubernetesSecrets![0]!.uid === uid(i)).toBe(true);
     }
   });
 });

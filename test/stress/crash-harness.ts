@@ -77,6 +77,8 @@ export class CrashHistory {
   readonly #options: HistoryOptions;
   readonly #random: Random;
   #lives = 0;
+  #workerCount = 1;
+  #stripeCount = 31;
   #children = new Set<ChildProcess>();
 
   constructor(options: HistoryOptions) {
@@ -181,14 +183,17 @@ export class CrashHistory {
   #plan(number: number, ending: LifeEnding): LifePlan {
     const random = this.#random;
     const closes = ending.kind === 'close' || ending.kind === 'clean';
-    const workerCount = [0, 1, 2, 1, 2][random.below(5)]!;
-    const stripeCount = [31, 31, 1, 3, 7][random.below(5)]!;
+    // The layout stays for some lives: a store builds a changed one anew.
+    if (random.below(3) === 0) {
+      this.#workerCount = [0, 1, 2, 1, 2][random.below(5)]!;
+      this.#stripeCount = [31, 31, 1, 3, 7][random.below(5)]!;
+    }
     const tuning = TUNINGS[random.below(TUNINGS.length)]!;
     const reconciles = random.below(4) === 0;
     return {
       store: this.#store(random),
-      workerCount,
-      stripeCount,
+      workerCount: this.#workerCount,
+      stripeCount: this.#stripeCount,
       tuning,
       seed: random.next(),
       callers: [4, 32, 96, 200][random.below(4)]!,

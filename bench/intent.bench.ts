@@ -1,0 +1,36 @@
+import { callersText, jsonFilesIntents, rawDisk } from './baselines/measurements.ts';
+import { type EngineOptions, loopOf, onEngine, subjectOf } from './support/engine.ts';
+import { intentLoop } from './support/loops.ts';
+import type { BenchContext, BenchTopic, Comparison } from './support/topic.ts';
+
+async function intents(
+  context: BenchContext,
+  setup: EngineOptions & { readonly callers: number; readonly operations: number },
+  ...comparisons: readonly Comparison[]
+): Promise<void> {
+  const { callers, operations } = setup;
+  const loop = loopOf(context, callers, operations);
+  const result = await onEngine(context, setup, (manager) => intentLoop(manager, loop));
+  const work = `recordPullIntent, ${callersText(callers)}`;
+  context.add(work, subjectOf(setup), result, ...comparisons);
+}
+
+const topic: BenchTopic = {
+  title: 'durable notes that a pull begins, each of another image, on an empty store',
+  async run(context: BenchContext): Promise<void> {
+    const disk = await rawDisk(context, { batch: 1 });
+    const single = { callers: 1, operations: 5_000 };
+    await intents(context, single, ['c', disk, 0.5]);
+    await intents(context, { ...single, workerCount: 0 }, ['c', disk]);
+    for (const { callers, operations, atLeast } of [
+      { callers: 64, operations: 100_000, atLeast: 80 },
+      { callers: 1024, operations: 300_000, atLeast: 300 },
+    ]) {
+      const files = await jsonFilesIntents(context, { flush: true, callers });
+      const batch = await rawDisk(context, { batch: callers });
+      await intents(context, { callers, operations }, ['a', files, atLeast], ['c', batch]);
+    }
+  },
+};
+
+export default topic;
