@@ -1,10 +1,11 @@
-import { setImmediate } from 'node:timers/promises';
 import { PerformanceObserver } from 'node:perf_hooks';
-import { getHeapSpaceStatistics, getHeapStatistics } from 'node:v8';
+import { setImmediate } from 'node:timers/promises';
+import { getHeapStatistics } from 'node:v8';
 import { PullManager } from '../src/pull-manager.ts';
 import { TENANT_COUNT } from './baselines/measurements.ts';
 import { inChild } from './support/child.ts';
 import { decideAll } from './support/engine.ts';
+import { collectGarbage, oldBytes } from './support/heap.ts';
 import type { BenchContext, BenchTopic } from './support/topic.ts';
 import { isStranger, Workload } from './support/workload.ts';
 
@@ -28,20 +29,6 @@ interface Allocation {
 export interface AllocationOrder {
   readonly calls: number;
   readonly isAwaited: boolean;
-}
-
-function oldBytes(): number {
-  return getHeapSpaceStatistics()
-    .filter(({ space_name: name }) => !name.startsWith('new_'))
-    .reduce((sum, { space_used_size: used }) => sum + used, 0);
-}
-
-async function collect(): Promise<void> {
-  // Twice, with a turn of the event loop between: finalizers run in it.
-  for (let i = 0; i < 2; i++) {
-    globalThis.gc!();
-    await setImmediate();
-  }
 }
 
 /** In a child: decides so many times, and says what that allocated. */
@@ -82,7 +69,7 @@ export async function measureAllocation(order: AllocationOrder): Promise<Allocat
   const count = (): void => {
     collections += observer.takeRecords().length;
   };
-  await collect();
+  await collectGarbage();
   const oldBefore = oldBytes();
   observer.observe({ entryTypes: ['gc'] });
   await setImmediate();
@@ -95,7 +82,7 @@ export async function measureAllocation(order: AllocationOrder): Promise<Allocat
   await setImmediate();
   count();
   observer.disconnect();
-  await collect();
+  await collectGarbage();
   const survivingBytes = oldBytes() - oldBefore;
   return { bytesPerCall: (after - before) / calls, collections, survivingBytes };
 }

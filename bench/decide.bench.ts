@@ -1,5 +1,6 @@
 import type { DecisionRequest } from '../src/engine/decider.ts';
 import type { PullManager } from '../src/pull-manager.ts';
+import type { PodCredentials } from '../src/records/record.ts';
 import { forgetWorkload, piscinaDecisions } from './baselines/measurements.ts';
 import {
   closedLoop,
@@ -72,7 +73,10 @@ function decideSyncLoop(
 }
 
 /** As a server has them that parsed them just now: no string was ever compared or hashed. */
-function newRequest(workload: Workload, index: number): Required<DecisionRequest> {
+function newRequest(
+  workload: Workload,
+  index: number,
+): { image: string; imageRef: string; credentials: PodCredentials } {
   const { image, imageRef } = workload.pick(index);
   const credentials = workload.podOf(workload.pick(index), isStranger(index));
   return JSON.parse(JSON.stringify({ image, imageRef, credentials }));
@@ -94,7 +98,7 @@ function newStringsLoop(
       const startedMs = performance.now();
       for (let i = first; i < end; i++) {
         const { image, imageRef, credentials } = requests[i]!;
-        const decision = manager.decideSync(image, imageRef, credentials as object);
+        const decision = manager.decideSync(image, imageRef, credentials);
         if (decision?.mustPull !== isStranger(i)) throw new Error(`wrong answer for ${image}`);
       }
       const elapsedMs = performance.now() - startedMs;
@@ -120,7 +124,7 @@ async function batchLoop(
   size: number,
 ): Promise<LoopResult> {
   const batches = Array.from({ length: BATCH_COUNT }, (_, batch) =>
-    Array.from({ length: size }, (_, i): DecisionRequest => {
+    Array.from({ length: size }, (__, i): DecisionRequest => {
       const { image, imageRef } = workload.pick(batch * size + i);
       const credentials = workload.podOf(workload.pick(batch * size + i), isStranger(i));
       return { image, imageRef, credentials };

@@ -2,7 +2,7 @@
  * Kills a process under storm load, again and again, and checks what its store holds afterwards.
  *
  *   node scripts/crash-test.mjs [--kills 60] [--store journal|lmdb|module:FILE?MODE] [--seed N]
- *                               [--seconds-max 240] [--keep]
+ *                               [--seconds-max 480] [--keep]
  *
  * Exits 0 where nothing was lost, invented, half there or opened to the wrong tenant; else 1, with
  * the keys concerned, what happened to them, and where the store and its logs are.
@@ -61,7 +61,7 @@ async function main() {
       kills: { type: 'string', default: '60' },
       store: { type: 'string', default: 'journal' },
       seed: { type: 'string', default: String(Date.now() % 1_000_000) },
-      'seconds-max': { type: 'string', default: '240' },
+      'seconds-max': { type: 'string', default: '480' },
       keep: { type: 'boolean', default: false },
     },
   });

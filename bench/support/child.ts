@@ -47,8 +47,9 @@ async function perform({ module, name, argument }: Order): Promise<Report> {
 }
 
 if (process.send !== undefined && process.argv[1] === fileURLToPath(import.meta.url)) {
-  process.once('message', async (order: Order) => {
-    const report = await perform(order);
-    process.send!(report, () => process.disconnect());
+  process.once('message', (order: Order) => {
+    // Disconnected, the process ends by itself, and so writes its profile.
+    const answer = (report: Report) => process.send!(report, () => process.disconnect());
+    void perform(order).then(answer);
   });
 }

@@ -98,7 +98,7 @@ export async function stormLoop(
 ): Promise<LoopResult> {
   const steps = await closedLoop(
     options,
-    (index) => workload.perform(subject, index),
+    (index) => workload.begin(subject, index),
     (index, answer) => workload.check(index, answer),
   );
   return countedAs(steps, OPERATIONS_PER_STEP);

@@ -37,6 +37,16 @@ export interface WorkloadImage {
   readonly credentials: ImagePullCredentials;
 }
 
+/** One operation of a storm. A pull is two: the intent and its outcome. */
+export type StormStep =
+  | {
+      readonly kind: 'decide';
+      readonly image: WorkloadImage;
+      readonly pod: PodCredentials;
+      readonly mustPull: boolean;
+    }
+  | { readonly kind: 'pull'; readonly image: WorkloadImage };
+
 const REGISTRY_COUNT = 12;
 const MINOR_COUNT = 30;
 /** Of 20 operations 18 are decisions, and 2 the intent and the outcome of a pull. */
@@ -52,7 +62,7 @@ export function isStranger(index: number): boolean {
   return index % STRANGER_EVERY === 0;
 }
 
-/** Whether the `index`-th step of a storm is a pull: an intent and its outcome, two operations. */
+/** Whether the `index`-th step of a storm is a pull. */
 function isPull(index: number): boolean {
   return index % (DECISIONS_PER_PULL + 1) === DECISIONS_PER_PULL;
 }
@@ -163,12 +173,25 @@ export class Workload {
     return { kubernetesSecrets: [{ ...this.#deployers[tenant]!, credentialHash }] };
   }
 
-  /** Performs the `index`-th step of a storm of 90 % decisions; needs at least two tenants. */
-  perform(subject: BenchSubject, index: number): Promise<boolean | undefined> {
+  /** The `index`-th step of a storm of 90 % decisions; needs at least two tenants. */
+  step(index: number): StormStep {
     const image = this.pick(index);
-    if (isPull(index)) return this.#pull(subject, image, index);
-    const pod = this.podOf(image, isStranger(index));
-    return subject.mustAttemptImagePull(image.image, image.imageRef, pod);
+    if (isPull(index)) return { kind: 'pull', image };
+    const mustPull = isStranger(index);
+    return { kind: 'decide', image, pod: this.podOf(image, mustPull), mustPull };
+  }
+
+  /** Performs the `index`-th step of the storm and checks the answer. */
+  async perform(subject: BenchSubject, index: number): Promise<void> {
+    this.check(index, await this.begin(subject, index));
+  }
+
+  /** As `perform`, but leaves the answer to the caller, who gives it to `check`. */
+  begin(subject: BenchSubject, index: number): Promise<boolean | undefined> {
+    const step = this.step(index);
+    if (step.kind === 'pull') return this.#pull(subject, step.image, index);
+    const { image, imageRef } = step.image;
+    return subject.mustAttemptImagePull(image, imageRef, step.pod);
   }
 
   /** Throws unless `answer` is right for the `index`-th step. */

@@ -7,7 +7,8 @@ import { fnv1 } from '../locks/stripe.ts';
 import type { OwnerCall } from '../protocol/owner-link.ts';
 import { packRecord } from '../records/codec.ts';
 import { PulledRecord } from '../records/record.ts';
-import { type Owner, PRUNE, type PruneRequest } from './owner.ts';
+import { PRUNE, type PruneRequest } from './batch.ts';
+import type { Owner } from './owner.ts';
 
 /** Something an owner does bit by bit. */
 export interface Job {

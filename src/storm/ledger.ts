@@ -30,8 +30,11 @@ export interface Learning {
   readonly existence: Write;
 }
 
-/** How a learning ended: it may have been written, or surely was not. */
-export type LearningEnd = 'maybe' | 'never';
+/**
+ * How a learning ended: it may have been written, surely was not, or may be written yet, because
+ * its decision failed.
+ */
+export type LearningEnd = 'maybe' | 'never' | 'stray';
 
 /** A `pruneUnknownRecords` under way. */
 export interface PruneWrite {
@@ -147,10 +150,8 @@ export class Ledger {
     intent.pendingPulls--;
     if (isDone) intent.count--;
     else intent.isLost = true;
-    for (const write of pull.writes) {
-      write.end = this.clock;
-      write.isMaybe ||= !isDone;
-    }
+    if (isDone) for (const write of pull.writes) write.end = this.clock;
+    else leaveAstray(record, pull.writes);
     if (isDone && pull.isChange) {
       record.updatedFromMs = Math.max(record.updatedFromMs, pull.startedMs);
     }
@@ -176,6 +177,7 @@ export class Ledger {
     const record = this.#leaveRecord(learning.ref);
     learning.proof.end = this.clock;
     learning.existence.end = this.clock;
+    if (how === 'stray') leaveAstray(record, [learning.proof, learning.existence]);
     if (how === 'never') {
       learning.place.remove(learning.proof);
       record.exists.remove(learning.existence);
@@ -254,6 +256,8 @@ export class Ledger {
         before.leftOver = LEFT_OVER.NO;
         this.#endTimes(record);
       }
+      if (record.strays.length > 0) this.#endTimes(record);
+      for (const write of record.strays.splice(0)) write.end = this.clock;
       this.#settleRecord(ref, record);
     }
   }
@@ -269,6 +273,7 @@ export class Ledger {
       record.isTangled = false;
       record.pendingWrites = 0;
       record.removals.length = 0;
+      record.strays.length = 0;
       record.updatedFromMs = Number.NEGATIVE_INFINITY;
       record.updatedToMs = Number.NEGATIVE_INFINITY;
     }
@@ -375,4 +380,12 @@ export class Ledger {
     const nodeWide = record.nameTrack(name)?.nodeWide;
     return nodeWide === undefined || (nodeWide.isSettled && nodeWide.value === 0);
   }
+}
+
+function leaveAstray(record: RecordTrack, writes: readonly Write[]): void {
+  for (const write of writes) {
+    write.end = Number.POSITIVE_INFINITY;
+    write.isMaybe = true;
+  }
+  record.strays.push(...writes);
 }

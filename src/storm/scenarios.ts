@@ -80,8 +80,7 @@ const BUILT_IN: Readonly<Record<string, BuiltIn>> = {
     parameters: { decisionShare: 0.7, restarts: 8, records: 2_000 },
   },
   'credential-rotation': {
-    description:
-      'tenants change their secrets all the time, and pods with old ones are still there',
+    description: 'secrets change all the time while pods with old ones still run',
     parameters: { rotatedShare: 1, rotateEvery: 1_000, sharedSecretShare: 0.3, tenants: 1_000 },
   },
   gc: {

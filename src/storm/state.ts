@@ -121,8 +121,12 @@ export class StormState {
     if (this.keepsWrong && this.wrong.length < WRONG_KEPT_MAX) this.wrong.push(wrong());
   }
 
+  /** The same problem counts once, however often it is seen. */
   keepProblems(problems: readonly string[]): void {
-    this.counts.wrongRecords += problems.length;
-    this.problems.push(...problems.slice(0, PROBLEMS_KEPT_MAX - this.problems.length));
+    for (const problem of problems) {
+      if (this.problems.includes(problem)) continue;
+      this.counts.wrongRecords++;
+      if (this.problems.length < PROBLEMS_KEPT_MAX) this.problems.push(problem);
+    }
   }
 }

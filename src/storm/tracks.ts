@@ -26,6 +26,8 @@ export class RecordTrack {
   readonly unsettled: Set<Register> = new Set();
   /** Writes under way that may change it: pulls, and decisions that may learn a secret. */
   pendingWrites = 0;
+  /** Writes whose call failed: they may take effect at any time until the engine is closed. */
+  readonly strays: Write[] = [];
   /** Removals under way. */
   readonly removals: Write[] = [];
   /**

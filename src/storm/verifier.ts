@@ -152,9 +152,9 @@ export class Verifier implements Readers {
   /**
    * The decision failed or was called off: nothing is concluded from it.
    *
-   * @param learning Whether it may have added a secret to the record all the same.
+   * @param learning Whether it may add a secret to the record all the same.
    */
-  cancel(slot: number, learning: LearningEnd = 'maybe'): void {
+  cancel(slot: number, learning: LearningEnd = 'stray'): void {
     const { ledger } = this;
     this.#leaveChain(slot, ledger.universe.refOfImage[this.#imageOf[slot]!]!);
     for (const begun of this.#learnings[slot] ?? []) ledger.endLearning(begun, learning);

@@ -63,7 +63,7 @@ describe.each(FEW_SHAPES)('closing an engine with $name', (shape) => {
       .map((image) =>
         manager.recordImagePulled(image, image, { kubernetesSecrets: [secret('a')] }),
       );
-    const decisions = images.slice(0, 100).map((image) => manager.decide(image, 'unknown'));
+    const decisions = images.slice(100, 200).map((image) => manager.decide(image, 'unknown'));
     const listing = manager.listImagePullIntents();
     const closing = manager.close();
     const outcomes = await settles('calls', Promise.allSettled([...intents, ...pulled, listing]));

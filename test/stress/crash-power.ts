@@ -13,6 +13,7 @@ import type { Finding } from './crash-model.ts';
 /** `FS_IOC_SHUTDOWN` with the flag that also drops the journal of the file system. */
 const SHUTDOWN = 0x8004587d;
 const NO_LOG_FLUSH = 2;
+const UNMOUNT_ATTEMPTS = 60;
 const DISK_BYTES = 256 * 1024 * 1024;
 /** How long callers still meet the dead disk before their process goes, too. */
 const AFTERMATH_MS = 30;
@@ -75,8 +76,17 @@ export class CutDisk {
     run('python3', ['-c', code, this.path]);
   }
 
-  unmount(): void {
-    run('umount', [this.path]);
+  /** Waits a little for whoever still looks at it. */
+  async unmount(): Promise<void> {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        run('umount', [this.path]);
+        return;
+      } catch (error) {
+        if (attempt === UNMOUNT_ATTEMPTS) throw error;
+        await delay(50);
+      }
+    }
   }
 
   /** Whatever state it is in. */
@@ -145,7 +155,7 @@ export async function runPowerCuts(options: PowerCutOptions): Promise<PowerCutRe
         await delay(AFTERMATH_MS);
         child.kill('SIGKILL');
       });
-      disk.unmount();
+      await disk.unmount();
       disk.mount();
       if (result.findings.length === 0) history.keepStore();
       findings = result.findings;

@@ -1,0 +1,300 @@
+/**
+ * One batch of requests: what it touches, and what it does to that. Knows no locks, links or
+ * versions; the owner takes it from step to step.
+ */
+import type { Awaitable, OwnedAccessor, RecordWrite } from '../accessors/accessor.ts';
+import { type PullManagerError, storeError } from '../errors.ts';
+import { REQUEST } from '../protocol/frames.ts';
+import type { Key, OwnerRequest } from '../protocol/owner-link.ts';
+import { mergePulled } from '../records/merge.ts';
+import { PulledRecord } from '../records/record.ts';
+import type { InFlightTable } from './in-flight-table.ts';
+
+/** A pulled record during a batch. */
+export interface PulledKey {
+  readonly key: Key;
+  /** As the store has it, and as the requests so far leave it. */
+  stored: PulledRecord | undefined;
+  current: PulledRecord | undefined;
+  error: PullManagerError | undefined;
+}
+
+/** An intent and its counter during a batch. */
+export interface IntentKey {
+  readonly key: Key;
+  stored: boolean;
+  current: boolean;
+  storedCount: number;
+  count: number;
+  error: PullManagerError | undefined;
+}
+
+/** What becomes of one request of a batch. */
+export interface Step {
+  readonly request: OwnerRequest | PruneRequest;
+  readonly pulled: PulledKey | undefined;
+  readonly intent: IntentKey | undefined;
+  error: Error | undefined;
+  /** The store was asked to write something for it. */
+  wrote: boolean;
+  /** What a READ saw at its place in the batch. */
+  seenRecord: PulledRecord | undefined;
+  seenIntent: boolean;
+}
+
+/** A request of the owner itself: delete a record, if it is still older than the cut-off. */
+export interface PruneRequest {
+  readonly op: typeof PRUNE;
+  readonly image: undefined;
+  readonly imageRef: Key;
+  readonly untilMs: number;
+  done(outcome: 'pruned' | 'kept' | Error): void;
+}
+
+export const PRUNE = 100;
+
+/** What a store holds, in records and intents. */
+interface Holding {
+  records: number;
+  intents: number;
+}
+
+/** Requests that are committed together. */
+export class Batch {
+  readonly steps: readonly Step[];
+  readonly pulled: Map<string, PulledKey> = new Map();
+  readonly intents: Map<string, IntentKey> = new Map();
+  readonly #inFlight: InFlightTable;
+
+  constructor(requests: readonly (OwnerRequest | PruneRequest)[], inFlight: InFlightTable) {
+    this.#inFlight = inFlight;
+    const steps: Step[] = new Array(requests.length);
+    for (let i = 0; i < requests.length; i++) {
+      const request = requests[i]!;
+      steps[i] = {
+        request,
+        pulled: request.imageRef === undefined ? undefined : this.#pulledKey(request.imageRef),
+        intent: request.image === undefined ? undefined : this.#intentKey(request.image),
+        error: undefined,
+        wrote: false,
+        seenRecord: undefined,
+        seenIntent: false,
+      };
+    }
+    this.steps = steps;
+  }
+
+  /** The stripes that it touches, ascending. */
+  stripes(stripeCount: number): number[] {
+    let mask = 0;
+    for (const { request } of this.steps) {
+      if (request.imageRef !== undefined)
+        mask |= 1 << ((request.imageRef.hash >>> 0) % stripeCount);
+      if (request.image !== undefined) mask |= 1 << ((request.image.hash >>> 0) % stripeCount);
+    }
+    const stripes: number[] = [];
+    for (let stripe = 0; stripe < stripeCount; stripe++) {
+      if ((mask >>> stripe) & 1) stripes.push(stripe);
+    }
+    return stripes;
+  }
+
+  /** Reads what the batch touches. Waits only for a store that does not answer at once. */
+  load(accessor: OwnedAccessor): Awaitable<unknown> {
+    const loading: Promise<void>[] = [];
+    for (const pulled of this.pulled.values()) {
+      try {
+        const found = accessor.getImagePulledRecord(pulled.key.text);
+        if (found instanceof Promise) loading.push(loadPulled(pulled, found));
+        else if (found !== undefined) pulled.stored = PulledRecord.from(found);
+      } catch (error) {
+        pulled.error = storeError('reading a pulled record', error);
+      }
+    }
+    for (const intent of this.intents.values()) {
+      intent.storedCount = this.#inFlight.get(intent.key);
+      try {
+        const found = accessor.imagePullIntentExists(intent.key.text);
+        if (found instanceof Promise) loading.push(loadIntent(intent, found));
+        else intent.stored = found;
+      } catch (error) {
+        intent.error = storeError('reading an intent', error);
+      }
+    }
+    return loading.length === 0 ? undefined : Promise.all(loading);
+  }
+
+  /**
+   * Reads it all again, after a commit of which the store may have kept a part; answers how much more
+   * the store holds than it seemed to.
+   */
+  async reload(accessor: OwnedAccessor): Promise<Holding> {
+    const before = this.#held();
+    for (const pulled of this.pulled.values()) {
+      pulled.stored = undefined;
+      pulled.error = undefined;
+    }
+    for (const intent of this.intents.values()) {
+      intent.stored = false;
+      intent.error = undefined;
+    }
+    await this.load(accessor);
+    const after = this.#held();
+    return { records: after.records - before.records, intents: after.intents - before.intents };
+  }
+
+  /**
+   * Works out what the requests do, in order. With `failure`, the store takes no writes: whatever
+   * needs one fails with it, and the rest takes effect.
+   */
+  apply(nowMs: number, failure: Error | undefined): RecordWrite[] {
+    const writes: RecordWrite[] = [];
+    for (const pulled of this.pulled.values()) pulled.current = pulled.stored;
+    for (const intent of this.intents.values()) {
+      intent.current = intent.stored;
+      intent.count = intent.storedCount;
+    }
+    for (const step of this.steps) {
+      // What the store may have kept of it is not known to be durable.
+      step.error = step.wrote ? failure : undefined;
+      if (step.error !== undefined) continue;
+      const from = writes.length;
+      this.#applyOne(step, nowMs, writes, failure);
+      step.wrote = writes.length > from;
+    }
+    return writes;
+  }
+
+  #applyOne(step: Step, nowMs: number, writes: RecordWrite[], failure: Error | undefined): void {
+    const { request, pulled, intent } = step;
+    switch (request.op) {
+      case REQUEST.INTENT: {
+        // Durable already while a pull is under way: writing it again would change nothing. One that
+        // is only found may stem from a commit that failed half-way.
+        if (intent!.count === 0 || !intent!.current || intent!.error !== undefined) {
+          if (failure !== undefined) {
+            step.error = failure;
+            return;
+          }
+          writes.push({ op: 'writeIntent', image: intent!.key.text });
+          intent!.current = true;
+        }
+        intent!.count++;
+        return;
+      }
+      case REQUEST.OUTCOME:
+        this.#endPull(step, intent!, writes, failure);
+        return;
+      case REQUEST.PULLED: {
+        const { imageName, credentials } = request as OwnerRequest;
+        // A damaged record protects nothing that a new one would not; any other trouble may pass,
+        // and replacing what could not be read would lose other tenants' proofs.
+        if (pulled!.error !== undefined && !isCorrupt(pulled!.error)) {
+          step.error = pulled!.error;
+          return;
+        }
+        const before = pulled!.current;
+        const record = mergePulled(before, pulled!.key.text, imageName, credentials, nowMs);
+        if (record !== before) {
+          if (failure !== undefined) {
+            step.error = failure;
+            return;
+          }
+          const change =
+            before === undefined || credentials === null ? undefined : { imageName, credentials };
+          writes.push({ op: 'writePulled', record, change });
+          pulled!.current = record;
+        }
+        if (intent !== undefined) this.#endPull(step, intent, writes, failure);
+        return;
+      }
+      case REQUEST.READ:
+        step.seenRecord = pulled?.current;
+        step.seenIntent = intent !== undefined && isVisible(intent.current, intent.count);
+        return;
+      default: {
+        const record = pulled!.current;
+        if (record === undefined || record.updatedAtMs >= (request as PruneRequest).untilMs) return;
+        if (failure !== undefined) {
+          step.error = failure;
+          return;
+        }
+        writes.push({ op: 'deletePulled', imageRef: pulled!.key.text });
+        pulled!.current = undefined;
+      }
+    }
+  }
+
+  /** One pull of an image ends; with the last one its intent goes. */
+  #endPull(step: Step, intent: IntentKey, writes: RecordWrite[], failure: Error | undefined): void {
+    if (intent.count > 1) {
+      intent.count--;
+      return;
+    }
+    const isKnownAbsent = !intent.current && intent.error === undefined;
+    // Counts were lost: other pulls of this image may be under way, so the intent must stay until
+    // the next start reconciles it.
+    const mustStay = !this.#inFlight.isComplete;
+    if (!isKnownAbsent && !mustStay) {
+      if (failure !== undefined) {
+        step.error = failure;
+        return;
+      }
+      writes.push({ op: 'deleteIntent', image: intent.key.text });
+      intent.current = false;
+    }
+    intent.count = 0;
+  }
+
+  #held(): Holding {
+    let records = 0;
+    let intents = 0;
+    for (const { stored } of this.pulled.values()) if (stored !== undefined) records++;
+    for (const { stored } of this.intents.values()) if (stored) intents++;
+    return { records, intents };
+  }
+
+  #pulledKey(key: Key): PulledKey {
+    let found = this.pulled.get(key.text);
+    if (found === undefined) {
+      found = { key, stored: undefined, current: undefined, error: undefined };
+      this.pulled.set(key.text, found);
+    }
+    return found;
+  }
+
+  #intentKey(key: Key): IntentKey {
+    let found = this.intents.get(key.text);
+    if (found === undefined) {
+      found = { key, stored: false, current: false, storedCount: 0, count: 0, error: undefined };
+      this.intents.set(key.text, found);
+    }
+    return found;
+  }
+}
+
+/** Whether an image counts as being pulled. */
+export function isVisible(stored: boolean, count: number): boolean {
+  return stored || count > 0;
+}
+
+function isCorrupt(error: PullManagerError): boolean {
+  return error.code === 'ERR_PULLMANAGER_RECORD_CORRUPT';
+}
+
+async function loadPulled(pulled: PulledKey, found: Promise<unknown>): Promise<void> {
+  try {
+    const record = await found;
+    if (record !== undefined) pulled.stored = PulledRecord.from(record as PulledRecord);
+  } catch (error) {
+    pulled.error = storeError('reading a pulled record', error);
+  }
+}
+
+async function loadIntent(intent: IntentKey, found: Promise<boolean>): Promise<void> {
+  try {
+    intent.stored = await found;
+  } catch (error) {
+    intent.error = storeError('reading an intent', error);
+  }
+}
