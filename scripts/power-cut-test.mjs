@@ -32,8 +32,8 @@ async function main() {
   if (!(cuts >= 1) || !Number.isInteger(seed) || !(secondsMax > 0)) {
     throw new Error('--cuts, --seed and --seconds-max must be numbers');
   }
-  const directory = mkdtempSync(join(tmpdir(), 'pullwarden-power-'));
   const build = compileHarness();
+  const directory = mkdtempSync(join(tmpdir(), 'pullwarden-power-'));
   let failures = 0;
   try {
     const { powerCutProblem, runPowerCuts } = await import(build.power);

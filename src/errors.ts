@@ -116,7 +116,7 @@ export class PullManagerError extends Error {
 
 Object.defineProperty(PullManagerError.prototype, BRAND, { value: true });
 
-/** Why a text is not an image name (semantics of distribution/reference v0.6.0). */
+/** Why a text is not an image name. */
 export type ImageNameErrorReason =
   | 'hex64'
   | 'uppercase'

@@ -14,15 +14,12 @@
 export type {
   Awaitable,
   PullRecordsAccessor,
-  RecordChange,
   RecordWrite,
 } from './accessors/accessor.ts';
 export type { StoreOptions } from './accessors/backend.ts';
 export type { DecisionRequest } from './engine/decider.ts';
 export type { Decision } from './engine/decision.ts';
 export type { EngineHandle } from './engine/engine.ts';
-export type { ImageService, RuntimeImage } from './engine/reconcile.ts';
-export type { DecisionReason, Distribution, EngineStats } from './engine/stats.ts';
 export {
   AllowlistPatternError,
   ImageNameError,
@@ -34,12 +31,14 @@ export {
   type PullManagerErrorName,
 } from './errors.ts';
 export { type ImageName, parseImageName, trimImageTagDigest } from './images/image-name.ts';
+export type { ImageService, RuntimeImage } from './images/image-service.ts';
 export {
   type StripedLockHandle,
   type StripedLockOptions,
   StripedLockSet,
   type Unlock,
 } from './locks/striped-lock-set.ts';
+export type { DecisionReason, Distribution, EngineStats } from './metrics/stats.ts';
 export { NoopImagePullManager } from './noop-pull-manager.ts';
 export type { CompatibilityLevel, Logger, PullManagerOptions } from './options.ts';
 export { validateAllowlistImagesPatterns } from './policies/allowlist.ts';
@@ -69,4 +68,5 @@ export type {
   Listing,
   PodCredentials,
   PodCredentialsSource,
+  RecordChange,
 } from './records/record.ts';

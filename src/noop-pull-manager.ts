@@ -1,7 +1,7 @@
 /**
  * The manager of a node on which the feature is off.
  *
- * Source: kubernetes pkg/kubelet/images/pullmanager/noop_pull_manager.go; semantics 2.9.
+ * Source: kubernetes pkg/kubelet/images/pullmanager/noop_pull_manager.go.
  */
 import type { ImagePullManager, PruneResult } from './pull-manager.ts';
 

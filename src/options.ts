@@ -1,8 +1,8 @@
 /** What `PullManager.open` takes, checked and completed. */
 import { availableParallelism } from 'node:os';
 import { type StoreOptions, validateStoreOptions } from './accessors/backend.ts';
-import type { ImageService } from './engine/reconcile.ts';
 import { invalidArgument } from './errors.ts';
+import type { ImageService } from './images/image-service.ts';
 import { clampStripeCount, STRIPE_COUNT_MAX } from './locks/stripe.ts';
 import {
   createImagePullCredentialVerificationPolicy,

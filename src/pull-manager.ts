@@ -10,8 +10,6 @@ import { type Decision, failed } from './engine/decision.ts';
 import { Engine, type EngineHandle } from './engine/engine.ts';
 import { EngineClient } from './engine/engine-client.ts';
 import { reconcile } from './engine/reconcile.ts';
-import { ENGINE_STATE, SharedState } from './engine/shared-state.ts';
-import { DECISION_REASONS, type DecisionReason, type EngineStats } from './engine/stats.ts';
 import {
   abortedError,
   closedError,
@@ -22,6 +20,7 @@ import {
 } from './errors.ts';
 import { exposition } from './metrics/exposition.ts';
 import { HOST_ROW, SharedHistogram, SharedMetrics, WORKER_ROW } from './metrics/shared-metrics.ts';
+import { DECISION_REASONS, type DecisionReason, type EngineStats } from './metrics/stats.ts';
 import {
   type Logger,
   type PullManagerOptions,
@@ -31,6 +30,7 @@ import {
 } from './options.ts';
 import type { ImagePullPolicyEnforcer, VerificationPolicy } from './policies/enforcer.ts';
 import { REQUEST, TEXT_LENGTH_MAX } from './protocol/frames.ts';
+import { ENGINE_STATE, SharedState } from './protocol/shared-state.ts';
 import { unpackRecord } from './records/codec.ts';
 import type {
   ImagePullCredentials,

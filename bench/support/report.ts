@@ -126,7 +126,8 @@ function showNs(ns: number): string {
 }
 
 function significant(value: number): string {
-  return value >= 100 ? Math.round(value).toString() : value.toPrecision(2);
+  // From 99.5 on, two digits would be 1.0e+2.
+  return value >= 99.5 ? Math.round(value).toString() : value.toPrecision(2);
 }
 
 /** Floors and limits: how many were set, and which rows missed theirs. */

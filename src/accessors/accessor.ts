@@ -6,21 +6,14 @@
  */
 import type { PullManagerError } from '../errors.ts';
 import type {
-  ImagePullCredentials,
   ImagePulledRecord,
   ImagePullIntent,
   Listing,
+  RecordChange,
 } from '../records/record.ts';
 
 export type Awaitable<T> = T | Promise<T>;
 export type RecordListing<T> = Listing<T, PullManagerError>;
-
-/** How a written record came out of the stored one; a store may log this instead of the whole. */
-export interface RecordChange {
-  readonly imageName: string;
-  /** Normalised; merged into what is stored under `imageName`. */
-  readonly credentials: ImagePullCredentials;
-}
 
 /** One write of a batch. Writes of one key take effect in batch order. */
 export type RecordWrite =
@@ -75,7 +68,7 @@ export interface OwnedAccessor extends PullRecordsAccessor {
   count(): Awaitable<{ readonly intents: number; readonly records: number }>;
   /** Bytes written to the store since it was opened. */
   readonly writtenBytes: number;
-  /** Whether this accessor holds the key; a listing of an owner leaves out what others own. */
+  /** Whether listings and `count` cover this owner's keys only; else each owner sees the whole store. */
   readonly listsOnlyOwnKeys: boolean;
   /**
    * Background work that is under way (preallocation, a snapshot), if any. Settles when there is

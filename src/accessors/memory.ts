@@ -2,7 +2,7 @@
  * The store that keeps nothing: records live and die with the thread that holds them.
  *
  * A worker that replaces a dead one cannot know what was recorded before it. It therefore fails
- * closed: a key that nobody wrote since is neither present nor absent but `STORE_UNAVAILABLE`.
+ * closed: a key that nobody wrote since is neither present nor absent but `RECORD_CORRUPT`.
  */
 import { closedError, PullManagerError } from '../errors.ts';
 import { type ImagePulledRecord, type ImagePullIntent, PulledRecord } from '../records/record.ts';
@@ -18,7 +18,7 @@ const TOMBSTONES_MAX = 65_536;
  * Opens an empty store in the memory of the calling thread. Every operation answers at once.
  *
  * With `context.generation` above 1 every key is unknown until it is written or deleted: asking for
- * it throws `STORE_UNAVAILABLE`, and listings carry one such error.
+ * it throws `RECORD_CORRUPT`, and listings carry one such error.
  */
 export function openMemory(context: AccessorContext): OwnedAccessor {
   return new MemoryAccessor(context);

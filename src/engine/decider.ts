@@ -11,9 +11,11 @@ import {
 } from '../errors.ts';
 import { normalizedImageName } from '../images/image-name.ts';
 import { HOST_ROW } from '../metrics/shared-metrics.ts';
+import { DECISION_REASONS, type DecisionReason } from '../metrics/stats.ts';
 import type { Logger } from '../options.ts';
 import type { ImagePullPolicyEnforcer } from '../policies/enforcer.ts';
 import { REQUEST, STATE, TEXT_LENGTH_MAX } from '../protocol/frames.ts';
+import { ENGINE_STATE, type SharedState } from '../protocol/shared-state.ts';
 import type {
   ImagePullCredentials,
   ImagePullSecret,
@@ -44,8 +46,6 @@ import {
 } from './decision.ts';
 import type { EngineClient } from './engine-client.ts';
 import { type RecordEntry, Replica } from './replica.ts';
-import { ENGINE_STATE, type SharedState } from './shared-state.ts';
-import type { DecisionReason } from './stats.ts';
 
 /** Image names remembered with their parsed form. */
 const NAMES_MAX = 1 << 16;
@@ -185,7 +185,7 @@ export class Decider {
     return undefined;
   }
 
-  /** Steps 2 to 8 on a current entry; `undefined` where the intent is not known to be current. */
+  /** Policy, record and intent by a current entry; `undefined` where the intent is not known. */
   #judge(image: string, entry: RecordEntry): Verdict | undefined {
     if (entry.record !== undefined) return this.#judgeRecord(image, entry.record, entry);
     const intent = this.replica.intent(image);
@@ -197,7 +197,7 @@ export class Decider {
     return this.#judgeAbsence(image, exists);
   }
 
-  /** Steps 2 to 8 on what the owners say. */
+  /** Policy, record and intent by what the owners say. */
   async #ask(image: string, imageRef: string): Promise<Verdict> {
     const recordOwner = this.#client.ownerOf(imageRef);
     const intentOwner = this.#client.ownerOf(image);
@@ -268,7 +268,7 @@ export class Decider {
     return name;
   }
 
-  /** Steps 9 to 12. */
+  /** Compares what the pod presents with what is recorded. */
   async #verify(
     image: string,
     imageRef: string,
@@ -379,12 +379,9 @@ export class Decider {
   }
 }
 
-const REASON_INDEX: Readonly<Record<DecisionReason, number>> = {
-  credentialPolicyAllowed: 0,
-  credentialRecordFound: 1,
-  mustAuthenticate: 2,
-  error: 3,
-};
+const REASON_INDEX = Object.fromEntries(
+  DECISION_REASONS.map((reason, i) => [reason, i]),
+) as Readonly<Record<DecisionReason, number>>;
 
 /** The secret of a pod that presents one and nothing else; `undefined` for all other forms. */
 function onlySecret(credentials: PodCredentials | null): ImagePullSecret | undefined {

@@ -2,12 +2,11 @@
  * Decisions, as pure functions of a snapshot: a record or its absence, whether a pull is under way,
  * the policy, and what the pod presents.
  *
- * Source: kubernetes pkg/kubelet/images/pullmanager/image_pull_manager.go, MustAttemptImagePull;
- * semantics 2.5.
+ * Source: kubernetes pkg/kubelet/images/pullmanager/image_pull_manager.go, MustAttemptImagePull.
  */
 import type { PullManagerError } from '../errors.ts';
+import type { DecisionReason } from '../metrics/stats.ts';
 import type { ImagePullCredentials, ImagePullSecret, PodCredentials } from '../records/record.ts';
-import type { DecisionReason } from './stats.ts';
 
 /** The answer to "may this pod use the copy on the node, or must the registry be asked?" */
 export interface Decision {
@@ -26,7 +25,7 @@ function decision(mustPull: boolean, reason: DecisionReason, detail: string): De
 
 // One frozen object each: a decision on the hot path allocates nothing.
 
-/** Section 2.5 step 1. Not counted in any metric. */
+/** Not counted in any metric, as in the reference. */
 export const NO_IMAGE_REF: Decision = decision(
   true,
   'mustAuthenticate',
@@ -93,7 +92,7 @@ export interface MatchRules {
   readonly provenSinceMs: number;
 }
 
-/** Recorded secrets from which on a match adds nothing to the record (semantics 2.5 step 10). */
+/** Recorded secrets from which on a match adds nothing to the record. */
 export const RECORDED_SECRETS_MAX = 100;
 
 /** Results of `matchCredentials`; 0 and more: a secret of the pod matches and is to be recorded. */
@@ -108,7 +107,7 @@ export function isFresh(provenAtMs: number | undefined, rules: MatchRules): bool
 }
 
 /**
- * Compares what the pod presents with what is recorded: steps 10 and 11. Answers `NO_MATCHING`,
+ * Compares what the pod presents with what is recorded. Answers `NO_MATCHING`,
  * `SECRET_MATCHES`, `ACCOUNT_MATCHES`, or the index of the pod's secret that matches one which is
  * recorded under other coordinates or with other content, and so is to be written.
  */

@@ -5,12 +5,11 @@
  * being woken; after that the thread sleeps until an owner wakes it. An idle engine uses no CPU.
  */
 import { closedError, PullManagerError } from '../errors.ts';
-import { fnv1 } from '../locks/stripe.ts';
+import { ownerOf, stripeOf } from '../locks/stripe.ts';
 import { waitWhileEqualAsync } from '../locks/wait.ts';
 import { Dictionary } from '../protocol/dictionary.ts';
 import { type CallMethod, REQUEST } from '../protocol/frames.ts';
 import { HostLink, type Pending, type StateReply } from '../protocol/host-link.ts';
-import type { ImagePullCredentials } from '../records/record.ts';
 import {
   ENGINE_STATE,
   HOST,
@@ -19,7 +18,8 @@ import {
   type SharedState,
   WORKER,
   WORKER_STATE,
-} from './shared-state.ts';
+} from '../protocol/shared-state.ts';
+import type { ImagePullCredentials } from '../records/record.ts';
 
 /** How long the event loop is polled without progress before the thread goes to sleep. */
 const POLL_MS = 2;
@@ -134,7 +134,7 @@ export class EngineClient {
   /** The worker that owns a key. */
   ownerOf(key: string): number {
     if (this.#links.length === 1) return 0;
-    return (fnv1(key) % this.#state.stripeCount) % this.#links.length;
+    return ownerOf(stripeOf(key, this.#state.stripeCount), this.#links.length);
   }
 
   /** Sends a write of `op` to `owner`; resolves when it is durable. */

@@ -6,7 +6,7 @@ import { type StripedLockHandle, StripedLockSet } from '../locks/striped-lock-se
 import { SharedMetrics } from '../metrics/shared-metrics.ts';
 import type { ResolvedOptions } from '../options.ts';
 import type { VerificationPolicy } from '../policies/enforcer.ts';
-import { ENGINE_STATE, SharedState } from './shared-state.ts';
+import { ENGINE_STATE, SharedState } from '../protocol/shared-state.ts';
 import { Supervisor } from './supervisor.ts';
 
 /**

@@ -9,7 +9,7 @@
  * A table that overflows, or whose owner died while it was being rebuilt, is no longer `isComplete`:
  * a later owner then knows only lower bounds, and must not take a count of zero for "none".
  */
-import { LINE_WORDS } from './shared-state.ts';
+import { LINE_WORDS } from '../protocol/shared-state.ts';
 
 const ENTRIES = 1 << 17;
 const ENTRY_WORDS = 3;

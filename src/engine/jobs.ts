@@ -2,13 +2,21 @@
  * Work of an owner that is too long for one batch: listings and pruning. A job is done in steps,
  * with batches in between, so that no decision and no pull waits for the whole of it.
  */
+import type { AccessorContext, OwnedAccessor } from '../accessors/accessor.ts';
 import { PullManagerError, toWire } from '../errors.ts';
 import { fnv1 } from '../locks/stripe.ts';
 import type { OwnerCall } from '../protocol/owner-link.ts';
 import { packRecord } from '../records/codec.ts';
 import { PulledRecord } from '../records/record.ts';
 import { PRUNE, type PruneRequest } from './batch.ts';
-import type { Owner } from './owner.ts';
+
+/** What a job needs of the owner whose work it is. */
+export interface JobOwner {
+  readonly accessor: OwnedAccessor;
+  readonly context: AccessorContext;
+  run(requests: readonly PruneRequest[]): Promise<void>;
+  owns(text: string): boolean;
+}
 
 /** Something an owner does bit by bit. */
 export interface Job {
@@ -22,7 +30,7 @@ const LIST_PAGE = 2048;
 const PRUNE_CHUNK = 1024;
 
 /** The job that a call asks for. */
-export function startJob(owner: Owner, call: OwnerCall): Job {
+export function startJob(owner: JobOwner, call: OwnerCall): Job {
   const steps = stepsOf(owner, call);
   return {
     // The host takes its time: other work goes on, and memory stays bounded.
@@ -38,7 +46,7 @@ export function startJob(owner: Owner, call: OwnerCall): Job {
   };
 }
 
-function stepsOf(owner: Owner, call: OwnerCall): AsyncGenerator<void, void, void> {
+function stepsOf(owner: JobOwner, call: OwnerCall): AsyncGenerator<void, void, void> {
   switch (call.method) {
     case 'listIntents':
       return listIntents(owner, call);
@@ -51,13 +59,13 @@ function stepsOf(owner: Owner, call: OwnerCall): AsyncGenerator<void, void, void
   }
 }
 
-async function* listIntents(owner: Owner, call: OwnerCall): AsyncGenerator<void, void, void> {
+async function* listIntents(owner: JobOwner, call: OwnerCall): AsyncGenerator<void, void, void> {
   const { records, errors } = await owner.accessor.listImagePullIntents();
   const images = records.map((intent) => intent.image);
   yield* pages(call, images, errors);
 }
 
-async function* listPulled(owner: Owner, call: OwnerCall): AsyncGenerator<void, void, void> {
+async function* listPulled(owner: JobOwner, call: OwnerCall): AsyncGenerator<void, void, void> {
   const { records, errors } = await owner.accessor.listImagePulledRecords();
   yield* pages(call, records, errors, (record) => packRecord(PulledRecord.from(record)));
 }
@@ -83,7 +91,7 @@ async function* pages<T>(
  * Deletes records last updated before the cut-off whose image is not listed. Works on a snapshot and
  * looks at each record again when its turn comes: the stripes are held only for a chunk at a time.
  */
-async function* prune(owner: Owner, call: OwnerCall): AsyncGenerator<void, void, void> {
+async function* prune(owner: JobOwner, call: OwnerCall): AsyncGenerator<void, void, void> {
   const [imageRefs, untilMs] = call.args as [string[], number];
   const listed = new Set(imageRefs);
   const { records, errors } = await owner.accessor.listImagePulledRecords();

@@ -12,9 +12,9 @@ import {
 } from '../locks/striped-lock-set.ts';
 import { waitWhileEqualAsync } from '../locks/wait.ts';
 import { SharedMetrics } from '../metrics/shared-metrics.ts';
+import { SharedState, WORKER, WORKER_STATE } from '../protocol/shared-state.ts';
 import { InFlightTable } from './in-flight-table.ts';
 import { Owner } from './owner.ts';
-import { SharedState, WORKER, WORKER_STATE } from './shared-state.ts';
 
 /** Everything an owner needs; structured-cloneable. */
 export interface OwnerTask {

@@ -8,16 +8,16 @@
  */
 import type { AccessorContext, OwnedAccessor, RecordWrite } from '../accessors/accessor.ts';
 import { PullManagerError, storeError } from '../errors.ts';
-import { fnv1 } from '../locks/stripe.ts';
+import { fnv1, ownerOf, stripeOf } from '../locks/stripe.ts';
 import type { StripedLockSet } from '../locks/striped-lock-set.ts';
 import { type SharedHistogram, type SharedMetrics, WORKER_ROW } from '../metrics/shared-metrics.ts';
 import { REQUEST, STATE } from '../protocol/frames.ts';
 import type { OwnerCall, OwnerRequest } from '../protocol/owner-link.ts';
 import { OwnerLink } from '../protocol/owner-link.ts';
+import { HOST_COUNT, type SharedState, WORKER } from '../protocol/shared-state.ts';
 import { Batch, isVisible, PRUNE, type PruneRequest, type Step } from './batch.ts';
 import type { InFlightTable } from './in-flight-table.ts';
 import { type Job, startJob } from './jobs.ts';
-import { HOST_COUNT, type SharedState, WORKER } from './shared-state.ts';
 
 /** Requests in one batch, and so in one commit. */
 const BATCH_MAX = 4096;
@@ -283,7 +283,7 @@ export class Owner {
   /** Whether a key belongs to this owner. */
   owns(text: string): boolean {
     const { workerIndex, workerCount, stripeCount } = this.context;
-    return (fnv1(text) % stripeCount) % workerCount === workerIndex;
+    return ownerOf(stripeOf(text, stripeCount), workerCount) === workerIndex;
   }
 
   #fenced(stripeIndex: number | undefined): PullManagerError {

@@ -2,23 +2,11 @@
  * Start-up reconciliation: intents that the previous run left over, and whose image the runtime has,
  * become records without proof, so that the next pod must show that it may use the image.
  *
- * Source: kubernetes pkg/kubelet/images/pullmanager/image_pull_manager.go, initialize; semantics 2.8.
+ * Source: kubernetes pkg/kubelet/images/pullmanager/image_pull_manager.go, initialize.
  */
 import { PullManagerError, storeError } from '../errors.ts';
+import type { ImageService, RuntimeImage } from '../images/image-service.ts';
 import type { Logger } from '../options.ts';
-
-/** An image that the runtime has. */
-export interface RuntimeImage {
-  /** The reference under which records are kept. */
-  readonly id: string;
-  readonly repoTags: readonly string[];
-  readonly repoDigests: readonly string[];
-}
-
-/** The part of a container runtime that is asked at start-up. */
-export interface ImageService {
-  listImages(signal?: AbortSignal): Promise<readonly RuntimeImage[]>;
-}
 
 export interface ReconcileOptions {
   /** Intents found in the store. */

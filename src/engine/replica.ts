@@ -8,9 +8,9 @@
 import { fnv1 } from '../locks/stripe.ts';
 import { STATE } from '../protocol/frames.ts';
 import type { StateReply } from '../protocol/host-link.ts';
+import type { SharedState } from '../protocol/shared-state.ts';
 import type { ImagePullCredentials, PulledRecord } from '../records/record.ts';
 import { BoundedCache } from '../util/bounded-cache.ts';
-import type { SharedState } from './shared-state.ts';
 
 const RECORDS_MAX = 1 << 21;
 const INTENTS_MAX = 1 << 17;

@@ -11,10 +11,16 @@ import type { StripedLockSet } from '../locks/striped-lock-set.ts';
 import { waitWhileEqualAsync } from '../locks/wait.ts';
 import { HOST_ROW, type SharedMetrics } from '../metrics/shared-metrics.ts';
 import type { Logger } from '../options.ts';
+import {
+  ENGINE_STATE,
+  HOST,
+  type SharedState,
+  WORKER,
+  WORKER_STATE,
+} from '../protocol/shared-state.ts';
 import { workerEntry } from '../protocol/worker-entry.ts';
 import { InFlightTable } from './in-flight-table.ts';
 import { InlineOwner, type OwnerTask } from './owner-loop.ts';
-import { ENGINE_STATE, HOST, type SharedState, WORKER, WORKER_STATE } from './shared-state.ts';
 
 /** A worker that died right after its start is started again after this time, doubled each time. */
 const RESTART_DELAY_MS_MIN = 10;
@@ -154,7 +160,7 @@ export class Supervisor {
     while (Atomics.load(state.words, stateAt) === WORKER_STATE.STARTING) {
       const wake = Atomics.load(state.words, wakeAt);
       if (Atomics.load(state.words, stateAt) !== WORKER_STATE.STARTING) break;
-      await waitWhileEqualAsync(state.words, wakeAt, wake, 50);
+      await waitWhileEqualAsync(state.words, wakeAt, wake, START_UP_LOOK_MS);
     }
   }
 

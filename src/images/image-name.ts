@@ -5,8 +5,7 @@
  * in the length for every input. Nothing is rejected for its length alone, because neither a host
  * name nor a malformed digest has an upper bound, and each has its own answer.
  *
- * Source: distribution/reference v0.6.0 (ParseNormalizedNamed) and kubernetes pkg/util/parsers;
- * semantics section 7.
+ * Source: distribution/reference v0.6.0 (ParseNormalizedNamed) and kubernetes pkg/util/parsers.
  */
 import { ImageNameError, invalidArgument, quote } from '../errors.ts';
 

@@ -1,10 +1,10 @@
 /**
  * Prometheus text under upstream's metric names, from the shared counters.
  *
- * Source: kubernetes pkg/kubelet/images/pullmanager/metrics.go; semantics section 10. Unlike the
+ * Source: kubernetes pkg/kubelet/images/pullmanager/metrics.go. Unlike the
  * reference, gauges are right from the start [W22].
  */
-import { DECISION_REASONS, type DecisionReason } from '../engine/stats.ts';
+import { DECISION_REASONS, type DecisionReason } from './stats.ts';
 
 export interface MetricValues {
   readonly intents: number;

@@ -4,9 +4,9 @@
  * number a moment old.
  */
 
-import { HOST_COUNT } from '../engine/shared-state.ts';
-import type { Distribution } from '../engine/stats.ts';
 import { invalidArgument } from '../errors.ts';
+import { HOST_COUNT } from '../protocol/shared-state.ts';
+import type { Distribution } from './stats.ts';
 
 /** Fields of a worker's row. */
 export const WORKER_ROW = {
@@ -14,7 +14,6 @@ export const WORKER_ROW = {
   INTENTS: 1,
   WRITTEN_BYTES: 2,
   COMMIT_FAILURES: 3,
-  LISTING_ERRORS: 4,
 } as const;
 
 /** Fields of a host's row; decisions are in the order of `DECISION_REASONS`. */

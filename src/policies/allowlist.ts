@@ -4,7 +4,7 @@
  * A pattern is an exact name, or a prefix ending in `/*` that covers every depth below it. No other
  * character is special, so nothing here is a glob.
  *
- * Source: kubernetes pkg/kubelet/images/pullmanager/image_pull_policies.go; semantics 3.1 and 3.2.
+ * Source: kubernetes pkg/kubelet/images/pullmanager/image_pull_policies.go.
  */
 import { AllowlistPatternError, invalidArgument } from '../errors.ts';
 import { normalizedImageName } from '../images/image-name.ts';

@@ -4,7 +4,7 @@
  * An enforcer built here holds nothing but its policy, which is plain data: another thread rebuilds
  * it with `createImagePullCredentialVerificationPolicy(enforcer.policy)`.
  *
- * Source: kubernetes pkg/kubelet/images/pullmanager/image_pull_policies.go; semantics section 3.
+ * Source: kubernetes pkg/kubelet/images/pullmanager/image_pull_policies.go.
  */
 import { invalidArgument, PullManagerError, quote } from '../errors.ts';
 import { normalizedImageName } from '../images/image-name.ts';

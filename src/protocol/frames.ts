@@ -32,6 +32,7 @@
  * | FAILED_CALL | call, byteLength, msgpack WireError                                             |
  */
 
+/** Opcodes of requests. */
 export const REQUEST = {
   RESET: 1,
   PART: 2,
@@ -44,7 +45,9 @@ export const REQUEST = {
   CALL: 9,
 } as const;
 
+/** Opcodes of answers. */
 export const REPLY = {
+  /** The same as that of a request. */
   PART: 2,
   FAILURE: 3,
   STATE: 4,

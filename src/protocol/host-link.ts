@@ -3,7 +3,6 @@
  * matches answers to them.
  */
 
-import { LINK, type SharedState, WORKER } from '../engine/shared-state.ts';
 import { fromWire, PullManagerError, type WireError } from '../errors.ts';
 import { decodeRecord, packCredentials } from '../records/codec.ts';
 import type { ImagePullCredentials, PulledRecord } from '../records/record.ts';
@@ -12,6 +11,7 @@ import { type CallMethod, REPLY, REQUEST, STATE } from './frames.ts';
 import { packMessage, unpackMessage } from './message.ts';
 import { PartReceiver, PartSender } from './parts.ts';
 import { RingReader, RingWriter, wordsFor } from './ring.ts';
+import { LINK, type SharedState, WORKER } from './shared-state.ts';
 
 /** What a worker said about a record and an intent at one instant. */
 export interface StateReply {

@@ -3,7 +3,6 @@
  * sends answers without ever waiting for the host.
  */
 
-import { HOST, HOST_STATE, LINK, type SharedState } from '../engine/shared-state.ts';
 import { PullManagerError, toWire } from '../errors.ts';
 import { encodeRecord, unpackCredentials } from '../records/codec.ts';
 import type { ImagePullCredentials, PulledRecord } from '../records/record.ts';
@@ -11,6 +10,7 @@ import { REPLY, REQUEST, STATE } from './frames.ts';
 import { packMessage, unpackMessage } from './message.ts';
 import { PartReceiver, PartSender } from './parts.ts';
 import { RingReader, RingWriter } from './ring.ts';
+import { HOST, HOST_STATE, LINK, type SharedState } from './shared-state.ts';
 
 /** A text as an owner knows it: with the hashes that the host computed. */
 export interface Key {

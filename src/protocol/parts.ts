@@ -5,9 +5,9 @@
  * Sending can stop at any piece, when the ring is full, and goes on there with the next call. So a
  * producer sends one message at a time.
  */
+import { REQUEST } from './frames.ts';
 import { type RingReader, type RingWriter, wordsFor } from './ring.ts';
 
-const PART_OPCODE = 2;
 /** Words of a frame besides its bytes: header, up to six words, the length. */
 const FRAME_OVERHEAD = 8;
 /** In a length word: the PART frames before belong to this message. Others may come in between. */
@@ -30,7 +30,7 @@ export class PartSender {
     const ring = this.#ring;
     const pieceMax = (ring.frameWordsMax - FRAME_OVERHEAD) * 4;
     while (bytes.length - this.#sent > pieceMax) {
-      const at = ring.begin(PART_OPCODE, 2 + wordsFor(pieceMax));
+      const at = ring.begin(REQUEST.PART, 2 + wordsFor(pieceMax));
       if (at < 0) return false;
       ring.words[at] = pieceMax;
       ring.bytes.set(bytes.subarray(this.#sent, this.#sent + pieceMax), (at + 1) * 4);

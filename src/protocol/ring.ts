@@ -5,7 +5,7 @@
  * Where a frame does not fit before the end, a SKIP frame fills the rest. Positions count words and
  * wrap at 2^32; a ring's size is a power of two.
  */
-import type { SharedState } from '../engine/shared-state.ts';
+import type { SharedState } from './shared-state.ts';
 
 /** Fills the words before the end of the ring; carries nothing. */
 export const SKIP = 0;

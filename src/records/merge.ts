@@ -5,9 +5,8 @@
  * are both merged [W3], and what is written is always in normal form [W4].
  *
  * Source: kubernetes pkg/kubelet/images/pullmanager/image_pull_manager.go
- * (writePulledRecordIfChanged, pulledRecordMergeNewCreds); semantics 2.6 and 4.
+ * (writePulledRecordIfChanged, pulledRecordMergeNewCreds).
  */
-import type { RecordChange } from '../accessors/accessor.ts';
 import {
   compareUtf8,
   type ImagePullCredentials,
@@ -15,6 +14,7 @@ import {
   type ImagePullServiceAccount,
   type NameProof,
   PulledRecord,
+  type RecordChange,
 } from './record.ts';
 import { compareCoordinates, listedCredentials, normalList } from './validate.ts';
 

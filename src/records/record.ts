@@ -2,7 +2,7 @@
  * The shapes of records, in upstream's field names, and `PulledRecord`, the compact immutable form
  * in which the engine keeps them.
  *
- * Source: kubernetes/kubelet config/v1beta1 types; semantics section 1.
+ * Source: kubernetes/kubelet config/v1beta1 types.
  */
 
 /** A Kubernetes secret that opened an image. The hash is of the credentials, never the secret itself. */
@@ -66,6 +66,13 @@ export type PodCredentialsSource =
 export interface Listing<T, E = Error> {
   records: T[];
   errors: E[];
+}
+
+/** How a written record came out of the stored one; a store may log this instead of the whole. */
+export interface RecordChange {
+  readonly imageName: string;
+  /** Normalised; merged into what is stored under `imageName`. */
+  readonly credentials: ImagePullCredentials;
 }
 
 /** The time of a record that has none: Go's zero time, older than any cut-off in use. */

@@ -5,7 +5,7 @@
  * The reference stores first entries as they are given [W4]; here equal sets of proofs are equal
  * values, whatever way they came about. Messages name paths and types, never a value.
  *
- * Source: semantics sections 1 and 4.
+ * Source: kubernetes/kubelet config/v1beta1 types, and the merging of the pull manager.
  */
 import { invalidArgument, type PullManagerError, quote } from '../errors.ts';
 import {

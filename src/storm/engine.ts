@@ -1,5 +1,5 @@
 /** What a storm needs of an engine: a part of `PullManager`. */
-import type { DecisionReason, EngineStats } from '../engine/stats.ts';
+import type { DecisionReason, EngineStats } from '../metrics/stats.ts';
 import type {
   ImagePullCredentials,
   ImagePulledRecord,

@@ -1,7 +1,7 @@
 /** What happens to a storm from outside while its callers run: prunings and restarts. */
 
-import type { EngineStats } from '../engine/stats.ts';
 import { PullManagerError } from '../errors.ts';
+import type { EngineStats } from '../metrics/stats.ts';
 import type { OpenEngine, StormRuntimeImage } from './engine.ts';
 import { checkIntents, checkRecord, checkRecords } from './listing-check.ts';
 import { listedRefs } from './plan.ts';

@@ -1,5 +1,5 @@
 /** What the storm itself costs: its callers against an engine that does nothing. */
-import type { EngineStats } from '../engine/stats.ts';
+import type { EngineStats } from '../metrics/stats.ts';
 import type { VerificationPolicy } from '../policies/enforcer.ts';
 import { Caller } from './caller.ts';
 import type { StormDecision, StormEngine } from './engine.ts';

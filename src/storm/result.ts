@@ -1,7 +1,7 @@
 /** The result of a storm as one plain object: what `--json` prints and reports are made from. */
 import { availableParallelism, cpus } from 'node:os';
-import type { DecisionReason, Distribution, EngineStats } from '../engine/stats.ts';
-import { DECISION_REASONS } from '../engine/stats.ts';
+import type { DecisionReason, Distribution, EngineStats } from '../metrics/stats.ts';
+import { DECISION_REASONS } from '../metrics/stats.ts';
 import type { Overhead } from './overhead.ts';
 import { type LatencyNs, OPERATIONS, type OperationName } from './recorder.ts';
 import type { StormRun } from './run.ts';

@@ -1,6 +1,7 @@
 /** Runs a storm: fills the engine, lets the callers loose, and checks what is left in the end. */
-import type { EngineStats } from '../engine/stats.ts';
+
 import { PullManagerError } from '../errors.ts';
+import type { EngineStats } from '../metrics/stats.ts';
 import type { VerificationPolicy } from '../policies/enforcer.ts';
 import { Caller } from './caller.ts';
 import type { OpenEngine, StormEngine } from './engine.ts';

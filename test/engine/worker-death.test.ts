@@ -210,11 +210,11 @@ describe('one of two workers that dies', () => {
 async function killWorker(manager: PullManager): Promise<void> {
   const replacedBefore = manager.stats().workersReplaced;
   // A worker cannot write a text that it was never sent: it dies of the broken message.
-  const { SharedState } = await import('../../src/engine/shared-state.ts');
+  const { SharedState } = await import('../../src/protocol/shared-state.ts');
   const state = SharedState.attach(manager.handle.control);
   const ring = state.ringAt(0, 0, 0);
   // Each frame is damaged as it comes: an intent of image number 1,000,000,000.
-  const { LINK } = await import('../../src/engine/shared-state.ts');
+  const { LINK } = await import('../../src/protocol/shared-state.ts');
   const tailAt = state.linkAt(0, 0) + LINK.REQUEST_TAIL;
   const tail = Atomics.load(state.words, tailAt);
   const at = ring + (tail & (state.ringWords - 1));

@@ -371,29 +371,32 @@ describe('large input', () => {
     },
   );
 
-  it.each([shapeOf('memory', 0, 31), shapeOf('memory', 2, 31)])('long texts of all kinds mix, in an engine with $name', async (shape) => {
-    const manager = await openEngine(shape);
-    // More than a dictionary and a ring hold.
-    const long = (i: number): string => `${i}-é`.padEnd(i % 3 === 0 ? LONGEST : 900_000, 'x');
-    const uid = (i: number): string => `${i}-`.padEnd(i % 4 === 0 ? 300_000 : 10, 'ü');
-    await Promise.all(
-      Array.from({ length: COUNT }, async (_, i) => {
-        await manager.recordImagePulled(`app${i}`, long(i), {
-          kubernetesSecrets: [secret(`s${i}`, { uid: uid(i) })],
-        });
-        await manager.recordPullIntent(`intent${i}`);
-      }),
-    );
-    expect(await intentsOf(manager)).toEqual(
-      Array.from({ length: COUNT }, (_, i) => `intent${i}`).sort(),
-    );
-    const { records } = await manager.listImagePulledRecords();
-    expect(records).toHaveLength(COUNT);
-    for (let i = 0; i < COUNT; i++) {
-      const record = await manager.getImagePulledRecord(long(i));
-      const mapping = Object.entries(record!.credentialMapping);
-      expect(mapping.map(([name]) => name)).toEqual([`docker.io/library/app${i}`]);
-      expect(mapping[0]![1].kubernetesSecrets![0]!.uid === uid(i)).toBe(true);
-    }
-  });
+  it.each([shapeOf('memory', 0, 31), shapeOf('memory', 2, 31)])(
+    'long texts of all kinds mix, in an engine with $name',
+    async (shape) => {
+      const manager = await openEngine(shape);
+      // More than a dictionary and a ring hold.
+      const long = (i: number): string => `${i}-é`.padEnd(i % 3 === 0 ? LONGEST : 900_000, 'x');
+      const uid = (i: number): string => `${i}-`.padEnd(i % 4 === 0 ? 300_000 : 10, 'ü');
+      await Promise.all(
+        Array.from({ length: COUNT }, async (_, i) => {
+          await manager.recordImagePulled(`app${i}`, long(i), {
+            kubernetesSecrets: [secret(`s${i}`, { uid: uid(i) })],
+          });
+          await manager.recordPullIntent(`intent${i}`);
+        }),
+      );
+      expect(await intentsOf(manager)).toEqual(
+        Array.from({ length: COUNT }, (_, i) => `intent${i}`).sort(),
+      );
+      const { records } = await manager.listImagePulledRecords();
+      expect(records).toHaveLength(COUNT);
+      for (let i = 0; i < COUNT; i++) {
+        const record = await manager.getImagePulledRecord(long(i));
+        const mapping = Object.entries(record!.credentialMapping);
+        expect(mapping.map(([name]) => name)).toEqual([`docker.io/library/app${i}`]);
+        expect(mapping[0]![1].kubernetesSecrets![0]!.uid === uid(i)).toBe(true);
+      }
+    },
+  );
 });

@@ -1,7 +1,7 @@
 import { beforeAll, describe, expect, it } from 'vitest';
 import type { Decision } from '../../src/engine/decision.ts';
-import type { DecisionReason } from '../../src/engine/stats.ts';
 import { normalizedImageName } from '../../src/images/image-name.ts';
+import type { DecisionReason } from '../../src/metrics/stats.ts';
 import type { ImagePullPolicyEnforcer, VerificationPolicy } from '../../src/policies/enforcer.ts';
 import type { PullManager } from '../../src/pull-manager.ts';
 import type { ImagePullCredentials, PodCredentials } from '../../src/records/record.ts';

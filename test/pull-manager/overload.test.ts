@@ -9,39 +9,42 @@ const MILLION = 1_000_000;
 const FULL = 'ERR_PULLMANAGER_QUEUE_FULL';
 const CLOSED = 'ERR_PULLMANAGER_CLOSED';
 
-describe.each([shapeOf('memory', 0, 31), shapeOf('memory', 2, 31)])('an engine with $name', (shape) => {
-  it('survives a million intents that nobody waits for, and loses none that it took', async () => {
-    const manager = await openEngine(shape);
-    const taken: string[] = [];
-    const codes = new Set<string | undefined>();
-    let settled = 0;
-    const all: Promise<void>[] = [];
-    for (let i = 0; i < MILLION; i++) {
-      const image = `registry.io/app${i}`;
-      const call = manager.recordPullIntent(image).then(
-        () => {
-          taken.push(image);
-          settled++;
-        },
-        (error: unknown) => {
-          codes.add(errorCode(error));
-          settled++;
-        },
-      );
-      // A promise each would be a million promises to wait for: a sample will do.
-      if (i % 1000 === 0) all.push(call);
-    }
-    expect(manager.stats().pending).toBeLessThanOrEqual(manager.stats().pendingLimit);
-    await settles('a sample of the calls', Promise.all(all), 50_000);
-    await settles('a later call', manager.listImagePullIntents(), 50_000);
-    while (settled < MILLION) await new Promise((resolve) => setImmediate(resolve));
-    expect([...codes]).toEqual([FULL]);
-    expect(taken.length).toBeGreaterThan(10_000);
-    expect(manager.stats()).toMatchObject({ pending: 0, intents: taken.length });
-    expect(await intentsOf(manager)).toEqual(taken.sort());
-    await settles('closing', manager.close(), 50_000);
-  });
-});
+describe.each([shapeOf('memory', 0, 31), shapeOf('memory', 2, 31)])(
+  'an engine with $name',
+  (shape) => {
+    it('survives a million intents that nobody waits for, and loses none that it took', async () => {
+      const manager = await openEngine(shape);
+      const taken: string[] = [];
+      const codes = new Set<string | undefined>();
+      let settled = 0;
+      const all: Promise<void>[] = [];
+      for (let i = 0; i < MILLION; i++) {
+        const image = `registry.io/app${i}`;
+        const call = manager.recordPullIntent(image).then(
+          () => {
+            taken.push(image);
+            settled++;
+          },
+          (error: unknown) => {
+            codes.add(errorCode(error));
+            settled++;
+          },
+        );
+        // A promise each would be a million promises to wait for: a sample will do.
+        if (i % 1000 === 0) all.push(call);
+      }
+      expect(manager.stats().pending).toBeLessThanOrEqual(manager.stats().pendingLimit);
+      await settles('a sample of the calls', Promise.all(all), 50_000);
+      await settles('a later call', manager.listImagePullIntents(), 50_000);
+      while (settled < MILLION) await new Promise((resolve) => setImmediate(resolve));
+      expect([...codes]).toEqual([FULL]);
+      expect(taken.length).toBeGreaterThan(10_000);
+      expect(manager.stats()).toMatchObject({ pending: 0, intents: taken.length });
+      expect(await intentsOf(manager)).toEqual(taken.sort());
+      await settles('closing', manager.close(), 50_000);
+    });
+  },
+);
 
 it('an engine survives a million questions whose credentials never come', async () => {
   const manager = await openEngine(shapeOf('memory', 0, 31));
@@ -50,11 +53,13 @@ it('an engine survives a million questions whose credentials never come', async 
   const codes = new Map<string, number>();
   let answered = 0;
   for (let i = 0; i < MILLION; i++) {
-    void manager.decide('app', 'ref', () => never).then(({ mustPull, cause }) => {
-      answered++;
-      const code = mustPull ? (cause?.code ?? 'none') : 'wrong';
-      codes.set(code, (codes.get(code) ?? 0) + 1);
-    });
+    void manager
+      .decide('app', 'ref', () => never)
+      .then(({ mustPull, cause }) => {
+        answered++;
+        const code = mustPull ? (cause?.code ?? 'none') : 'wrong';
+        codes.set(code, (codes.get(code) ?? 0) + 1);
+      });
   }
   // It goes on for others, and only refuses what it has no room for.
   await settles('an intent', manager.recordPullIntent('app'), 50_000);

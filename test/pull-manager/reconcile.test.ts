@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import type { ImageService, RuntimeImage } from '../../src/engine/reconcile.ts';
+import type { ImageService, RuntimeImage } from '../../src/images/image-service.ts';
 import { PullManager } from '../../src/pull-manager.ts';
 import { secret } from '../support/credentials.ts';
 import {

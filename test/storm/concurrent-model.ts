@@ -2,7 +2,7 @@
  * An engine for tests of the storm: the sequential model behind asynchronous calls, each of which
  * takes effect at some random moment between call and answer. With `bug`, it is wrong on purpose.
  */
-import type { EngineStats } from '../../src/engine/stats.ts';
+import type { EngineStats } from '../../src/metrics/stats.ts';
 import type { VerificationPolicy } from '../../src/policies/enforcer.ts';
 import type {
   ImagePullCredentials,

@@ -1,6 +1,6 @@
 /**
  * What intents and pulled records are to the checker, and what each operation does to them:
- * semantics 2 and 4, written down a second time, independently of the engine.
+ * the operations and the merging, written down a second time, independently of the engine.
  */
 import type { ImagePullCredentials, ImagePulledRecord } from '../../src/records/record.ts';
 import type { Effect } from './crash-worlds.ts';

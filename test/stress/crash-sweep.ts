@@ -113,7 +113,7 @@ function questionsOf(records: readonly ImagePulledRecord[]): Question[] {
   return questions;
 }
 
-/** Semantics 2.5 under the default policy, for credentials that match exactly or not at all. */
+/** The decision under the default policy, for credentials that match exactly or not at all. */
 function expectedAnswer(
   { image, imageRef, credentials }: Question,
   intents: ReadonlySet<string>,

@@ -2,7 +2,7 @@
  * The images, references and tenants of crash tests: everything is a small number, so that an event
  * fits in a few bytes, and the text of each is a function of it.
  */
-import type { RuntimeImage } from '../../src/engine/reconcile.ts';
+import type { RuntimeImage } from '../../src/images/image-service.ts';
 import type {
   ImagePullCredentials,
   ImagePullSecret,

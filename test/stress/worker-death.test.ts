@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url';
 import type { Worker } from 'node:worker_threads';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { StoreOptions } from '../../src/accessors/backend.ts';
-import { SharedState, WORKER, WORKER_STATE } from '../../src/engine/shared-state.ts';
+import { SharedState, WORKER, WORKER_STATE } from '../../src/protocol/shared-state.ts';
 import { PullManager } from '../../src/pull-manager.ts';
 import { Random } from '../../src/storm/random.ts';
 import { EVENT, type StormEvent, stormEvent } from './crash-log.ts';

@@ -1,5 +1,5 @@
 /** The summary of a storm, for people. */
-import { DECISION_REASONS } from '../../engine/stats.ts';
+import { DECISION_REASONS } from '../../metrics/stats.ts';
 import { OPERATIONS } from '../recorder.ts';
 import type { StormResult } from '../result.ts';
 import type { MetricUnit, ThresholdResult } from '../thresholds.ts';

@@ -1,0 +1,90 @@
+import { describe, expect, it } from 'vitest';
+import { type InFlightKey, InFlightTable } from '../../src/engine/in-flight-table.ts';
+import { fnv1 } from '../../src/locks/stripe.ts';
+
+function key(text: string): InFlightKey {
+  return { text, hash: fnv1(text) | 0, check: fnv1(`${text}!`) | 0 };
+}
+
+/** Deterministic numbers below `limit`. */
+function randomOf(seed: number): (limit: number) => number {
+  let state = seed;
+  return (limit) => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    return (state >>> 8) % limit;
+  };
+}
+
+describe('counts of pulls in flight', () => {
+  it('are what was set last, for any number of images one after the other', () => {
+    const table = new InFlightTable(InFlightTable.allocate(1), 0);
+    const model = new Map<string, number>();
+    const next = randomOf(1);
+    for (let i = 0; i < 400_000; i++) {
+      // Images come and go: the table is rebuilt several times.
+      const text = `registry.io/app${Math.floor(i / 10) + next(2000)}`;
+      const count = next(3) === 0 ? 1 + next(1000) : 0;
+      table.set(key(text), count);
+      if (count === 0) model.delete(text);
+      else model.set(text, count);
+      if (model.size > 20_000) {
+        for (const other of [...model.keys()].slice(0, 10_000)) {
+          table.set(key(other), 0);
+          model.delete(other);
+        }
+      }
+    }
+    for (const [text, count] of model) expect(table.get(key(text))).toBe(count);
+    for (let i = 0; i < 1000; i++) expect(table.get(key(`never${i}`))).toBe(0);
+    expect(table.isComplete).toBe(true);
+  });
+
+  it('are found by the next owner of the table', () => {
+    const buffer = InFlightTable.allocate(3);
+    const table = new InFlightTable(buffer, 1);
+    for (let i = 0; i < 10_000; i++) table.set(key(`app${i}`), i % 5);
+    const next = new InFlightTable(buffer, 1);
+    expect(next.isComplete).toBe(true);
+    for (let i = 0; i < 10_000; i++) expect(next.get(key(`app${i}`))).toBe(i % 5);
+    for (const other of [0, 2]) {
+      expect(new InFlightTable(buffer, other).get(key('app4'))).toBe(0);
+    }
+  });
+
+  it('are right beyond the size of the table, which says that it does not have them all', () => {
+    const buffer = InFlightTable.allocate(1);
+    const table = new InFlightTable(buffer, 0);
+    const count = 100_000;
+    for (let i = 0; i < count; i++) table.set(key(`app${i}`), 1 + (i % 3));
+    for (let i = 0; i < count; i++) {
+      if (table.get(key(`app${i}`)) !== 1 + (i % 3)) throw new Error(`app${i} has another count`);
+    }
+    const next = new InFlightTable(buffer, 0);
+    expect(next.isComplete).toBe(false);
+    let known = 0;
+    for (let i = 0; i < count; i++) {
+      const found = next.get(key(`app${i}`));
+      expect([0, 1 + (i % 3)]).toContain(found);
+      if (found > 0) known++;
+    }
+    expect(known).toBeGreaterThan(count / 2);
+    // All pulls end.
+    for (let i = 0; i < count; i++) table.set(key(`app${i}`), 0);
+    for (let i = 0; i < count; i += 97) expect(table.get(key(`app${i}`))).toBe(0);
+  });
+
+  it('of one hash are told apart by the other', () => {
+    const table = new InFlightTable(InFlightTable.allocate(1), 0);
+    for (let check = 0; check < 100; check++)
+      table.set({ text: `${check}`, hash: 7, check }, check);
+    for (let check = 0; check < 100; check++) {
+      expect(table.get({ text: `${check}`, hash: 7, check })).toBe(check);
+    }
+    for (let check = 0; check < 100; check += 2) {
+      table.set({ text: `${check}`, hash: 7, check }, 0);
+    }
+    for (let check = 0; check < 100; check++) {
+      expect(table.get({ text: `${check}`, hash: 7, check })).toBe(check % 2 === 0 ? 0 : check);
+    }
+  });
+});

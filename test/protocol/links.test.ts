@@ -1,0 +1,263 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { errorCode, PullManagerError } from '../../src/errors.ts';
+import { fnv1 } from '../../src/locks/stripe.ts';
+import { REQUEST } from '../../src/protocol/frames.ts';
+import type { StateReply } from '../../src/protocol/host-link.ts';
+import { type ImagePullCredentials, PulledRecord } from '../../src/records/record.ts';
+import { normalizeCredentials } from '../../src/records/validate.ts';
+import { secret } from '../support/credentials.ts';
+import { type Asked, askedOf, LinkPair, smallState } from '../support/links.ts';
+
+const RING_WORDS = 1 << 13;
+
+function proven(...uids: string[]): ImagePullCredentials {
+  return normalizeCredentials({ kubernetesSecrets: uids.map((uid) => secret('a', { uid })) })!;
+}
+
+const text = fc.oneof(
+  { weight: 4, arbitrary: fc.string({ unit: 'binary', maxLength: 30 }) },
+  { weight: 1, arbitrary: fc.nat(40_000).map((length) => 'é'.padEnd(length, 'x')) },
+  { weight: 1, arbitrary: fc.constantFrom('', '__proto__', '\0') },
+);
+const credentials = fc.oneof(
+  fc.constant(null),
+  fc.constant(normalizeCredentials({ nodePodsAccessible: true })!),
+  fc.array(text, { minLength: 1, maxLength: 3 }).map((uids) => proven(...uids)),
+);
+const asked: fc.Arbitrary<Asked> = fc.oneof(
+  fc.record({ op: fc.constantFrom(REQUEST.INTENT, REQUEST.OUTCOME), image: text }),
+  fc.record({ op: fc.constant(REQUEST.READ), imageRef: text }),
+  fc.record({ op: fc.constant(REQUEST.READ), imageRef: text, image: text }),
+  fc
+    .tuple(text, text, credentials, fc.option(text, { nil: undefined }))
+    .map(([imageRef, imageName, given, image]) => ({
+      op: REQUEST.PULLED,
+      imageRef,
+      ...(imageName === '' ? { imageName: 'x' } : { imageName }),
+      ...(given === null ? {} : { credentials: given }),
+      ...(image === undefined ? {} : { image }),
+    })),
+);
+
+describe('a link', () => {
+  it('brings every request, whatever its size, as it was and in order', () => {
+    fc.assert(
+      fc.property(fc.array(asked, { minLength: 1, maxLength: 60 }), fc.nat(20), (all, burst) => {
+        const pair = new LinkPair(smallState(RING_WORDS));
+        const arrived: Asked[] = [];
+        for (const [i, one] of all.entries()) {
+          void pair.push(one);
+          if (i % (burst + 1) === 0) {
+            pair.hosts[0]!.publish();
+            arrived.push(...pair.take(0, 7).requests.map(askedOf));
+          }
+        }
+        arrived.push(...pair.takeAll(all.length - arrived.length).map(askedOf));
+        expect(arrived).toEqual(all);
+      }),
+      { numRuns: 150 },
+    );
+  });
+
+  it('gives texts the hashes of their UTF-8 bytes', () => {
+    const pair = new LinkPair(smallState(RING_WORDS));
+    const texts = ['', 'app', 'é', '😀', '\ud800', 'x'.repeat(20_000)];
+    for (const image of texts) void pair.push({ op: REQUEST.INTENT, image });
+    const arrived = pair.takeAll(texts.length).map(({ image }) => image!);
+    for (const [i, key] of arrived.entries()) {
+      const text = Buffer.from(texts[i]!).toString();
+      expect(key.text).toBe(text);
+      expect(key.hash).toBe(fnv1(text) | 0);
+    }
+    // What is the same key is so in both hashes.
+    void pair.push({ op: REQUEST.INTENT, image: '\ufffd' });
+    const [again] = pair.takeAll(1);
+    expect(again!.image).toEqual(arrived[4]);
+  });
+
+  it('starts its dictionary over when that is full', () => {
+    const pair = new LinkPair(smallState(RING_WORDS));
+    const count = 150_000;
+    const arrived: string[] = [];
+    for (let i = 0; i < count; i++) {
+      // One text stays in use all the time.
+      void pair.push({ op: REQUEST.READ, imageRef: `ref${i}`, image: 'app' });
+      if (i % 100 !== 99) continue;
+      for (const { imageRef, image } of pair.takeAll(100)) {
+        if (image!.text !== 'app') throw new Error(`${image!.text} is not the image`);
+        arrived.push(imageRef!.text);
+      }
+    }
+    expect(arrived).toEqual(Array.from({ length: count }, (_, i) => `ref${i}`));
+    expect(pair.dictionary.epoch).toBeGreaterThan(2);
+  });
+
+  it('starts its dictionary over when its texts are long', () => {
+    const pair = new LinkPair(smallState(RING_WORDS));
+    const long = (i: number): string => `${i}-`.padEnd(1 << 20, 'x');
+    const given = proven('u'.repeat(100_000));
+    for (let i = 0; i < 40; i++) {
+      const one = { op: REQUEST.PULLED, image: 'app', imageRef: long(i), imageName: 'name' };
+      void pair.push({ ...one, credentials: given });
+      const [arrived] = pair.takeAll(1);
+      expect(askedOf(arrived!).imageRef === one.imageRef).toBe(true);
+      expect(askedOf(arrived!)).toMatchObject({ image: 'app', imageName: 'name' });
+      expect(arrived!.credentials).toEqual(given);
+    }
+  });
+
+  it.each([
+    {
+      name: 'credentials',
+      one: { imageRef: 'ref', imageName: 'name', credentials: proven('u'.repeat(200_000), 'v') },
+    },
+    {
+      name: 'pooled credentials',
+      one: { imageRef: 'ref', imageName: 'name', credentials: proven('u'.repeat(200_000)) },
+    },
+    { name: 'an image reference', one: { imageRef: 'r'.repeat(200_000), imageName: 'name' } },
+    { name: 'an image name', one: { imageRef: 'ref', imageName: 'n'.repeat(200_000) } },
+  ])('keeps $name whole though its dictionary starts over in the middle of it', ({ one }) => {
+    const pair = new LinkPair(smallState(RING_WORDS, 2));
+    const request = { op: REQUEST.PULLED, image: 'app', ...one };
+    void pair.push(request);
+    // The ring is full of parts; meanwhile the other link of the thread needs a new dictionary.
+    pair.dictionary.startOver();
+    void pair.push({ op: REQUEST.INTENT, image: 'other' }, 1);
+    void pair.push({ op: REQUEST.INTENT, image: 'later' });
+    const [first, second] = pair.takeAll(2);
+    expect(askedOf(first!)).toEqual(request);
+    expect(askedOf(second!)).toEqual({ op: REQUEST.INTENT, image: 'later' });
+    expect(pair.takeAll(1, 1).map(askedOf)).toEqual([{ op: REQUEST.INTENT, image: 'other' }]);
+  });
+
+  it('keeps a long message whole though its own entry fills the dictionary', () => {
+    for (let before = 65_536 - 8; before <= 65_536; before++) {
+      const pair = new LinkPair(smallState(RING_WORDS));
+      for (let i = 0; i < before; i++) pair.dictionary.text(`text${i}`);
+      const request = {
+        op: REQUEST.PULLED,
+        image: 'app',
+        imageRef: 'ref',
+        imageName: 'name',
+        credentials: proven('u'.repeat(100_000), 'v'),
+      };
+      void pair.push(request);
+      expect(pair.takeAll(1).map(askedOf)).toEqual([request]);
+    }
+  });
+
+  it('answers in order, with errors and states of any size between', async () => {
+    const pair = new LinkPair(smallState(RING_WORDS));
+    const count = 500;
+    const answers: Promise<unknown>[] = [];
+    const record = new PulledRecord('ref', 5, [
+      { imageName: 'app', credentials: proven('u'.repeat(50_000)) },
+    ]);
+    let settledInOrder = 0;
+    for (let i = 0; i < count; i++) {
+      const op = i % 3 === 0 ? REQUEST.READ : REQUEST.INTENT;
+      const answer = pair.push({
+        op,
+        image: `app${i}`,
+        ...(op === REQUEST.READ ? { imageRef: 'ref' } : {}),
+      });
+      const noteOrder = (): void => {
+        if (settledInOrder === i) settledInOrder++;
+      };
+      answer.then(noteOrder, noteOrder);
+      answers.push(answer);
+    }
+    const owner = pair.owners[0]!;
+    let done = 0;
+    for (let turns = 0; pair.hosts[0]!.pending > 0 && turns < 100_000; turns++) {
+      pair.hosts[0]!.publish();
+      for (const request of pair.take(0, 50).requests) {
+        const i = done++;
+        if (i % 3 === 0) owner.answerState(request, 5, i % 2 === 0 ? record : undefined, i, -i);
+        else if (i % 7 === 0) {
+          owner.fail(request, new PullManagerError('STORE_UNAVAILABLE', 'x'.repeat(i)));
+        } else owner.finish(request);
+      }
+      owner.flush();
+      pair.hosts[0]!.receive();
+    }
+    const outcomes = await Promise.allSettled(answers);
+    expect(settledInOrder).toBe(count);
+    for (const [i, outcome] of outcomes.entries()) {
+      if (i % 3 === 0) {
+        const reply = (outcome as PromiseFulfilledResult<StateReply>).value;
+        expect([reply.recordVersion, reply.intentVersion]).toEqual([i, -i]);
+        expect(reply.record?.toPlain()).toEqual(i % 2 === 0 ? record.toPlain() : undefined);
+      } else if (i % 7 === 0) {
+        const { reason } = outcome as PromiseRejectedResult;
+        expect(errorCode(reason)).toBe('ERR_PULLMANAGER_STORE_UNAVAILABLE');
+        expect((reason as Error).message).toBe('x'.repeat(i));
+      } else expect(outcome.status).toBe('fulfilled');
+    }
+  });
+
+  it('answers calls piece by piece while requests go on', async () => {
+    const pair = new LinkPair(smallState(RING_WORDS));
+    const [host] = pair.hosts;
+    const [owner] = pair.owners;
+    const bigArgument = Array.from({ length: 5000 }, (_, i) => `sha256:${i}`);
+    const values = host!.call('prune', [bigArgument, 7]);
+    const intents = Array.from({ length: 50 }, (_, i) =>
+      pair.push({ op: REQUEST.INTENT, image: `app${i}` }),
+    );
+    const failing = host!.call('listIntents', []);
+    let pieces = 0;
+    for (let turns = 0; host!.pending > 0 && turns < 100_000; turns++) {
+      host!.publish();
+      const { requests, call } = pair.take();
+      for (const request of requests) owner!.finish(request);
+      if (call?.method === 'prune') {
+        expect(call.args).toEqual([bigArgument, 7]);
+        for (; pieces < 20; pieces++)
+          owner!.answerCall(call, [pieces, 'y'.repeat(9000)], pieces < 19);
+      } else if (call !== undefined) owner!.failCall(call, new Error('no list'));
+      owner!.flush();
+      host!.receive();
+    }
+    await Promise.all(intents);
+    const answer = (await values) as [number, string][];
+    expect(answer.map(([piece]) => piece)).toEqual(Array.from({ length: 20 }, (_, i) => i));
+    await expect(failing).rejects.toThrow('no list');
+  });
+
+  it('fails everything that waits when its worker is replaced, and works with the next', async () => {
+    const state = smallState(RING_WORDS);
+    const pair = new LinkPair(state);
+    const [host] = pair.hosts;
+    const before = pair.push({ op: REQUEST.INTENT, image: 'app' });
+    host!.publish();
+    pair.owners[0]!.finish(pair.take().requests[0]!);
+    pair.owners[0]!.flush();
+    host!.receive();
+    await before;
+    const waiting = [
+      pair.push({ op: REQUEST.INTENT, image: 'app' }),
+      pair.push({ op: REQUEST.PULLED, imageRef: 'r'.repeat(100_000), imageName: 'n' }),
+      pair.push({ op: REQUEST.INTENT, image: 'queued' }),
+      host!.call('listIntents', []),
+    ].map((promise) => promise.catch(errorCode));
+    host!.publish();
+    state.words[state.workerAt(0)] = 2;
+    host!.receive();
+    const lost = 'ERR_PULLMANAGER_WORKER_LOST';
+    expect(await Promise.all(waiting)).toEqual([lost, lost, lost, lost]);
+    const { OwnerLink } = await import('../../src/protocol/owner-link.ts');
+    pair.owners[0] = new OwnerLink(state, 0, 0, 2);
+    const after = {
+      op: REQUEST.PULLED,
+      image: 'app',
+      imageRef: 'ref',
+      imageName: 'n',
+      credentials: proven('u'),
+    };
+    void pair.push(after);
+    expect(pair.takeAll(1).map(askedOf)).toEqual([after]);
+  });
+});
