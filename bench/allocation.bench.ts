@@ -11,7 +11,7 @@ import { isStranger, Workload } from './support/workload.ts';
 
 const RECORDS = 20_000;
 const SUBJECT = 'memory, calling thread, in a child';
-/** A young generation this large is not collected in between, so what is allocated can be read off. */
+/** So large a young generation is not collected in between: what is allocated can be read off. */
 const FLAGS = ['--expose-gc', '--min-semi-space-size=256', '--max-semi-space-size=256'];
 /** A few tables of the runtime grow or shrink; one byte per decision would be 10,000,000. */
 const SURVIVING_BYTES_MAX = 65_536;

@@ -19,7 +19,7 @@ const HEAP_RECORDS = 100_000;
 const HEAP_BYTES_MAX = 300;
 const PRUNE_RECORDS = 20_000;
 const CYCLE_RECORDS = 20_000;
-/** Opened at the prototypes' pace; per record, a large store may cost twice as much as a small one. */
+/** The prototypes' pace; per record, a large store may cost twice as much as a small one. */
 const REOPEN_MS_MAX = { small: 300, large: 4_000 };
 const LINEAR_AT_LEAST = 0.5;
 const CHECKED_AGAIN = 10_000;
@@ -52,7 +52,7 @@ export async function reopen(order: StoreOrder & { readonly checked: number }): 
 /** Bytes of heap per record. */
 interface RecordHeap {
   readonly owner: number;
-  /** Of these, the record's own strings: the image reference, and the name its credential is for. */
+  /** Of these, the record's own strings: its image reference, and the name that is proven. */
   readonly strings: number;
   /** What a thread that has decided on the record keeps of it, beside the caller's own strings. */
   readonly replica: number;

@@ -169,6 +169,17 @@ export function abortedError(what: string, cause?: unknown): PullManagerError {
   return new PullManagerError('ABORTED', `${what} was aborted`, { cause });
 }
 
+/** A bounded queue is full. Has no stack: there may be very many of them at once. */
+export function queueFull(message: string): PullManagerError {
+  const { stackTraceLimit } = Error;
+  Error.stackTraceLimit = 0;
+  try {
+    return new PullManagerError('QUEUE_FULL', message);
+  } finally {
+    Error.stackTraceLimit = stackTraceLimit;
+  }
+}
+
 /** Wraps whatever a store threw, unless it is one of ours already. */
 export function storeError(what: string, cause: unknown, path?: string): PullManagerError {
   if (cause instanceof PullManagerError) return cause;

@@ -50,7 +50,10 @@ export interface PullManagerOptions {
   logger?: Logger;
   /** Aborts the opening; afterwards, closes the engine. */
   signal?: AbortSignal;
-  /** Calls of one thread that may wait for workers; one more fails with `QUEUE_FULL`. @default 262144 */
+  /**
+   * Calls of one thread that may wait for one worker, and decisions that may wait for credentials
+   * sources; one more fails with `QUEUE_FULL`. @default 262144
+   */
   maxPending?: number;
 }
 

@@ -455,7 +455,7 @@ export class PullManager implements ImagePullManager, AsyncDisposable {
       decisionsLocal: metrics.hostSum(HOST_ROW.LOCAL),
       decisionsRemote: metrics.hostSum(HOST_ROW.REMOTE),
       pending: this.#client.pending,
-      pendingLimit: this.#client.maxPending,
+      pendingLimit: this.#client.pendingLimit,
       commits: {
         failures: metrics.workerSum(WORKER_ROW.COMMIT_FAILURES),
         batchSize: SharedHistogram.summarize(workers.map((i) => metrics.batchSizes(i))),
@@ -633,8 +633,11 @@ export class PullManager implements ImagePullManager, AsyncDisposable {
       onFailure();
       logger.error('an intent cannot be read', { code: error.code });
     }
-    const adopt = async (image: string, imageRef: string): Promise<void> =>
-      this.#recordPulled(image, imageRef, null);
+    const adopt = async (image: string, imageRef: string): Promise<void> => {
+      const problem = textProblem('imageRef', imageRef);
+      if (problem !== undefined) throw problem;
+      await this.#recordPulled(image, imageRef, null);
+    };
     await reconcile({ images: records, imageService, adopt, onFailure, logger, signal });
   }
 

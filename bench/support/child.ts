@@ -1,4 +1,4 @@
-/** Work that needs a process of its own: for flags of V8, a heap without history, or a cold start. */
+/** Work that needs a process of its own: for V8's flags, a heap without history, a cold start. */
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';

@@ -70,6 +70,11 @@ class LmdbAccessor implements OwnedAccessor {
   #writtenBytes = 0;
   #readCount = 0;
   #turn: Promise<void> | undefined;
+  /**
+   * Why a commit failed. From then on LMDB may show what is not durable, and acknowledge what it did
+   * not write: nothing is believed until the store is opened anew.
+   */
+  #failure: PullManagerError | undefined;
   #closed: Promise<void> | undefined;
 
   constructor(environment: Environment, path: string) {
@@ -172,8 +177,8 @@ class LmdbAccessor implements OwnedAccessor {
 
   async #commit(writes: readonly EncodedWrite[]): Promise<void> {
     const bytes = writes.reduce((sum, { value }) => sum + (value?.byteLength ?? 0), 0);
+    checkRoom(this.#path, bytes + writes.length * ROOM_BYTES_PER_WRITE);
     try {
-      checkRoom(this.#path, bytes + writes.length * ROOM_BYTES_PER_WRITE);
       await this.#environment.root.batch(() => {
         for (const { database, key, value } of writes) {
           // Inside a batch these promises say nothing; the batch's own one does.
@@ -182,13 +187,15 @@ class LmdbAccessor implements OwnedAccessor {
         }
       });
     } catch (cause) {
-      throw lmdbError('commit failed', await reasonOf(cause), this.#path);
+      this.#failure = lmdbError('commit failed', await reasonOf(cause), this.#path);
+      throw this.#failure;
     }
     this.#writtenBytes += bytes;
   }
 
   #assertOpen(what: string): void {
     if (this.#closed !== undefined) throw closedError(what);
+    if (this.#failure !== undefined) throw this.#failure;
   }
 
   // A read transaction shows the past until it is reset, and keeps LMDB from reusing pages.

@@ -7,6 +7,7 @@ import {
   closedError,
   invalidArgument,
   PullManagerError,
+  queueFull,
   storeError,
 } from '../errors.ts';
 import { normalizedImageName } from '../images/image-name.ts';
@@ -110,7 +111,8 @@ export class Decider {
   /** Ends the wait for credentials that never come, and refuses from now on. */
   close(): void {
     this.#isClosed = true;
-    for (const end of this.#waits) end(closedError('the decision'));
+    const error = closedError('the decision');
+    for (const end of this.#waits) end(error);
   }
 
   /** The answer, where the replica has it; `undefined` where a worker must be asked. */
@@ -293,6 +295,9 @@ export class Decider {
   ): Promise<PodCredentials> {
     // It may have come to that while the owner was asked.
     if (this.#isClosed) return Promise.reject(closedError('the decision'));
+    if (this.#waits.size >= this.#client.maxPending) {
+      return Promise.reject(queueFull('too many decisions wait for credentials already'));
+    }
     if (signal?.aborted === true) {
       return Promise.reject(abortedError('the decision', signal.reason));
     }

@@ -4,7 +4,7 @@
  * While calls wait, the event loop is polled turn by turn for a moment, which is far faster than
  * being woken; after that the thread sleeps until an owner wakes it. An idle engine uses no CPU.
  */
-import { closedError, PullManagerError } from '../errors.ts';
+import { closedError, PullManagerError, queueFull } from '../errors.ts';
 import { ownerOf, stripeOf } from '../locks/stripe.ts';
 import { waitWhileEqualAsync } from '../locks/wait.ts';
 import { Dictionary } from '../protocol/dictionary.ts';
@@ -125,6 +125,11 @@ export class EngineClient {
     return -1;
   }
 
+  /** Calls that may wait for all workers together. */
+  get pendingLimit(): number {
+    return this.maxPending * this.#links.length;
+  }
+
   get pending(): number {
     let pending = 0;
     for (const link of this.#links) pending += link.pending;
@@ -222,11 +227,7 @@ export class EngineClient {
       });
     }
     if (this.#links[owner]!.pending < this.maxPending) return undefined;
-    return new PullManagerError(
-      'QUEUE_FULL',
-      `${this.maxPending} calls wait for worker ${owner} already`,
-      { workerIndex: owner },
-    );
+    return queueFull(`${this.maxPending} calls wait for worker ${owner} already`);
   }
 
   #schedule(): void {

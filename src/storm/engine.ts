@@ -1,5 +1,6 @@
 /** What a storm needs of an engine: a part of `PullManager`. */
 import type { DecisionReason, EngineStats } from '../metrics/stats.ts';
+import type { VerificationPolicy } from '../policies/enforcer.ts';
 import type {
   ImagePullCredentials,
   ImagePulledRecord,
@@ -70,4 +71,7 @@ export interface StormRuntimeImage {
 }
 
 /** Opens an engine on the storm's store; called again for each restart. */
-export type OpenEngine = (images: readonly StormRuntimeImage[]) => Promise<StormEngine>;
+export type OpenEngine = (
+  images: readonly StormRuntimeImage[],
+  policy: VerificationPolicy,
+) => Promise<StormEngine>;

@@ -89,7 +89,7 @@ export async function restart(
     const event = EVENT_OF_RESTART + options.event;
     const isListed = listedRefs(universe, event, 1 - LISTED_AFTER_RESTART);
     const startedMs = Date.now();
-    state.engine = await options.open(runtimeImages(universe, isListed));
+    state.engine = await options.open(runtimeImages(universe, isListed), state.verifier.policy);
     if (options.isDurable) {
       // Intents are compared as texts: what was typed in another way stays.
       ledger.restart(

@@ -63,10 +63,11 @@ export async function runStorm(input: StormInput): Promise<StormRun> {
   const ledger = new Ledger(universe);
   const fillers = Math.min(FILL_CALLERS_MAX, Math.max(parameters.concurrency, 256));
   const slots = Math.max(parameters.concurrency, fillers) * BATCH_SIZE;
-  const verifier = new Verifier(ledger, policyOf(parameters.policy, universe), slots);
+  const policy = policyOf(parameters.policy, universe);
+  const verifier = new Verifier(ledger, policy, slots);
   const recorder = new Recorder();
   const shape = new PlanShape(universe, parameters);
-  const engine = await input.open([]);
+  const engine = await input.open([], policy);
   const state = new StormState({ ledger, verifier, shape, recorder, engine });
   try {
     await refuseUsedStore(engine);
@@ -81,7 +82,7 @@ export async function runStorm(input: StormInput): Promise<StormRun> {
 }
 
 /** The policy of a name; the allow list covers some repositories and one registry. */
-export function policyOf(name: PolicyName, universe: Universe): VerificationPolicy {
+function policyOf(name: PolicyName, universe: Universe): VerificationPolicy {
   if (name !== 'NeverVerifyAllowlistedImages') return { kind: name };
   const exact = universe.names.filter((_, index) => index % 10 === 3);
   return { kind: name, allowlist: [...exact, 'registry.example/team-1/*'] };
@@ -188,7 +189,7 @@ class Storm {
     await withTimeout('closing the engine', state.engine.close());
     this.#engines.push(state.engine.stats());
     if (!isDurable) return;
-    state.engine = await open([]);
+    state.engine = await open([], state.verifier.policy);
     // The runtime lists nothing: every left-over intent stays.
     state.ledger.restart(() => false, Date.now());
     await checkListings(state);

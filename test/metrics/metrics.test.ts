@@ -10,7 +10,7 @@ import { FEW_SHAPES, open, openEngine, optionsOf } from '../support/engines.ts';
 const CHECKS = 'kubelet_imagemanager_image_mustpull_checks_total';
 
 function histogram(): SharedHistogram {
-  return SharedMetrics.create(1, 1).batchSizes(0);
+  return SharedMetrics.create(1).batchSizes(0);
 }
 
 describe('a histogram', () => {

@@ -56,10 +56,9 @@ describe('a ring', () => {
             const opcode = reader.next();
             expect(opcode).toBe(read < published ? FRAME : -1);
             if (opcode === -1) continue;
-            expect(reader.bodyWords).toBe(written[read]!.length);
-            const { bodyAt, bodyWords } = reader;
-            expect([...reader.words.subarray(bodyAt, bodyAt + bodyWords)]).toEqual(written[read]);
-            read++;
+            const { bodyAt } = reader;
+            const body = written[read++]!;
+            expect([...reader.words.subarray(bodyAt, bodyAt + body.length)]).toEqual(body);
           }
         }
         expect(writer.hasUnpublished).toBe(published < written.length);
@@ -127,7 +126,6 @@ describe('messages in parts', () => {
               if (opcode !== FRAME) continue;
               expect(reader.words[reader.bodyAt]).toBe(arrived.length);
               arrived.push(receiver.bytes(reader.bodyAt + 1));
-              expect(receiver.hasParts).toBe(false);
             }
             reader.release();
           };

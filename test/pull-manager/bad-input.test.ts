@@ -264,7 +264,7 @@ describe.each([...WORKER_SHAPES, shapeOf('journal', 2, 31)])(
       {
         name: 'an iterator that throws',
         refs: {
-          *[Symbol.iterator]() {
+          *[Symbol.iterator](): Generator<string> {
             yield 'ref';
             throw new Error('no more');
           },

@@ -1,3 +1,4 @@
+import { inspect } from 'node:util';
 import { beforeAll, describe, expect, it } from 'vitest';
 import type { Decision } from '../../src/engine/decision.ts';
 import { normalizedImageName } from '../../src/images/image-name.ts';
@@ -414,7 +415,7 @@ const ENFORCERS: readonly Case[] = [
     ...refusedUnasked,
   },
   ...[undefined, null, 0, '', 'no', Promise.resolve(false)].map((answer) => ({
-    name: `a policy that answers ${String(answer)} of type ${typeof answer} exempts nothing`,
+    name: `a policy that answers ${inspect(answer)} exempts nothing`,
     policy: enforcer(() => answer),
     ...refusedUnasked,
   })),
@@ -528,7 +529,12 @@ describe.each(SHAPES)('decisions of an engine with $name', (shape) => {
     const sync = manager.decideSync(three.image, three.imageRef, given.pod);
     expect(sync === undefined).toBe(given.recorded !== undefined);
     const decision =
-      sync ?? (await manager.decideBatch([{ ...three, credentials: given.pod ?? {} }]))[0]!;
+      sync ??
+      (
+        await manager.decideBatch([
+          { image: three.image, imageRef: three.imageRef, credentials: given.pod ?? {} },
+        ])
+      )[0]!;
     expectDecision(decision, given);
     expect(await manager.mustAttemptImagePull(three.image, three.imageRef, given.pod)).toBe(
       mustPull,

@@ -138,7 +138,7 @@ describe.each(FEW_SHAPES)('random histories of an engine with $name', (shape) =>
           expect(left).toEqual([]);
           for (let image = 0; image < IMAGES; image++) {
             const record = await manager.getImagePulledRecord(world.imageRef(image));
-            const tenants = [...world.proven[image]!].sort();
+            const tenants = [...world.proven[image]!].sort((a, b) => a - b);
             const entry = record?.credentialMapping[world.image(image)];
             expect(entry?.kubernetesSecrets ?? []).toEqual(
               tenants.map((tenant) => world.secret(tenant)),

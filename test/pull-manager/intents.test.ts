@@ -68,7 +68,7 @@ describe.each(SHAPES)('intents of an engine with $name', (shape) => {
     const image = unique('registry.io/app');
     // A pulled record may be of another owner, and then overtakes nothing but is overtaken.
     const inOrder = acts.replaceAll('P', 'F');
-    await Promise.all([...inOrder].map((kind) => act(kind as Act, image)));
+    await Promise.all(Array.from(inOrder).map((kind) => act(kind as Act, image)));
     await expectIntent(image, remains);
   });
 

@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { inspect } from 'node:util';
 import { describe, expect, it } from 'vitest';
 import { errorCode } from '../../src/errors.ts';
 import type { PullManagerOptions } from '../../src/options.ts';
@@ -19,7 +20,7 @@ interface Refused {
 
 function wrong(option: string, ...values: unknown[]): Refused[] {
   return values.map((value) => ({
-    name: `${option}: ${typeof value === 'object' ? JSON.stringify(value) : String(value)}`,
+    name: `${option}: ${inspect(value)}`,
     options: { [option]: value },
     argument: option,
   }));

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { errorCode } from '../../src/errors.ts';
 import type { PodCredentials } from '../../src/records/record.ts';
 import { secret } from '../support/credentials.ts';
-import { intentsOf, open, openEngine, settles, shapeOf } from '../support/engines.ts';
+import { eventually, intentsOf, open, openEngine, settles, shapeOf } from '../support/engines.ts';
 import { COMMAND, FileStore } from '../support/file-store.ts';
 
 const MILLION = 1_000_000;
@@ -36,7 +36,7 @@ describe.each([shapeOf('memory', 0, 31), shapeOf('memory', 2, 31)])(
       expect(manager.stats().pending).toBeLessThanOrEqual(manager.stats().pendingLimit);
       await settles('a sample of the calls', Promise.all(all), 50_000);
       await settles('a later call', manager.listImagePullIntents(), 50_000);
-      while (settled < MILLION) await new Promise((resolve) => setImmediate(resolve));
+      await eventually('all are settled', () => settled === MILLION);
       expect([...codes]).toEqual([FULL]);
       expect(taken.length).toBeGreaterThan(10_000);
       expect(manager.stats()).toMatchObject({ pending: 0, intents: taken.length });
@@ -68,7 +68,7 @@ it('an engine survives a million questions whose credentials never come', async 
   expect([...codes.keys()].filter((code) => code !== FULL)).toEqual([]);
   expect(answered).toBeLessThan(MILLION);
   await settles('closing', manager.close(), 50_000);
-  while (answered < MILLION) await new Promise((resolve) => setImmediate(resolve));
+  await eventually('all are answered', () => answered === MILLION);
   expect([...codes.keys()].filter((code) => code !== FULL)).toEqual([CLOSED]);
 });
 

@@ -126,18 +126,18 @@ describe.each([shapeOf('memory', 0, 31), shapeOf('journal', 2, 31)])(
       await fill(manager, 20_000, 'old:');
       const until = new Date(Date.now() + 1);
       while (Date.now() <= until.getTime()) await new Promise((resolve) => setImmediate(resolve));
-      let isOver = false;
+      const state = { isOver: false };
       const pruning = manager.pruneUnknownRecords(['old:7'], until).finally(() => {
-        isOver = true;
+        state.isOver = true;
       });
       let meanwhile = 0;
       let written = 0;
-      while (!isOver) {
+      while (!state.isOver) {
         await manager.recordPullIntent('app');
         await manager.recordImagePulled('app', `new:${written}`, { nodePodsAccessible: true });
         expect(await manager.mustAttemptImagePull('app', `new:${written}`)).toBe(false);
         written++;
-        if (!isOver) meanwhile++;
+        if (!state.isOver) meanwhile++;
       }
       expect(await pruning).toMatchObject({ pruned: 19_999, errors: [] });
       expect(meanwhile).toBeGreaterThan(0);

@@ -1,9 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { parseImageList } from '../../src/storm/image-list.ts';
 import type { PolicyName, StormParameters } from '../../src/storm/parameters.ts';
-import { policyOf, runStorm, type StormRun } from '../../src/storm/run.ts';
+import { runStorm, type StormRun } from '../../src/storm/run.ts';
 import { loadScenario, SCENARIO_NAMES } from '../../src/storm/scenarios.ts';
-import { Universe } from '../../src/storm/universe.ts';
 import { type Bug, ConcurrentModel, type ConcurrentModelOptions } from './concurrent-model.ts';
 
 const IMAGES = parseImageList(
@@ -34,14 +33,13 @@ async function storm(
     ...own,
     seed,
   };
-  const policy = policyOf(parameters.policy, new Universe(IMAGES, parameters));
   let disk: ConcurrentModelOptions['disk'] = { model: undefined };
   const run = await runStorm({
     parameters,
     images: IMAGES,
     isDurable,
     signal,
-    open: async (images) => {
+    open: async (images, policy) => {
       if (!isDurable) disk = { model: undefined };
       return new ConcurrentModel({ seed, policy, bug, disk, images });
     },
@@ -80,6 +78,17 @@ describe('an engine that is right passes', () => {
       expect(state.counts.wrongRecords).toBe(0);
     },
   );
+
+  it('with images that are made up because the list is too short', async () => {
+    const { state } = await storm('mixed', {
+      seed: 7,
+      records: 300,
+      policy: 'NeverVerifyAllowlistedImages',
+    });
+    expect(state.universe.images.length).toBeGreaterThan(300);
+    expect(state.wrong).toEqual([]);
+    expect(state.counts.wrongRecords).toBe(0);
+  });
 
   it('with a store that forgets at each restart', async () => {
     const { state } = await storm('node-restart', { seed: 5, restarts: 3, isDurable: false });

@@ -1,5 +1,7 @@
 /** `pullwarden storm`: a pull storm against the real engine, every decision checked. */
+import type { VerificationPolicy } from '../../policies/enforcer.ts';
 import { PullManager } from '../../pull-manager.ts';
+import type { StormRuntimeImage } from '../../storm/engine.ts';
 import { readImageList } from '../../storm/image-list.ts';
 import { measureOverhead } from '../../storm/overhead.ts';
 import {
@@ -14,7 +16,7 @@ import { ProgressLine } from '../../storm/report/progress-line.ts';
 import { paintFor } from '../../storm/report/style.ts';
 import { formatSummary } from '../../storm/report/summary.ts';
 import { type StormResult, stormResult } from '../../storm/result.ts';
-import { policyOf, runStorm } from '../../storm/run.ts';
+import { runStorm } from '../../storm/run.ts';
 import {
   DEFAULT_PARAMETERS,
   DEFAULT_SCENARIO,
@@ -25,7 +27,6 @@ import {
 } from '../../storm/scenarios.ts';
 import { prepareStore, type StormStore } from '../../storm/store.ts';
 import { parseThreshold, type Threshold } from '../../storm/thresholds.ts';
-import { Universe } from '../../storm/universe.ts';
 import { type Flag, type ParsedArgs, parseCommandArgs, UsageError } from '../args.ts';
 import { EXIT, type ExitCode } from '../exit-codes.ts';
 
@@ -79,21 +80,20 @@ async function run(
   process.once('exit', removeStore);
   try {
     const seeded = { ...parameters, seed };
-    const policy = policyOf(parameters.policy, new Universe(images, seeded));
     const stormRun = await runStorm({
       parameters: seeded,
       images,
       isDurable: store.isDurable,
       signal,
       onProgress: line && ((progress) => line.update(progress)),
-      open: (listed) => openEngine(store, parameters, policy, listed),
+      open: (listed, policy) => openEngine(store, parameters, policy, listed),
     });
     line?.clear();
     try {
-      const { universe } = stormRun.state;
+      const { universe, verifier } = stormRun.state;
       const overhead = stormRun.wasInterrupted
         ? undefined
-        : await measureOverhead(universe, parameters, policy);
+        : await measureOverhead(universe, parameters, verifier.policy);
       const command = commandOf(scenario, parsed, seed);
       return stormResult({ scenario, command, seed, store, run: stormRun, thresholds, overhead });
     } finally {
@@ -109,8 +109,8 @@ async function run(
 function openEngine(
   store: StormStore,
   parameters: StormParameters,
-  policy: ReturnType<typeof policyOf>,
-  images: Parameters<Parameters<typeof runStorm>[0]['open']>[0],
+  policy: VerificationPolicy,
+  images: readonly StormRuntimeImage[],
 ): Promise<PullManager> {
   const { stripes, workers } = parameters;
   return PullManager.open({

@@ -34,7 +34,7 @@ export class ProgressLine {
     this.#operations = operations;
     this.#isShown = true;
     // The last column stays empty: some terminals break the line there.
-    const width = (this.#terminal.columns ?? COLUMNS_DEFAULT) - 1;
+    const width = (this.#terminal.columns || COLUMNS_DEFAULT) - 1;
     this.#terminal.write(ERASE_LINE + progressText(progress, perSecond).slice(0, width));
   }
 
