@@ -244,7 +244,9 @@ function wireOf(error: unknown, depth: number): WireError {
   }
   const hasCause = error.cause !== undefined && depth < CAUSE_DEPTH;
   const cause = hasCause ? toWire(error.cause, depth + 1) : null;
-  return [errorCode(error) ?? '', String(error.name), String(error.message), fields, cause];
+  // Whatever an error's own fields are, only texts can be sent.
+  const { name, message }: { name: unknown; message: unknown } = error;
+  return [errorCode(error) ?? '', String(name), String(message), fields, cause];
 }
 
 const NAME_OF_CODE: ReadonlyMap<string, PullManagerErrorName> = new Map(

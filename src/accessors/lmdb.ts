@@ -82,7 +82,7 @@ class LmdbAccessor implements OwnedAccessor {
     this.#path = path;
   }
 
-  /** Uint8Array of the values handed to LMDB; what it writes in pages around them is not counted. */
+  /** Bytes of the values handed to LMDB; what it writes in pages around them is not counted. */
   get writtenBytes(): number {
     return this.#writtenBytes;
   }

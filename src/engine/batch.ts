@@ -186,7 +186,7 @@ export class Batch {
         this.#endPull(step, intent!, writes, failure);
         return;
       case REQUEST.PULLED: {
-        const { imageName, credentials } = request as OwnerRequest;
+        const { imageName, credentials } = request;
         // A damaged record protects nothing that a new one would not; any other trouble may pass,
         // and replacing what could not be read would lose other tenants' proofs.
         if (pulled!.error !== undefined && !isCorrupt(pulled!.error)) {

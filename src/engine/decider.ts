@@ -83,7 +83,6 @@ export class Decider {
   readonly #state: SharedState;
   readonly #client: EngineClient;
   readonly #policy: ImagePullPolicyEnforcer;
-  readonly #trustsRotatedSecrets: boolean;
   readonly #reverifyAfterMs: number;
   readonly #row: Float64Array;
   readonly #logger: Logger;
@@ -98,7 +97,6 @@ export class Decider {
     this.#state = options.state;
     this.#client = options.client;
     this.#policy = options.policy;
-    this.#trustsRotatedSecrets = options.trustsRotatedSecrets;
     this.#reverifyAfterMs = options.reverifyAfterMs;
     this.#row = options.row;
     this.#logger = options.logger;

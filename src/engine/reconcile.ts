@@ -70,9 +70,11 @@ export async function reconcile(options: ReconcileOptions): Promise<void> {
 /** The names of a listed image, digests first; undefined where it is not an image at all. */
 function namesOf(image: RuntimeImage): string[] | undefined {
   if (typeof image?.id !== 'string') return undefined;
-  const { repoDigests = [], repoTags = [] } = image;
-  if (!Array.isArray(repoDigests) || !Array.isArray(repoTags)) return undefined;
-  return [...repoDigests, ...repoTags];
+  // A runtime of the caller's own may leave out what it has none of.
+  const { repoDigests, repoTags }: Partial<RuntimeImage> = image;
+  const lists: unknown[] = [repoDigests ?? [], repoTags ?? []];
+  if (!lists.every((list) => Array.isArray(list))) return undefined;
+  return lists.flat() as string[];
 }
 
 /** The runtime's images; an abort does not wait for a runtime that never answers. */

@@ -103,8 +103,8 @@ export function createImagePullCredentialVerificationPolicy(
 const rebuildable = new WeakSet<ImagePullPolicyEnforcer>();
 
 /** What an enforcer of this module was made from; `undefined` for a caller's own enforcer. */
-export function policyOf(enforcer: ImagePullPolicyEnforcer): VerificationPolicy | undefined {
-  return rebuildable.has(enforcer) ? (enforcer as RebuildableEnforcer).policy : undefined;
+export function policyOf(given: ImagePullPolicyEnforcer): VerificationPolicy | undefined {
+  return rebuildable.has(given) ? (given as RebuildableEnforcer).policy : undefined;
 }
 
 type Verdict = (image: string, imagePulledByKubelet: boolean) => boolean;

@@ -92,7 +92,7 @@ describe.each(FEW_SHAPES)('closing an engine with $name', (shape) => {
   });
 
   it('leaves nothing that keeps a call waiting, however it races', async () => {
-    for (let turns = 0; turns < 6; turns++) {
+    for (const turns of shape.workerCount === 0 ? [0, 1, 2, 4, 9, 25] : [1, 9]) {
       const manager = await openEngine(shape);
       let calls = 0;
       const caller = async (): Promise<void> => {
@@ -104,7 +104,7 @@ describe.each(FEW_SHAPES)('closing an engine with $name', (shape) => {
         }
       };
       const callers = Array.from({ length: 20 }, () => caller().catch(errorCode));
-      for (let i = 0; i < turns * turns; i++) {
+      for (let i = 0; i < turns; i++) {
         await new Promise((resolve) => setImmediate(resolve));
       }
       await settles('closing', manager.close());

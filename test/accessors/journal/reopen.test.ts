@@ -54,7 +54,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   { weight: 4, arbitrary: fc.constant({ kind: 'turn' as const }) },
 );
 
-function write(model: Model, { op, key, tenant, hash }: Draft, timeMs: number): RecordWrite {
+function writeOf(model: Model, { op, key, tenant, hash }: Draft, timeMs: number): RecordWrite {
   const text = KEYS[key]!;
   if (op === 'writeIntent' || op === 'deleteIntent') return { op, image: text };
   if (op === 'deletePulled') return { op, imageRef: text };
@@ -85,7 +85,7 @@ describe.each([
           if (current.kind === 'batch') {
             const batch: RecordWrite[] = [];
             for (const one of current.writes) {
-              const next = write(model, one, timeMs++);
+              const next = writeOf(model, one, timeMs++);
               model.apply([next]);
               batch.push(next);
             }
