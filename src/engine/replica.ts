@@ -9,7 +9,7 @@ import { fnv1 } from '../locks/stripe.ts';
 import { STATE } from '../protocol/frames.ts';
 import type { StateReply } from '../protocol/host-link.ts';
 import type { SharedState } from '../protocol/shared-state.ts';
-import type { ImagePullCredentials, PulledRecord } from '../records/record.ts';
+import { type ImagePullCredentials, PulledRecord } from '../records/record.ts';
 import { BoundedCache } from '../util/bounded-cache.ts';
 
 const RECORDS_MAX = 1 << 21;
@@ -99,7 +99,7 @@ export class Replica {
         this.#records.set(imageRef, {
           slot: fnv1(imageRef) & this.#slotMask,
           version: reply.recordVersion,
-          record: reply.record,
+          record: withKey(reply.record, imageRef),
           lastImage: undefined,
           lastProof: undefined,
           lastUid: undefined,
@@ -109,7 +109,7 @@ export class Replica {
         });
       } else {
         known.version = reply.recordVersion;
-        known.record = reply.record;
+        known.record = withKey(reply.record, imageRef);
         known.lastImage = undefined;
         known.lastProof = undefined;
         known.lastHash = undefined;
@@ -127,4 +127,9 @@ export class Replica {
       }
     }
   }
+}
+
+/** The record with the caller's own string for its reference, so that the decoded one can go. */
+function withKey(record: PulledRecord | undefined, imageRef: string): PulledRecord | undefined {
+  return record && new PulledRecord(imageRef, record.updatedAtMs, record.proofs);
 }

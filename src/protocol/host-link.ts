@@ -5,6 +5,7 @@
 
 import { fromWire, PullManagerError, type WireError } from '../errors.ts';
 import { decodeRecord, packCredentials } from '../records/codec.ts';
+import { CredentialPool } from '../records/credential-pool.ts';
 import type { ImagePullCredentials, PulledRecord } from '../records/record.ts';
 import type { Dictionary, InternedText } from './dictionary.ts';
 import { type CallMethod, REPLY, REQUEST, STATE } from './frames.ts';
@@ -56,6 +57,7 @@ export class HostLink {
   readonly #requests: RingWriter;
   readonly #replies: RingReader;
   readonly #sender: PartSender;
+  readonly #pool = new CredentialPool();
   readonly #receiver: PartReceiver;
   #dictionaryEpoch = 0;
   #generation = 0;
@@ -356,7 +358,7 @@ export class HostLink {
         const intentVersion = words[at + 3]!;
         const request = this.#sentAt(words[at]!);
         try {
-          const record = flags & STATE.HAS_RECORD ? decodeRecord(bytes) : undefined;
+          const record = flags & STATE.HAS_RECORD ? this.#decode(bytes) : undefined;
           request.reply = { flags, record, recordVersion, intentVersion };
         } catch (error) {
           request.reply = error as Error;
@@ -383,6 +385,10 @@ export class HostLink {
         call?.fail(error);
       }
     }
+  }
+
+  #decode(bytes: Uint8Array): PulledRecord {
+    return decodeRecord(bytes, (packed) => this.#pool.credentials(packed));
   }
 
   #error(lengthAt: number): Error {

@@ -104,15 +104,22 @@ export function encodeRecord(record: PulledRecord): Uint8Array {
   return packr.pack(packRecord(record));
 }
 
-/** The record in msgpack bytes of ordinary (not shared) memory; any others raise `RECORD_CORRUPT`. */
-export function decodeRecord(bytes: Uint8Array): PulledRecord {
+/**
+ * The record in msgpack bytes of ordinary (not shared) memory; any others raise `RECORD_CORRUPT`.
+ *
+ * @param credentialsOf - as of `unpackRecord`.
+ */
+export function decodeRecord(
+  bytes: Uint8Array,
+  credentialsOf?: (value: unknown) => ImagePullCredentials,
+): PulledRecord {
   let value: unknown;
   try {
     value = packr.unpack(bytes);
   } catch (cause) {
     throw corrupt('a record is not msgpack', cause);
   }
-  return unpackRecord(value);
+  return unpackRecord(value, credentialsOf);
 }
 
 /** Gives the packed form of a text; `argument` names the text. */

@@ -50,6 +50,8 @@ export interface StormRun {
   close(): void;
 }
 
+/** Names on the allow list; the model compares them one by one. */
+const ALLOWLIST_MAX = 50;
 const FILL_CALLERS_MAX = 512;
 const PROGRESS_INTERVAL_MS = 200;
 
@@ -84,7 +86,7 @@ export async function runStorm(input: StormInput): Promise<StormRun> {
 /** The policy of a name; the allow list covers some repositories and one registry. */
 function policyOf(name: PolicyName, universe: Universe): VerificationPolicy {
   if (name !== 'NeverVerifyAllowlistedImages') return { kind: name };
-  const exact = universe.names.filter((_, index) => index % 10 === 3);
+  const exact = universe.names.filter((_, index) => index % 10 === 3).slice(0, ALLOWLIST_MAX);
   return { kind: name, allowlist: [...exact, 'registry.example/team-1/*'] };
 }
 

@@ -79,7 +79,7 @@ describe.each([0, 1, 2])('maxPending with %d workers', (workerCount) => {
       const store = await FileStore.create();
       const options = { store: store.options, workerCount, stripeCount: 3, maxPending: limit };
       const manager = await open(options);
-      expect(manager.stats().pendingLimit).toBe(limit);
+      expect(manager.stats().pendingLimit).toBe(limit * Math.max(1, workerCount));
       store.set('commit', COMMAND.HOLD);
       // All of one owner.
       const calls = Array.from({ length: limit + 5 }, () => manager.recordPullIntent('app'));
