@@ -42,6 +42,7 @@ import type {
 } from './records/record.ts';
 import { normalizeCredentials } from './records/validate.ts';
 import { wellFormed } from './util/well-formed.ts';
+import { within } from './util/within.ts';
 
 /** What pruning did. */
 export interface PruneResult {
@@ -85,6 +86,8 @@ export interface DecideOptions {
 
 /** How long `close` waits for aborted pulls to come to an end. */
 const CLOSE_GRACE_MS = 1_000;
+/** How long `close` waits for a store to answer, and again for its owners to end. */
+const CLOSE_LIMIT_MS = 10_000;
 
 const NO_CREDENTIALS: PodCredentials = Object.freeze({});
 
@@ -514,8 +517,11 @@ export class PullManager implements ImagePullManager, AsyncDisposable {
     this.#pulls.abort(closedError('the pull'));
     await this.#settleOngoing();
     this.#engine?.beginClose();
-    await this.#client.drain();
-    await this.#engine?.stop();
+    // A store that never answers must not keep the agent: what waits for it is then rejected.
+    await within(CLOSE_LIMIT_MS, this.#client.drain());
+    const stopped = this.#engine?.stop(CLOSE_LIMIT_MS);
+    if (this.#client.pending > 0) this.#client.leave(closedError('this call'));
+    await stopped;
     this.#client.leave(closedError('this call'));
   }
 
@@ -524,13 +530,7 @@ export class PullManager implements ImagePullManager, AsyncDisposable {
    * intent, which protects the image until the next start finds out what became of it.
    */
   async #settleOngoing(): Promise<void> {
-    if (this.#ongoing.size === 0) return;
-    let timer: NodeJS.Timeout | undefined;
-    const grace = new Promise<void>((resolve) => {
-      timer = setTimeout(resolve, CLOSE_GRACE_MS);
-    });
-    await Promise.race([Promise.allSettled(this.#ongoing), grace]);
-    clearTimeout(timer);
+    if (this.#ongoing.size > 0) await within(CLOSE_GRACE_MS, Promise.allSettled(this.#ongoing));
   }
 
   /** Runs the pull and records its outcome, however long that takes. */

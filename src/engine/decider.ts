@@ -46,7 +46,7 @@ import {
   SERVICE_ACCOUNT_FOUND,
 } from './decision.ts';
 import type { EngineClient } from './engine-client.ts';
-import { type RecordEntry, Replica } from './replica.ts';
+import { KEY_UNITS_MAX, type RecordEntry, Replica } from './replica.ts';
 
 /** Image names remembered with their parsed form. */
 const NAMES_MAX = 1 << 16;
@@ -233,7 +233,7 @@ export class Decider {
       if (typeof name !== 'string') return failed(name);
       proof = record.credentialsFor(name);
       if (entry !== undefined) {
-        entry.lastImage = image;
+        entry.lastImage = image.length <= KEY_UNITS_MAX ? image : undefined;
         entry.lastProof = proof;
         entry.lastHash = undefined;
       }
@@ -264,7 +264,7 @@ export class Decider {
     } catch (error) {
       name = error as PullManagerError;
     }
-    this.#names.set(image, name);
+    if (image.length <= KEY_UNITS_MAX) this.#names.set(image, name);
     return name;
   }
 

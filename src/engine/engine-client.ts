@@ -98,6 +98,7 @@ export class EngineClient {
   readonly #poll: () => void;
   #isPollScheduled = false;
   #isAsleep = false;
+  #hasLeft = false;
   #lastProgressMs = 0;
   #onIdle: (() => void)[] = [];
 
@@ -107,7 +108,7 @@ export class EngineClient {
     this.maxPending = options.maxPending;
     this.#state = state;
     this.#kick = options.kick;
-    const dictionary = new Dictionary();
+    const dictionary = new Dictionary(state.seed);
     this.#links = Array.from(
       { length: state.workerCount },
       (_, worker) => new HostLink(state, hostIndex, worker, dictionary),
@@ -197,6 +198,7 @@ export class EngineClient {
   /** Fails everything that waits, and gives the place back if `isClean`: if nothing was waiting. */
   leave(error: Error): void {
     const isClean = this.pending === 0;
+    this.#hasLeft = true;
     for (const link of this.#links) link.abandon(error);
     this.#idle();
     if (!isClean) return;
@@ -206,7 +208,7 @@ export class EngineClient {
   }
 
   #push(owner: number, request: Pending): void {
-    const error = this.#refusal(owner);
+    const error = this.#refusal(owner, request.op);
     if (error !== undefined) {
       this.#unsentReads.delete(request.imageRef ?? '');
       request.fail(error);
@@ -217,16 +219,21 @@ export class EngineClient {
     if (!this.#isPollScheduled) this.#schedule();
   }
 
-  #refusal(owner: number): PullManagerError | undefined {
+  /** Why a request cannot be taken. An outcome has room where an intent had: twice the limit. */
+  #refusal(owner: number, op?: number): PullManagerError | undefined {
     const { words } = this.#state;
-    if (this.#state.engineState === ENGINE_STATE.CLOSED) return closedError('this call');
+    // Once left, the place and its rings may be another thread's.
+    if (this.#hasLeft || this.#state.engineState === ENGINE_STATE.CLOSED) {
+      return closedError('this call');
+    }
     const stateAt = this.#state.workerAt(owner) + WORKER.STATE;
     if (Atomics.load(words, stateAt) === WORKER_STATE.LOST) {
       return new PullManagerError('WORKER_LOST', `worker ${owner} is down`, {
         workerIndex: owner,
       });
     }
-    if (this.#links[owner]!.pending < this.maxPending) return undefined;
+    const limit = op === REQUEST.OUTCOME ? 2 * this.maxPending : this.maxPending;
+    if (this.#links[owner]!.pending < limit) return undefined;
     return queueFull(`${this.maxPending} calls wait for worker ${owner} already`);
   }
 
@@ -239,6 +246,9 @@ export class EngineClient {
 
   #pollOnce(): void {
     this.#isPollScheduled = false;
+    if (this.#hasLeft) return;
+    // Read first: what was answered before the engine closed is taken in below.
+    const isClosed = this.#state.engineState === ENGINE_STATE.CLOSED;
     let waits = false;
     let progress = false;
     this.#unsentReads.clear();
@@ -249,7 +259,7 @@ export class EngineClient {
       if (link.receive()) progress = true;
       if (link.pending > 0) waits = true;
     }
-    if (waits && this.#state.engineState === ENGINE_STATE.CLOSED) {
+    if (waits && isClosed) {
       for (const link of this.#links) link.abandon(closedError('this call'));
       waits = false;
     }

@@ -27,6 +27,8 @@ export interface EngineHandle {
   readonly maxPending: number;
 }
 
+const STOP_LIMIT_MS = 10_000;
+
 /** Shared memory, store and owners of one engine. */
 export class Engine {
   readonly handle: EngineHandle;
@@ -95,11 +97,14 @@ export class Engine {
     this.state.engineState = ENGINE_STATE.CLOSING;
   }
 
-  /** Stops the owners after they have drained their rings, and gives the store back. */
-  async stop(): Promise<void> {
+  /**
+   * Stops the owners after they have drained their rings, and gives the store back. Owners that have
+   * not ended after `limitMs` are ended.
+   */
+  async stop(limitMs: number = STOP_LIMIT_MS): Promise<void> {
     this.beginClose();
     try {
-      await this.#supervisor.stop();
+      await this.#supervisor.stop(limitMs);
     } finally {
       this.state.engineState = ENGINE_STATE.CLOSED;
       this.state.wakeAllHosts();

@@ -159,7 +159,7 @@ export class Owner {
       }
       this.#publish(batch);
     } finally {
-      for (const stripe of stripes) this.#locks.unlockStripe(stripe);
+      this.#unlock(stripes);
     }
     this.#answer(batch);
   }
@@ -180,9 +180,22 @@ export class Owner {
         locked.push(stripe);
       }
     } catch (error) {
-      for (const stripe of locked) this.#locks.unlockStripe(stripe);
+      this.#unlock(locked);
       throw error;
     }
+  }
+
+  /** Frees all of them, even where one was taken away. */
+  #unlock(stripes: readonly number[]): void {
+    let failure: unknown;
+    for (const stripe of stripes) {
+      try {
+        this.#locks.unlockStripe(stripe);
+      } catch (error) {
+        failure ??= error;
+      }
+    }
+    if (failure !== undefined) throw failure;
   }
 
   async #commit(writes: readonly RecordWrite[]): Promise<Error | undefined> {

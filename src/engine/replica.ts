@@ -14,6 +14,8 @@ import { BoundedCache } from '../util/bounded-cache.ts';
 
 const RECORDS_MAX = 1 << 21;
 const INTENTS_MAX = 1 << 17;
+/** Longer texts are asked for each time, so that the number of entries bounds their memory too. */
+export const KEY_UNITS_MAX = 4096;
 
 /** A record, or the fact that there is none. */
 export interface RecordEntry {
@@ -93,7 +95,7 @@ export class Replica {
 
   /** Keeps what an owner answered, as far as it may be kept. */
   learn(imageRef: string | undefined, image: string | undefined, reply: StateReply): void {
-    if (imageRef !== undefined && reply.flags & STATE.KEEP_RECORD) {
+    if (isShort(imageRef) && reply.flags & STATE.KEEP_RECORD) {
       const known = this.#records.get(imageRef);
       if (known === undefined) {
         this.#records.set(imageRef, {
@@ -115,7 +117,7 @@ export class Replica {
         known.lastHash = undefined;
       }
     }
-    if (image !== undefined && reply.flags & STATE.KEEP_INTENT) {
+    if (isShort(image) && reply.flags & STATE.KEEP_INTENT) {
       const exists = (reply.flags & STATE.HAS_INTENT) !== 0;
       const known = this.#intents.get(image);
       if (known === undefined) {
@@ -127,6 +129,10 @@ export class Replica {
       }
     }
   }
+}
+
+function isShort(text: string | undefined): text is string {
+  return text !== undefined && text.length <= KEY_UNITS_MAX;
 }
 
 /** The record with the caller's own string for its reference, so that the decoded one can go. */

@@ -11,14 +11,9 @@ import type { StripedLockSet } from '../locks/striped-lock-set.ts';
 import { waitWhileEqualAsync } from '../locks/wait.ts';
 import { HOST_ROW, type SharedMetrics } from '../metrics/shared-metrics.ts';
 import type { Logger } from '../options.ts';
-import {
-  ENGINE_STATE,
-  HOST,
-  type SharedState,
-  WORKER,
-  WORKER_STATE,
-} from '../protocol/shared-state.ts';
+import { HOST, type SharedState, WORKER, WORKER_STATE } from '../protocol/shared-state.ts';
 import { workerEntry } from '../protocol/worker-entry.ts';
+import { within } from '../util/within.ts';
 import { InFlightTable } from './in-flight-table.ts';
 import { InlineOwner, type OwnerTask } from './owner-loop.ts';
 
@@ -45,10 +40,12 @@ export class Supervisor {
   readonly #options: SupervisorOptions;
   readonly #inFlight: SharedArrayBuffer;
   readonly #tasks = new Map<number, Promise<void>>();
+  readonly #pools = new Set<Piscina>();
   readonly #timers = new Set<NodeJS.Timeout>();
   /** Deaths in a row, by worker. */
   readonly #deaths = new Map<number, number>();
   #inline: InlineOwner | undefined;
+  #hasStarted = false;
   #isStopping = false;
 
   constructor(options: SupervisorOptions) {
@@ -62,6 +59,7 @@ export class Supervisor {
     const starts: Promise<void>[] = [];
     for (let worker = 0; worker < state.workerCount; worker++) starts.push(this.#run(worker, 1));
     await Promise.all(starts);
+    this.#hasStarted = true;
   }
 
   /** Lets the owner of the calling thread, if it is there, look for work. */
@@ -69,17 +67,23 @@ export class Supervisor {
     this.#inline?.kick();
   }
 
-  /** Asks all owners to drain their rings and close their stores, and waits until they have. */
-  async stop(): Promise<void> {
+  /**
+   * Asks all owners to drain their rings and close their stores, and waits until they have. After
+   * `limitMs` their threads are ended; one in the calling thread is left to itself.
+   */
+  async stop(limitMs: number): Promise<void> {
     this.#isStopping = true;
     const { state } = this.#options;
     for (const timer of this.#timers) clearTimeout(timer);
-    await this.#inline?.stop();
+    const inlineStopped = this.#inline?.stop() ?? Promise.resolve();
     for (let worker = 0; worker < state.workerCount; worker++) {
       Atomics.store(state.words, state.workerAt(worker) + WORKER.STOP, 1);
       state.ringDoorbell(worker);
     }
-    await Promise.all(this.#tasks.values());
+    const ended = Promise.all([inlineStopped, ...this.#tasks.values()]);
+    if (await within(limitMs, ended)) return;
+    this.#options.logger.error('owners did not end in time');
+    await within(limitMs, Promise.all(Array.from(this.#pools, (pool) => pool.destroy())));
   }
 
   #task(workerIndex: number, generation: number): OwnerTask {
@@ -113,12 +117,11 @@ export class Supervisor {
     const ended = task.then(
       () => undefined,
       (error: unknown) => {
-        const wasOpen = state.engineState === ENGINE_STATE.OPEN;
         Atomics.store(words, at + WORKER.STATE, WORKER_STATE.LOST);
         // An owner in the calling thread has freed its own.
         const holder = Atomics.load(words, at + WORKER.HOLDER);
         if (!isInline && holder !== 0) this.#options.locks.releaseHeldBy(holder);
-        if (!wasOpen || this.#isStopping) {
+        if (!this.#hasStarted || this.#isStopping) {
           logger.warn('a worker ended badly', { workerIndex, error: nameOf(error) });
           // Nobody will take its place: what waits for it must not wait for ever.
           Atomics.add(words, at + WORKER.GENERATION, 1);
@@ -179,6 +182,7 @@ export class Supervisor {
       idleTimeout: Number.POSITIVE_INFINITY,
       atomics: 'disabled',
     });
+    this.#pools.add(pool);
     const startUp = watchStartUp(pool);
     try {
       const ended: Promise<WireError | undefined> = pool.run(task);
@@ -186,12 +190,14 @@ export class Supervisor {
       if (failure !== undefined) throw fromWire(failure);
     } finally {
       startUp.end();
+      this.#pools.delete(pool);
       await pool.destroy();
     }
   }
 
   async #runInline(task: OwnerTask): Promise<void> {
     this.#inline = await InlineOwner.open(task);
+    if (this.#isStopping) await this.#inline.stop();
     await this.#inline.ended;
   }
 }

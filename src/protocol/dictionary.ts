@@ -33,6 +33,7 @@ export interface InternedCredentials {
 
 /** Gives numbers to texts and credentials. Used by one thread. */
 export class Dictionary {
+  readonly #seed: number;
   /** Raised whenever all numbers given before become void. */
   epoch = 1;
   readonly #texts = new Map<string, InternedText>();
@@ -41,10 +42,20 @@ export class Dictionary {
   #nextId = 0;
   #textUnits = 0;
 
+  /** `seed` is the engine's: who chooses image names must not be able to choose their hashes. */
+  constructor(seed = 0) {
+    this.#seed = seed;
+  }
+
   /** Makes sure that the next `count` new entries belong to the same epoch. */
   reserve(count: number): void {
     const isFull = Math.max(this.#nextId, this.#texts.size) + count > ENTRIES_MAX;
     if (isFull || this.#textUnits > TEXT_UNITS_MAX) this.startOver();
+  }
+
+  /** Counts credentials of this size towards the bound. */
+  charge(byteLength: number): void {
+    this.#textUnits += byteLength;
   }
 
   /** Makes all numbers void; every link says so before it sends the next one. */
@@ -65,7 +76,13 @@ export class Dictionary {
     let entry = shown === text ? undefined : this.#texts.get(shown);
     if (entry === undefined) {
       const hash = fnv1(shown) | 0;
-      entry = { id: this.#nextId++, text: shown, hash, check: checkHash(shown), sentTo: 0 };
+      entry = {
+        id: this.#nextId++,
+        text: shown,
+        hash,
+        check: checkHash(shown, this.#seed),
+        sentTo: 0,
+      };
       this.#texts.set(shown, entry);
     }
     if (shown !== text) this.#texts.set(text, entry);
@@ -103,9 +120,9 @@ function sameSecret(a: ImagePullCredentials, b: ImagePullCredentials): boolean {
   return x.uid === y.uid && x.namespace === y.namespace && x.name === y.name;
 }
 
-/** A multiplicative hash of the UTF-16 units, unrelated to FNV. Signed 32 bit. */
-function checkHash(text: string): number {
-  let hash = text.length | 0;
+/** A multiplicative hash of the UTF-16 units, seeded and unrelated to FNV. Signed 32 bit. */
+function checkHash(text: string, seed: number): number {
+  let hash = seed ^ text.length;
   for (let i = 0; i < text.length; i++) {
     hash = Math.imul(hash ^ text.charCodeAt(i), 0x5bd1e995);
     hash ^= hash >>> 15;

@@ -110,8 +110,7 @@ export class HostLink {
    * the ring is filling up: then the answer is true.
    */
   push(request: Pending): boolean {
-    // Nothing waits, so nothing is lost with a worker that was replaced meanwhile.
-    if (this.pending === 0 && this.#workerGeneration() !== this.#generation) this.#connect();
+    this.#followWorker();
     const mustWait = this.#queueFrom < this.#queue.length || this.#sender.isUnderway;
     if (mustWait || !this.#send(request)) {
       this.#queue.push(request);
@@ -125,6 +124,7 @@ export class HostLink {
 
   /** Asks for something that is answered out of order, possibly in many pieces. */
   call(method: CallMethod, args: readonly unknown[]): Promise<unknown[]> {
+    this.#followWorker();
     return new Promise((succeed, fail) => {
       const id = this.#nextCall++;
       const call = { id, bytes: packMessage([method, ...args]), values: [], succeed, fail };
@@ -189,6 +189,11 @@ export class HostLink {
     this.#lose(error);
   }
 
+  /** Where nothing waits, nothing is lost with a worker that was replaced meanwhile. */
+  #followWorker(): void {
+    if (this.pending === 0 && this.#workerGeneration() !== this.#generation) this.#connect();
+  }
+
   #workerGeneration(): number {
     const at = this.#state.workerAt(this.workerIndex);
     return Atomics.load(this.#state.words, at + WORKER.GENERATION);
@@ -239,14 +244,22 @@ export class HostLink {
   /** Sends the queued requests; false when the ring is full. */
   #sendQueue(): boolean {
     while (this.#queueFrom < this.#queue.length) {
-      if (!this.#send(this.#queue[this.#queueFrom]!)) return false;
+      if (!this.#send(this.#queue[this.#queueFrom]!)) {
+        this.#trimQueue();
+        return false;
+      }
       this.#queueFrom++;
     }
-    if (this.#queueFrom > 0) {
-      this.#queue = [];
-      this.#queueFrom = 0;
-    }
+    this.#queue = [];
+    this.#queueFrom = 0;
     return true;
+  }
+
+  /** Lets go of what was sent, also where the queue never empties; each request is moved once. */
+  #trimQueue(): void {
+    if (this.#queueFrom * 2 < this.#queue.length) return;
+    this.#queue = this.#queue.slice(this.#queueFrom);
+    this.#queueFrom = 0;
   }
 
   #sendCalls(): boolean {
@@ -261,10 +274,13 @@ export class HostLink {
 
   #send(request: Pending): boolean {
     const dictionary = this.#dictionary;
-    dictionary.reserve(4);
+    if (!this.#sender.isUnderway) dictionary.reserve(4);
     if (this.#dictionaryEpoch !== dictionary.epoch) {
       if (this.#requests.begin(REQUEST.RESET, 1) < 0) return false;
       this.#dictionaryEpoch = dictionary.epoch;
+      // Another link has started the dictionary over: both sides forget the parts of a message that
+      // was under way, or they would be taken for the beginning of the next one.
+      this.#sender.reset();
     }
     const image = this.#text(request.image);
     if (image === FULL) return false;
@@ -337,6 +353,7 @@ export class HostLink {
       // Packed once, however often the ring is full in the middle of them.
       if (this.#packed?.credentials !== credentials) {
         this.#packed = { credentials, bytes: packMessage(packCredentials(credentials)) };
+        this.#dictionary.charge(this.#packed.bytes.length);
       }
       if (!this.#sender.send(REQUEST.CREDENTIALS, [entry.id], this.#packed.bytes)) return FULL;
       this.#packed = undefined;

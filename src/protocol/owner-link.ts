@@ -259,6 +259,7 @@ export class OwnerLink {
       case REQUEST.RESET:
         this.#texts = [];
         this.#credentials = [];
+        this.#receiver.reset();
         return undefined;
       case REQUEST.PART:
         this.#receiver.part();

@@ -15,6 +15,7 @@
  * | versions  | 1          | version slot  | owners, after the flush   | all              |
  * | rings     | ring size  | link, 2 ways  | one producer              | one consumer     |
  */
+import { randomInt } from 'node:crypto';
 import { invalidArgument, PullManagerError } from '../errors.ts';
 
 export const LINE_WORDS = 16;
@@ -28,6 +29,8 @@ export const HEADER = {
   HOST_COUNT: 4,
   SLOT_COUNT: 5,
   RING_WORDS: 6,
+  /** Random; keeps the hashes of images in flight from being chosen. */
+  SEED: 7,
 } as const;
 
 /** Worker block. `GENERATION` is raised by the supervisor when, and only when, the thread is dead. */
@@ -104,6 +107,7 @@ export class SharedState {
   readonly stripeCount: number;
   readonly ringWords: number;
   readonly slotMask: number;
+  readonly seed: number;
   /** The version slots, indexed by `hash & slotMask`. */
   readonly versions: Int32Array;
 
@@ -115,6 +119,7 @@ export class SharedState {
     this.ringWords = this.words[HEADER.RING_WORDS]!;
     const slotCount = this.words[HEADER.SLOT_COUNT]!;
     this.slotMask = slotCount - 1;
+    this.seed = this.words[HEADER.SEED]!;
     this.versions = new Int32Array(buffer, this.#versionsAt() * 4, slotCount);
   }
 
@@ -130,6 +135,7 @@ export class SharedState {
     words[HEADER.HOST_COUNT] = HOST_COUNT;
     words[HEADER.SLOT_COUNT] = SLOT_COUNT;
     words[HEADER.RING_WORDS] = RING_WORDS;
+    words[HEADER.SEED] = randomInt(2 ** 32) | 0;
     return new SharedState(buffer);
   }
 

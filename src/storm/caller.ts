@@ -2,6 +2,8 @@
 import type { PodCredentials } from '../records/record.ts';
 import type { StormDecision, StormRequest } from './engine.ts';
 import { BATCH_SIZE, OUTCOME, Plan, STEP } from './plan.ts';
+import { Pulls } from './pulls.ts';
+import type { OperationName } from './recorder.ts';
 import type { StormState } from './state.ts';
 import type { Credential } from './tenants.ts';
 import { ANSWER, VERDICT } from './verifier.ts';
@@ -14,19 +16,6 @@ const ANSWER_OF_REASON: Readonly<Record<StormDecision['reason'], number>> = {
   error: ANSWER.ERROR,
 };
 
-/** Thrown into `withPull` where the registry refuses. */
-class PullRefused extends Error {}
-
-/** A pull whose outcome is still to come. */
-interface OpenPull {
-  readonly image: number;
-  readonly credential: Credential;
-  readonly outcome: number;
-  readonly dueStep: number;
-}
-
-/** Pulls that a caller has open at most. */
-const OPEN_PULLS_MAX = 8;
 /** One caller in so many leaves its open pulls in the end, to see their intents survive. */
 const LEAVING_CALLERS = 8;
 
@@ -38,7 +27,7 @@ export class Caller {
   readonly #slot: number;
   /** When the last operation ended. */
   #lastMs = 0;
-  readonly #open: OpenPull[] = [];
+  readonly #pulls: Pulls;
   readonly #batch: StormRequest[] = [];
   readonly #batchImages = new Int32Array(BATCH_SIZE);
   readonly #batchCredentials: Credential[] = [];
@@ -49,6 +38,7 @@ export class Caller {
     this.#number = number;
     this.#slot = number * BATCH_SIZE;
     this.#plan = new Plan(state.shape, number);
+    this.#pulls = new Pulls(state, (operation) => this.#measure(operation));
   }
 
   /** Does steps until the storm is over. */
@@ -83,7 +73,7 @@ export class Caller {
         const pending = this.#step();
         if (pending !== undefined) await pending;
       }
-      if (this.#open.length > 0) await this.#endPulls(plan.step);
+      if (this.#pulls.openCount > 0) await this.#pulls.endDue(plan.step);
       if (state.isSliceOver(this.#lastMs)) {
         await state.turn();
         this.#lastMs = performance.now();
@@ -93,20 +83,20 @@ export class Caller {
       }
     }
     const isLeaving = state.gate !== undefined || this.#number % LEAVING_CALLERS === 0;
-    if (!isLeaving) await this.#endPulls(Number.POSITIVE_INFINITY);
+    if (!isLeaving) await this.#pulls.endDue(Number.POSITIVE_INFINITY);
     state.parkedCount++;
   }
 
   /** Pulls an image once, as its plan would; for the records that a storm begins with. */
   async fill(image: number, credential: Credential): Promise<void> {
     this.#lastMs = performance.now();
-    await this.#pull(image, credential, OUTCOME.PULLED, 0);
+    await this.#pulls.pull(image, credential, OUTCOME.PULLED, 0);
   }
 
   /** Waits until the engine is back. What was being pulled is not: the node went down. */
   async #park(): Promise<void> {
     const state = this.#state;
-    this.#open.length = 0;
+    this.#pulls.abandon();
     state.parkedCount++;
     await state.gate;
     state.parkedCount--;
@@ -126,9 +116,14 @@ export class Caller {
       case STEP.DECIDE_BATCH:
         return this.#decideBatch();
       case STEP.PULL:
-        return this.#pull(image, credential, outcome, pullSteps);
+        return this.#pulls.pull(
+          image,
+          credential,
+          outcome,
+          pullSteps === 0 ? 0 : this.#plan.step + pullSteps,
+        );
       default:
-        return this.#withPull(image, credential, outcome);
+        return this.#pulls.withPull(image, credential, outcome);
     }
   }
 
@@ -219,117 +214,6 @@ export class Caller {
     this.#measureDecisions(BATCH_SIZE);
   }
 
-  async #pull(
-    image: number,
-    credential: Credential,
-    outcome: number,
-    steps: number,
-  ): Promise<void> {
-    const state = this.#state;
-    const { ledger } = state;
-    ledger.beginIntent(image);
-    try {
-      await state.engine.recordPullIntent(state.universe.images[image]!);
-      ledger.endIntent(image, true);
-    } catch (error) {
-      ledger.endIntent(image, false);
-      state.fail(error);
-      return;
-    }
-    this.#measure('recordPullIntent');
-    // The node goes down in the middle of the pull: its intent is left over.
-    if (state.gate !== undefined) return;
-    if (steps > 0 && this.#open.length < OPEN_PULLS_MAX) {
-      this.#open.push({ image, credential, outcome, dueStep: this.#plan.step + steps });
-    } else {
-      await this.#endPull(image, credential, outcome);
-    }
-  }
-
-  async #endPulls(step: number): Promise<void> {
-    for (let index = 0; index < this.#open.length; index++) {
-      const { image, credential, outcome, dueStep } = this.#open[index]!;
-      if (dueStep > step) continue;
-      if (this.#state.gate !== undefined) return;
-      this.#open.splice(index--, 1);
-      await this.#endPull(image, credential, outcome);
-    }
-  }
-
-  async #endPull(image: number, credential: Credential, outcome: number): Promise<void> {
-    const state = this.#state;
-    const { ledger, universe } = state;
-    const text = universe.images[image]!;
-    if (outcome === OUTCOME.FAILED) {
-      ledger.beginFailure(image);
-      try {
-        await state.engine.recordImagePullFailed(text);
-        ledger.endFailure(image, true);
-      } catch (error) {
-        ledger.endFailure(image, false);
-        state.fail(error);
-      }
-      this.#measure('recordImagePullFailed');
-      return;
-    }
-    const isKnown = outcome === OUTCOME.PULLED;
-    const pull = ledger.beginPull(image, isKnown ? credential : null);
-    try {
-      await state.engine.recordImagePulled(
-        text,
-        universe.refs[universe.refOfImage[image]!]!,
-        isKnown ? this.#proofOf(image, credential) : null,
-      );
-      ledger.endPull(pull, true);
-    } catch (error) {
-      ledger.endPull(pull, false);
-      state.fail(error);
-    }
-    this.#measure('recordImagePulled');
-  }
-
-  async #withPull(image: number, credential: Credential, outcome: number): Promise<void> {
-    const state = this.#state;
-    const { ledger, universe } = state;
-    const isKnown = outcome === OUTCOME.PULLED;
-    let end: ((isDone: boolean) => void) | undefined;
-    ledger.beginIntent(image);
-    try {
-      await state.engine.withPull(universe.images[image]!, async () => {
-        ledger.endIntent(image, true);
-        this.#measure('recordPullIntent');
-        if (outcome === OUTCOME.FAILED) {
-          ledger.beginFailure(image);
-          end = (isDone) => ledger.endFailure(image, isDone);
-          throw new PullRefused();
-        }
-        const pull = ledger.beginPull(image, isKnown ? credential : null);
-        end = (isDone) => ledger.endPull(pull, isDone);
-        return {
-          imageRef: universe.refs[universe.refOfImage[image]!]!,
-          credentials: isKnown ? this.#proofOf(image, credential) : null,
-        };
-      });
-      end?.(true);
-    } catch (error) {
-      if (end === undefined) {
-        ledger.endIntent(image, false);
-      } else {
-        end(error instanceof PullRefused);
-      }
-      if (!(error instanceof PullRefused)) state.fail(error);
-    }
-    if (end === undefined) return;
-    this.#measure(outcome === OUTCOME.FAILED ? 'recordImagePullFailed' : 'recordImagePulled');
-  }
-
-  #proofOf(image: number, credential: Credential): Credential['proof'] {
-    const { universe } = this.#state;
-    return universe.isNodeWide(image, credential)
-      ? universe.tenants.anonymous.proof
-      : credential.proof;
-  }
-
   #begin(image: number, credential: Credential): void {
     const { isVerified, verifier } = this.#state;
     if (isVerified) verifier.begin(this.#slot, image, credential);
@@ -408,7 +292,7 @@ export class Caller {
     this.#lastMs = nowMs;
   }
 
-  #measure(operation: 'recordPullIntent' | 'recordImagePulled' | 'recordImagePullFailed'): void {
+  #measure(operation: OperationName): void {
     const nowMs = performance.now();
     const { counts, gate, recorder } = this.#state;
     counts.operations++;

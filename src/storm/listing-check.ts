@@ -1,7 +1,7 @@
 /** Compares what the engine lists with what the ledger says it must hold, key by key. */
 import type { ImagePullCredentials, ImagePulledRecord } from '../records/record.ts';
 import type { Ledger } from './ledger.ts';
-import { normalized } from './model.ts';
+import { normalized } from './model-credentials.ts';
 import { type Register, SEEN } from './register.ts';
 import type { NameTrack, RecordTrack } from './tracks.ts';
 

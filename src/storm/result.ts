@@ -56,7 +56,10 @@ export interface StormResult {
   };
   readonly operationCounts: Readonly<Record<OperationName, number>>;
   readonly latencyNs: Readonly<Record<OperationName, LatencyNs>>;
-  /** Of the engine that committed most often between two restarts. */
+  /**
+   * Of the engine that committed most often between two restarts. With the store `memory`, the
+   * filling before the run counts as well.
+   */
   readonly batchSize: Quantiles;
   readonly commitLatencyNs: Quantiles;
   readonly restarts: number;

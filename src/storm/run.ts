@@ -115,6 +115,7 @@ class Storm {
     const timer = setInterval(() => this.#report(phase), PROGRESS_INTERVAL_MS);
     try {
       await this.#fill(fillers);
+      if (this.#input.isDurable) await this.#reopen();
       state.recorder.reset();
       state.counts.operations = 0;
       const before = state.engine.stats();
@@ -185,17 +186,24 @@ class Storm {
 
   /** Everything is answered: what is listed must be what the ledger holds, now and after reopening. */
   async #finish(): Promise<void> {
-    const { isDurable, open } = this.#input;
+    const { isDurable } = this.#input;
     const state = this.#state;
     await checkListings(state);
     await withTimeout('closing the engine', state.engine.close());
     this.#engines.push(state.engine.stats());
     if (!isDurable) return;
-    state.engine = await open([], state.verifier.policy);
-    // The runtime lists nothing: every left-over intent stays.
-    state.ledger.restart(() => false, Date.now());
+    await this.#reopen();
     await checkListings(state);
     await withTimeout('closing the engine', state.engine.close());
+  }
+
+  /** A new engine on the same store: its counters begin at 0. */
+  async #reopen(): Promise<void> {
+    const state = this.#state;
+    await withTimeout('closing the engine', state.engine.close());
+    state.engine = await this.#input.open([], state.verifier.policy);
+    // The runtime lists nothing: every left-over intent stays.
+    state.ledger.restart(() => false, Date.now());
   }
 
   #report(phase: Progress['phase']): void {

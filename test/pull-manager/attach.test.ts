@@ -166,7 +166,7 @@ describe.each([shapeOf('memory', 0, 31), shapeOf('memory', 1, 31), shapeOf('jour
 
 const ROUNDS = 500;
 
-describe.each(WORKER_SHAPES)('across threads of an engine with $name', (shape) => {
+describe.each([shapeOf('memory', 0, 31), shapeOf('memory', 2, 31)])('across threads of an engine with $name', (shape) => {
   it.each(['intent', 'record'])(
     'every decision sees every %s that was acknowledged before it, in either direction',
     async (kind) => {

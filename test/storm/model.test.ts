@@ -6,11 +6,10 @@ import {
   decideOn,
   MATCH_WRITE_LIMIT,
   type ModelOperation,
-  mergeModelCredentials,
   mustVerify,
-  normalized,
   PullModel,
 } from '../../src/storm/model.ts';
+import { mergeModelCredentials, normalized } from '../../src/storm/model-credentials.ts';
 
 const IMAGE = 'docker.io/library/nginx:1';
 const NAME = 'docker.io/library/nginx';

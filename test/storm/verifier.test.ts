@@ -2,7 +2,7 @@ import { beforeEach, describe, expect, it } from 'vitest';
 import type { VerificationPolicy } from '../../src/policies/enforcer.ts';
 import { Ledger } from '../../src/storm/ledger.ts';
 import { checkIntents, checkRecord, checkRecords } from '../../src/storm/listing-check.ts';
-import { normalized } from '../../src/storm/model.ts';
+import { normalized } from '../../src/storm/model-credentials.ts';
 import type { Credential } from '../../src/storm/tenants.ts';
 import { IMAGE_KIND, Universe } from '../../src/storm/universe.ts';
 import { ANSWER, VERDICT, Verifier } from '../../src/storm/verifier.ts';

@@ -94,6 +94,7 @@ export class SegmentChain {
       try {
         spare.beginSync(this.sequence);
       } catch (error) {
+        this.#distrust();
         this.#background.track(spare.discard());
         throw error;
       }
@@ -126,10 +127,20 @@ export class SegmentChain {
     try {
       await segment.begin(this.sequence);
     } catch (error) {
+      this.#distrust();
       await segment.discard();
       throw error;
     }
     this.#replaceCurrent(segment);
+  }
+
+  /**
+   * The header of the next segment may have reached the disk in spite of its error, and would then
+   * fence out what the current one got from here on. So it gets nothing more: the segment after that
+   * begins with the same sequence number, and makes the failed one obsolete.
+   */
+  #distrust(): void {
+    this.#current.hasFailed = true;
   }
 
   /** Makes the next segment one of the smallest size. */
