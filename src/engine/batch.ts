@@ -37,6 +37,8 @@ export interface Step {
   error: Error | undefined;
   /** The store was asked to write something for it. */
   wrote: boolean;
+  /** A READ that was answered before the commit. */
+  isAnswered: boolean;
   /** What a READ saw at its place in the batch. */
   seenRecord: PulledRecord | undefined;
   seenIntent: boolean;
@@ -77,6 +79,7 @@ export class Batch {
         intent: request.image === undefined ? undefined : this.#intentKey(request.image),
         error: undefined,
         wrote: false,
+        isAnswered: false,
         seenRecord: undefined,
         seenIntent: false,
       };

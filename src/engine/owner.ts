@@ -149,6 +149,7 @@ export class Owner {
       await batch.load(this.accessor);
       const nowMs = this.#now();
       const writes = batch.apply(nowMs, undefined);
+      if (writes.length > 0) this.#answerEarly(batch);
       const failure = writes.length === 0 ? undefined : await this.#commit(writes);
       if (failure !== undefined) {
         this.#distrust(writes);
@@ -245,6 +246,26 @@ export class Owner {
     }
   }
 
+  /**
+   * Answers the reads that saw nothing of this batch: what they saw is durable and current, and need
+   * not wait for the flush.
+   */
+  #answerEarly({ steps }: Batch): void {
+    let any = false;
+    for (const step of steps) {
+      const { request, pulled, intent } = step;
+      if (request.op !== REQUEST.READ || isPrune(request)) continue;
+      const sawStored =
+        step.seenRecord === pulled?.stored &&
+        (intent === undefined || step.seenIntent === isVisible(intent.stored, intent.storedCount));
+      if (!sawStored || pulled?.error !== undefined || intent?.error !== undefined) continue;
+      this.#answerRead(step, request, STATE.KEEP_RECORD | STATE.KEEP_INTENT);
+      step.isAnswered = true;
+      any = true;
+    }
+    if (any) for (const link of this.#links) link.flush();
+  }
+
   #answer({ steps }: Batch): void {
     for (const step of steps) {
       const { request, error } = step;
@@ -253,15 +274,17 @@ export class Owner {
         request.done(error ?? step.pulled!.error ?? (isGone ? 'pruned' : 'kept'));
       } else if (error !== undefined) {
         request.link.fail(request, error);
-      } else if (request.op === REQUEST.READ) {
-        this.#answerRead(step, request);
+      } else if (request.op === REQUEST.READ && !step.isAnswered) {
+        this.#answerRead(step, request, keepableNow(step));
+        request.link.finish(request);
       } else {
         request.link.finish(request);
       }
     }
   }
 
-  #answerRead(step: Step, request: OwnerRequest): void {
+  /** `keepable`: what of the answer is the newest there is, as flags of a STATE. */
+  #answerRead(step: Step, request: OwnerRequest, keepable: number): void {
     const { pulled, intent, seenRecord } = step;
     const error = pulled?.error ?? (seenRecord === undefined ? intent?.error : undefined);
     if (error !== undefined) {
@@ -273,14 +296,13 @@ export class Owner {
     let recordVersion = 0;
     let intentVersion = 0;
     if (pulled !== undefined) {
-      // A later request of the batch may have changed it: right for this caller, but not to be kept.
-      if (seenRecord === pulled.current) flags |= STATE.KEEP_RECORD;
+      flags |= keepable & STATE.KEEP_RECORD;
       recordVersion = Atomics.load(versions, pulled.key.hash & slotMask);
     }
     if (intent !== undefined && intent.error === undefined) {
       flags |= STATE.KNOWS_INTENT;
       if (step.seenIntent) flags |= STATE.HAS_INTENT;
-      if (step.seenIntent === isVisible(intent.current, intent.count)) flags |= STATE.KEEP_INTENT;
+      flags |= keepable & STATE.KEEP_INTENT;
       intentVersion = Atomics.load(versions, intent.key.hash & slotMask);
     }
     request.link.answerState(request, flags, seenRecord, recordVersion, intentVersion);
@@ -311,6 +333,19 @@ export class Owner {
 
 function claimOf(workerIndex: number, generation: number): number {
   return ((workerIndex + 1) << 24) | (generation & 0xff_ffff);
+}
+
+/**
+ * What of a read is still so after its batch. A later request may have changed it: then the answer is
+ * right for this caller, but not to be kept.
+ */
+function keepableNow({ pulled, intent, seenRecord, seenIntent }: Step): number {
+  let flags = 0;
+  if (seenRecord === pulled?.current) flags |= STATE.KEEP_RECORD;
+  if (intent !== undefined && seenIntent === isVisible(intent.current, intent.count)) {
+    flags |= STATE.KEEP_INTENT;
+  }
+  return flags;
 }
 
 function isPrune(request: OwnerRequest | PruneRequest): request is PruneRequest {

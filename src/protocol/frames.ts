@@ -5,7 +5,8 @@
  * empties the dictionary. A message whose bytes do not fit one frame is preceded by PART frames.
  *
  * Requests, host to owner. "Counted" requests are answered in order: by `LINK.COMPLETED` alone where
- * they succeed without a value, else by a reply frame with their number first.
+ * they succeed without a value, else by a reply frame with their number first. Only the STATE of a
+ * READ may overtake writes before it, which wait for their flush.
  *
  * | opcode      | words after the header                          | counted | reply                  |
  * | ----------- | ----------------------------------------------- | ------- | ---------------------- |

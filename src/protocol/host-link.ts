@@ -380,6 +380,8 @@ export class HostLink {
         } catch (error) {
           request.reply = error as Error;
         }
+        // At once: it may have overtaken writes that wait for their flush.
+        settle(request);
         return;
       }
       case REPLY.FAILURE:

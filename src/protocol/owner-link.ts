@@ -142,10 +142,11 @@ export class OwnerLink {
   }
 
   fail(request: OwnerRequest, error: unknown): void {
-    this.#finished = request.number;
     this.#answer(REPLY.FAILURE, [request.number], packMessage(toWire(error)));
+    this.#finished = request.number;
   }
 
+  /** Says what a READ saw. May come before earlier requests are finished; `finish` follows later. */
   answerState(
     request: OwnerRequest,
     flags: number,
@@ -153,7 +154,6 @@ export class OwnerLink {
     recordVersion: number,
     intentVersion: number,
   ): void {
-    this.#finished = request.number;
     const bytes = record === undefined ? NOTHING : encodeRecord(record);
     const shown = record === undefined ? flags : flags | STATE.HAS_RECORD;
     this.#answer(REPLY.STATE, [request.number, shown, recordVersion, intentVersion], bytes);
@@ -194,10 +194,8 @@ export class OwnerLink {
 
   #answer(opcode: number, fields: readonly number[], bytes: Uint8Array): void {
     if (this.#backlog.length === 0 && this.#sender.send(opcode, fields, bytes)) return;
-    // Stuck behind this answer: the requests before the one that was finished last.
-    const own = opcode === REPLY.FAILURE || opcode === REPLY.STATE;
-    const completes = own ? (this.#finished - 1) | 0 : this.#finished;
-    this.#backlog.push({ opcode, fields, bytes, completes });
+    // What is finished from here on stays so to itself until this answer is sent.
+    this.#backlog.push({ opcode, fields, bytes, completes: this.#finished });
   }
 
   #replyHead(): number {

@@ -175,8 +175,10 @@ describe('a link', () => {
       pair.hosts[0]!.publish();
       for (const request of pair.take(0, 50).requests) {
         const i = done++;
-        if (i % 3 === 0) owner.answerState(request, 4, i % 2 === 0 ? record : undefined, i, i + 1);
-        else if (i % 7 === 0) {
+        if (i % 3 === 0) {
+          owner.answerState(request, 4, i % 2 === 0 ? record : undefined, i, i + 1);
+          owner.finish(request);
+        } else if (i % 7 === 0) {
           owner.fail(request, new PullManagerError('STORE_UNAVAILABLE', 'x'.repeat(i)));
         } else owner.finish(request);
       }

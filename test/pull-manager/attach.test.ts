@@ -13,7 +13,6 @@ import {
   PolicyByImage,
   settles,
   shapeOf,
-  WORKER_SHAPES,
 } from '../support/engines.ts';
 
 const A = secret('a');
@@ -166,45 +165,48 @@ describe.each([shapeOf('memory', 0, 31), shapeOf('memory', 1, 31), shapeOf('jour
 
 const ROUNDS = 500;
 
-describe.each([shapeOf('memory', 0, 31), shapeOf('memory', 2, 31)])('across threads of an engine with $name', (shape) => {
-  it.each(['intent', 'record'])(
-    'every decision sees every %s that was acknowledged before it, in either direction',
-    async (kind) => {
-      const manager = await openEngine(shape);
-      const thread = await AttachedThread.start();
-      await thread.run('attach', manager.handle);
-      const words = new Int32Array(new SharedArrayBuffer(8));
+describe.each([shapeOf('memory', 0, 31), shapeOf('memory', 2, 31)])(
+  'across threads of an engine with $name',
+  (shape) => {
+    it.each(['intent', 'record'])(
+      'every decision sees every %s that was acknowledged before it, in either direction',
+      async (kind) => {
+        const manager = await openEngine(shape);
+        const thread = await AttachedThread.start();
+        await thread.run('attach', manager.handle);
+        const words = new Int32Array(new SharedArrayBuffer(8));
 
-      const watching = thread.run('watch', words, ROUNDS, kind);
-      for (let round = 1; round <= ROUNDS; round++) {
-        if (kind === 'record') {
-          await manager.recordImagePulled('watched', `ref${round}`, { nodePodsAccessible: true });
-        } else if (round % 2 === 1) await manager.recordPullIntent('watched');
-        else await manager.recordImagePullFailed('watched');
-        raise(words, 0, round);
-        await untilAtLeast(words, 1, round);
-      }
-      expect(await watching).toEqual([]);
+        const watching = thread.run('watch', words, ROUNDS, kind);
+        for (let round = 1; round <= ROUNDS; round++) {
+          if (kind === 'record') {
+            await manager.recordImagePulled('watched', `ref${round}`, { nodePodsAccessible: true });
+          } else if (round % 2 === 1) await manager.recordPullIntent('watched');
+          else await manager.recordImagePullFailed('watched');
+          raise(words, 0, round);
+          await untilAtLeast(words, 1, round);
+        }
+        expect(await watching).toEqual([]);
 
-      words.fill(0);
-      await manager.pruneUnknownRecords([], new Date(Date.now() + 1e6));
-      const writing = thread.run('write', words, ROUNDS, kind);
-      const wrong: [number, string][] = [];
-      for (let round = 1; round <= ROUNDS; round++) {
-        await untilAtLeast(words, 0, round);
-        const imageRef = kind === 'intent' ? 'unknown' : `ref${round}`;
-        const { reason } =
-          manager.decideSync('watched', imageRef) ?? (await manager.decide('watched', imageRef));
-        const absent = round % 2 === 1 ? 'mustAuthenticate' : 'credentialPolicyAllowed';
-        const expected = kind === 'record' ? 'credentialRecordFound' : absent;
-        if (reason !== expected) wrong.push([round, reason]);
-        raise(words, 1, round);
-      }
-      await writing;
-      expect(wrong).toEqual([]);
-    },
-  );
-});
+        words.fill(0);
+        await manager.pruneUnknownRecords([], new Date(Date.now() + 1e6));
+        const writing = thread.run('write', words, ROUNDS, kind);
+        const wrong: [number, string][] = [];
+        for (let round = 1; round <= ROUNDS; round++) {
+          await untilAtLeast(words, 0, round);
+          const imageRef = kind === 'intent' ? 'unknown' : `ref${round}`;
+          const { reason } =
+            manager.decideSync('watched', imageRef) ?? (await manager.decide('watched', imageRef));
+          const absent = round % 2 === 1 ? 'mustAuthenticate' : 'credentialPolicyAllowed';
+          const expected = kind === 'record' ? 'credentialRecordFound' : absent;
+          if (reason !== expected) wrong.push([round, reason]);
+          raise(words, 1, round);
+        }
+        await writing;
+        expect(wrong).toEqual([]);
+      },
+    );
+  },
+);
 
 async function untilAtLeast(words: Int32Array, index: number, value: number): Promise<void> {
   for (let seen = Atomics.load(words, index); seen < value; seen = Atomics.load(words, index)) {

@@ -1,3 +1,4 @@
+import { getEventListeners } from 'node:events';
 import { existsSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -248,6 +249,17 @@ describe('opening', () => {
     await settles('closing', manager.close());
     const late = manager.recordPullIntent('app').catch(errorCode);
     expect(await late).toBe('ERR_PULLMANAGER_CLOSED');
+  });
+
+  it('leaves no listener on its signal when it is closed or fails', async () => {
+    const { signal } = new AbortController();
+    for (let i = 0; i < 3; i++) {
+      const manager = await open({ store: MEMORY, workerCount: 0, signal });
+      await manager.close();
+    }
+    const module = '/nowhere/store.mjs';
+    await PullManager.open({ store: { module }, workerCount: 0, signal }).catch(() => {});
+    expect(getEventListeners(signal, 'abort')).toHaveLength(0);
   });
 
   it.each([0, 1])('refuses a path that is a file, with %d workers', async (workerCount) => {
