@@ -7,13 +7,7 @@ import { PullManager } from '../../src/pull-manager.ts';
 import type { ImagePulledRecord } from '../../src/records/record.ts';
 import { AttachedThread } from '../support/attached-thread.ts';
 import { secret } from '../support/credentials.ts';
-import {
-  intentsOf,
-  openEngine,
-  PolicyByImage,
-  settles,
-  shapeOf,
-} from '../support/engines.ts';
+import { intentsOf, openEngine, PolicyByImage, settles, shapeOf } from '../support/engines.ts';
 
 const A = secret('a');
 const PLACES = 16;
