@@ -30,7 +30,10 @@ export interface StormResult {
   /** Command line that repeats the run. */
   readonly command: string;
   readonly seed: number;
+  /** `journal`, `lmdb` or `memory`. */
   readonly store: string;
+  /** How the store is shown, for example `journal (temporary)`. */
+  readonly storeLabel: string;
   readonly policy: string;
   readonly workers: number;
   readonly concurrency: number;
@@ -102,7 +105,8 @@ export function stormResult(parts: {
     scenario: scenario.name,
     command: parts.command,
     seed,
-    store: store.label,
+    store: store.options.kind,
+    storeLabel: store.label,
     policy: scenario.parameters.policy,
     workers: last.workerCount,
     concurrency: scenario.parameters.concurrency,

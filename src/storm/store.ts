@@ -13,7 +13,7 @@ export const STORE_KINDS = ['journal', 'lmdb', 'memory'] as const;
 export interface StormStore {
   /** How it is shown, for example `journal (temporary)`. */
   readonly label: string;
-  readonly options: StoreOptions;
+  readonly options: Extract<StoreOptions, { kind: string }>;
   /** Whether it keeps anything beyond the life of an engine. */
   readonly isDurable: boolean;
   /** Removes the temporary directory, if there is one. Idempotent. */

@@ -29,13 +29,13 @@ export function formatSummary(result: StormResult, paint: Paint = PLAIN): string
 }
 
 function settings(result: StormResult): string {
-  const { images, tenants, concurrency, workers, store, policy } = result;
+  const { images, tenants, concurrency, workers, storeLabel, policy } = result;
   return [
     plural(images, 'image'),
     plural(tenants, 'tenant'),
     plural(concurrency, 'caller'),
     plural(workers, 'worker'),
-    store,
+    storeLabel,
     policy,
   ].join(' · ');
 }
