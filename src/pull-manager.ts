@@ -177,6 +177,7 @@ export class PullManager implements ImagePullManager, AsyncDisposable {
   /**
    * Joins an engine that another thread of this process has open. The new manager decides on a
    * replica of its own; its `close` leaves the engine running.
+   * A thread that ends without `close` keeps its place until the engine closes.
    *
    * Errors: `INVALID_ARGUMENT` for what is no handle, or where `options.policy` is needed;
    * `ENGINE_UNAVAILABLE` where no place is left (16 threads in all), `CLOSED`.
