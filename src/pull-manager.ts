@@ -10,6 +10,7 @@ import { type Decision, failed } from './engine/decision.ts';
 import { Engine, type EngineHandle } from './engine/engine.ts';
 import { EngineClient } from './engine/engine-client.ts';
 import { reconcile } from './engine/reconcile.ts';
+import { Replica } from './engine/replica.ts';
 import {
   abortedError,
   closedError,
@@ -218,14 +219,17 @@ export class PullManager implements ImagePullManager, AsyncDisposable {
       throw new PullManagerError('ENGINE_UNAVAILABLE', 'too many threads are attached already');
     }
     const metrics = engine?.metrics ?? SharedMetrics.attach(handle.metrics, state.workerCount);
+    const replica = new Replica(state);
     const client = new EngineClient({
       state,
       hostIndex,
       maxPending: handle.maxPending,
       kick: () => engine?.kick(),
+      learn: ({ imageRef, image }, reply) => replica.learn(imageRef, image, reply),
     });
     const decider = new Decider({
       state,
+      replica,
       client,
       policy,
       trustsRotatedSecrets: handle.rotatedSecrets !== 'verify',
@@ -580,11 +584,13 @@ export class PullManager implements ImagePullManager, AsyncDisposable {
     const recordOwner = client.ownerOf(imageRef);
     const intentOwner = client.ownerOf(image);
     const { PULLED, OUTCOME } = REQUEST;
+    // Who has decided on the image is likely to again: the answer spares that decision a trip.
+    const isAsked = this.#decider.replica.wasUsed(imageRef);
     if (recordOwner === intentOwner) {
-      return client.write(recordOwner, PULLED, image, imageRef, imageName, credentials);
+      return client.write(recordOwner, PULLED, image, imageRef, imageName, credentials, isAsked);
     }
     return client
-      .write(recordOwner, PULLED, undefined, imageRef, imageName, credentials)
+      .write(recordOwner, PULLED, undefined, imageRef, imageName, credentials, isAsked)
       .then(() => client.write(intentOwner, OUTCOME, image));
   }
 

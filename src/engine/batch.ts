@@ -5,7 +5,7 @@
 import type { Awaitable, OwnedAccessor, RecordWrite } from '../accessors/accessor.ts';
 import { type PullManagerError, storeError } from '../errors.ts';
 import { REQUEST } from '../protocol/frames.ts';
-import type { Key, OwnerRequest } from '../protocol/owner-link.ts';
+import type { Key, OwnerLink, OwnerRequest } from '../protocol/owner-link.ts';
 import { mergePulled } from '../records/merge.ts';
 import { PulledRecord } from '../records/record.ts';
 import type { InFlightTable } from './in-flight-table.ts';
@@ -17,6 +17,8 @@ export interface PulledKey {
   stored: PulledRecord | undefined;
   current: PulledRecord | undefined;
   error: PullManagerError | undefined;
+  /** The link that was told last what the record is now. */
+  shownTo: OwnerLink | undefined;
 }
 
 /** An intent and its counter during a batch. */
@@ -260,7 +262,13 @@ export class Batch {
   #pulledKey(key: Key): PulledKey {
     let found = this.pulled.get(key.text);
     if (found === undefined) {
-      found = { key, stored: undefined, current: undefined, error: undefined };
+      found = {
+        key,
+        stored: undefined,
+        current: undefined,
+        error: undefined,
+        shownTo: undefined,
+      };
       this.pulled.set(key.text, found);
     }
     return found;

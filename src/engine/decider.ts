@@ -46,7 +46,7 @@ import {
   SERVICE_ACCOUNT_FOUND,
 } from './decision.ts';
 import type { EngineClient } from './engine-client.ts';
-import { KEY_UNITS_MAX, type RecordEntry, Replica } from './replica.ts';
+import { KEY_UNITS_MAX, type RecordEntry, type Replica } from './replica.ts';
 
 /** Image names remembered with their parsed form. */
 const NAMES_MAX = 1 << 16;
@@ -55,6 +55,8 @@ const SNAPSHOT_ATTEMPTS = 64;
 
 export interface DeciderOptions {
   readonly state: SharedState;
+  /** Learns from what `client` hears. */
+  readonly replica: Replica;
   readonly client: EngineClient;
   readonly policy: ImagePullPolicyEnforcer;
   readonly trustsRotatedSecrets: boolean;
@@ -93,7 +95,7 @@ export class Decider {
   #isClosed = false;
 
   constructor(options: DeciderOptions) {
-    this.replica = new Replica(options.state);
+    this.replica = options.replica;
     this.#state = options.state;
     this.#client = options.client;
     this.#policy = options.policy;
@@ -118,7 +120,7 @@ export class Decider {
     const refused = this.#refusal(image, imageRef);
     if (refused !== undefined) return this.#count(refused);
     if (imageRef === '') return NO_IMAGE_REF;
-    const entry = this.replica.record(imageRef);
+    const entry = this.#entry(imageRef);
     if (entry === undefined) return undefined;
     const verdict = this.#judge(image, entry);
     if (verdict === undefined) return undefined;
@@ -150,8 +152,7 @@ export class Decider {
       return this.#count(failed(abortedError('the decision', signal.reason)));
     }
     try {
-      const entry = this.replica.record(imageRef);
-      let verdict = entry === undefined ? undefined : this.#judge(image, entry);
+      let verdict = this.#known(image, imageRef);
       const isLocal = verdict !== undefined;
       if (verdict === undefined) verdict = await this.#ask(image, imageRef);
       const decision = isDecision(verdict)
@@ -185,6 +186,19 @@ export class Decider {
     return undefined;
   }
 
+  /** The replica's entry, if it is true at this instant: also by an answer that came just now. */
+  #entry(imageRef: string): RecordEntry | undefined {
+    const entry = this.replica.record(imageRef);
+    if (entry !== undefined || !this.#client.receive()) return entry;
+    return this.replica.record(imageRef);
+  }
+
+  /** The verdict by what the replica knows; `undefined` where a worker must be asked. */
+  #known(image: string, imageRef: string): Verdict | undefined {
+    const entry = this.#entry(imageRef);
+    return entry && this.#judge(image, entry);
+  }
+
   /** Policy, record and intent by a current entry; `undefined` where the intent is not known. */
   #judge(image: string, entry: RecordEntry): Verdict | undefined {
     if (entry.record !== undefined) return this.#judgeRecord(image, entry.record, entry);
@@ -201,14 +215,23 @@ export class Decider {
   async #ask(image: string, imageRef: string): Promise<Verdict> {
     const recordOwner = this.#client.ownerOf(imageRef);
     const intentOwner = this.#client.ownerOf(image);
+    // Many ask for the same at once, after a change. The answer to an earlier question is as good as
+    // one of our own if the replica proves it still true.
+    const underway = this.#client.underway(imageRef);
+    if (underway !== undefined) {
+      await underway.catch(() => {});
+      const verdict = this.#known(image, imageRef);
+      if (verdict !== undefined) return verdict;
+    }
     for (let attempt = 0; attempt < SNAPSHOT_ATTEMPTS; attempt++) {
       const isOneOwner = recordOwner === intentOwner;
       const both = await this.#client.read(recordOwner, imageRef, isOneOwner ? image : undefined);
-      this.replica.learn(imageRef, isOneOwner ? image : undefined, both);
+      // What the replica has learned from it, if it may be kept: the next decision finds all of it.
+      const verdict = this.#known(image, imageRef);
+      if (verdict !== undefined) return verdict;
       if (both.record !== undefined) return this.#judgeRecord(image, both.record, undefined);
       if (isOneOwner) return this.#judgeAbsence(image, (both.flags & STATE.HAS_INTENT) !== 0);
       const intent = await this.#client.read(intentOwner, undefined, image);
-      this.replica.learn(undefined, image, intent);
       const wasKept = (both.flags & STATE.KEEP_RECORD) !== 0;
       if (wasKept && this.replica.isRecordVersion(imageRef, both.recordVersion)) {
         return this.#judgeAbsence(image, (intent.flags & STATE.HAS_INTENT) !== 0);
@@ -344,7 +367,8 @@ export class Decider {
       const credentials = normalizeCredentials({ kubernetesSecrets: [secret] });
       const owner = this.#client.ownerOf(imageRef);
       const imageName = this.imageName(image);
-      await this.#client.write(owner, REQUEST.PULLED, undefined, imageRef, imageName, credentials);
+      const { PULLED } = REQUEST;
+      await this.#client.write(owner, PULLED, undefined, imageRef, imageName, credentials, true);
     } catch (error) {
       // The decision stands without it; the next match tries again.
       this.#row[HOST_ROW.MATCH_WRITE_FAILURES]!++;

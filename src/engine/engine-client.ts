@@ -34,6 +34,7 @@ class Write implements Pending {
   readonly imageRef: string | undefined;
   readonly imageName: string | undefined;
   readonly credentials: ImagePullCredentials | null | undefined;
+  readonly wantsState: boolean;
   readonly succeed: () => void;
   readonly fail: (error: Error) => void;
 
@@ -43,6 +44,7 @@ class Write implements Pending {
     imageRef: string | undefined,
     imageName: string | undefined,
     credentials: ImagePullCredentials | null | undefined,
+    wantsState: boolean,
     succeed: () => void,
     fail: (error: Error) => void,
   ) {
@@ -51,29 +53,43 @@ class Write implements Pending {
     this.imageRef = imageRef;
     this.imageName = imageName;
     this.credentials = credentials;
+    this.wantsState = wantsState;
     this.succeed = succeed;
     this.fail = fail;
   }
 }
 
-/** A question about a record and an intent, shared by all who ask it before it is sent. */
+/** A question about a record and an intent, shared by all who ask it before it is answered. */
 class Read implements Pending {
   readonly op = REQUEST.READ;
   readonly imageName = undefined;
   readonly credentials = undefined;
+  readonly wantsState = false;
   reply: StateReply | Error | undefined = undefined;
   readonly image: string | undefined;
   readonly imageRef: string | undefined;
+  /** Not visible to the worker yet. */
+  isUnsent = true;
   readonly answer: Promise<StateReply>;
   succeed!: (state?: StateReply) => void;
   fail!: (error: Error) => void;
 
-  constructor(imageRef: string | undefined, image: string | undefined) {
+  constructor(
+    imageRef: string | undefined,
+    image: string | undefined,
+    onEnd: ((read: Read) => void) | undefined,
+  ) {
     this.image = image;
     this.imageRef = imageRef;
     this.answer = new Promise((resolve, reject) => {
-      this.succeed = resolve as (state?: StateReply) => void;
-      this.fail = reject;
+      this.succeed = (state) => {
+        onEnd?.(this);
+        resolve(state!);
+      };
+      this.fail = (error) => {
+        onEnd?.(this);
+        reject(error);
+      };
     });
   }
 }
@@ -84,6 +100,8 @@ export interface EngineClientOptions {
   readonly maxPending: number;
   /** Called after something was published; lets an owner in this thread start. */
   readonly kick: () => void;
+  /** Called with what an owner says of a record and an intent, as soon as it is heard. */
+  readonly learn: (request: Pending, reply: StateReply) => void;
 }
 
 /** Sends requests to the owners and settles them. Used by one thread. */
@@ -93,8 +111,10 @@ export class EngineClient {
   readonly #state: SharedState;
   readonly #links: HostLink[];
   readonly #kick: () => void;
-  /** Reads that are not visible to a worker yet, by image reference: more callers may join them. */
-  readonly #unsentReads = new Map<string, Read>();
+  /** Reads that wait, by image reference; and those of them that are not visible to a worker yet. */
+  readonly #reads = new Map<string, Read>();
+  #unsentReads: Read[] = [];
+  readonly #endRead: (read: Read) => void;
   readonly #poll: () => void;
   #isPollScheduled = false;
   #isAsleep = false;
@@ -111,8 +131,11 @@ export class EngineClient {
     const dictionary = new Dictionary(state.seed);
     this.#links = Array.from(
       { length: state.workerCount },
-      (_, worker) => new HostLink(state, hostIndex, worker, dictionary),
+      (_, worker) => new HostLink(state, hostIndex, worker, dictionary, options.learn),
     );
+    this.#endRead = (read) => {
+      if (this.#reads.get(read.imageRef!) === read) this.#reads.delete(read.imageRef!);
+    };
     this.#poll = () => this.#pollOnce();
   }
 
@@ -143,7 +166,10 @@ export class EngineClient {
     return ownerOf(stripeOf(key, this.#state.stripeCount), this.#links.length);
   }
 
-  /** Sends a write of `op` to `owner`; resolves when it is durable. */
+  /**
+   * Sends a write of `op` to `owner`; resolves when it is durable. `wantsState`: the owner shall say
+   * what the record is afterwards, as it would to a read.
+   */
   write(
     owner: number,
     op: number,
@@ -151,9 +177,13 @@ export class EngineClient {
     imageRef?: string,
     imageName?: string,
     credentials?: ImagePullCredentials | null,
+    wantsState = false,
   ): Promise<void> {
     return new Promise((succeed, fail) => {
-      this.#push(owner, new Write(op, image, imageRef, imageName, credentials, succeed, fail));
+      this.#push(
+        owner,
+        new Write(op, image, imageRef, imageName, credentials, wantsState, succeed, fail),
+      );
     });
   }
 
@@ -164,16 +194,34 @@ export class EngineClient {
     image: string | undefined,
   ): Promise<StateReply> {
     if (imageRef === undefined) {
-      const read = new Read(undefined, image);
+      const read = new Read(undefined, image, undefined);
       this.#push(owner, read);
       return read.answer;
     }
-    const unsent = this.#unsentReads.get(imageRef);
-    if (unsent !== undefined && unsent.image === image) return unsent.answer;
-    const read = new Read(imageRef, image);
-    this.#unsentReads.set(imageRef, read);
+    const unsent = this.#reads.get(imageRef);
+    // One that is visible already may be answered with what was before this question.
+    if (unsent?.isUnsent && unsent.image === image) return unsent.answer;
+    const read = new Read(imageRef, image, this.#endRead);
+    this.#reads.set(imageRef, read);
+    this.#unsentReads.push(read);
     this.#push(owner, read);
     return read.answer;
+  }
+
+  /**
+   * Settles when the question about a record that somebody asked before is answered; undefined if
+   * there is none. The answer itself may be older than the caller's question.
+   */
+  underway(imageRef: string): Promise<StateReply> | undefined {
+    return this.#reads.get(imageRef)?.answer;
+  }
+
+  /** Takes in what the workers have answered, without waiting for a turn of the event loop. */
+  receive(): boolean {
+    let any = false;
+    for (const link of this.#links) if (link.pending > 0 && link.receive()) any = true;
+    if (any) this.#lastProgressMs = performance.now();
+    return any;
   }
 
   /** Calls one owner; resolves with the pieces of its answer. */
@@ -210,12 +258,10 @@ export class EngineClient {
   #push(owner: number, request: Pending): void {
     const error = this.#refusal(owner, request.op);
     if (error !== undefined) {
-      this.#unsentReads.delete(request.imageRef ?? '');
       request.fail(error);
       return;
     }
-    // Visible already: whoever asks from now on must not be given an answer from before.
-    if (this.#links[owner]!.push(request)) this.#unsentReads.clear();
+    if (this.#links[owner]!.push(request)) this.#sentReads();
     if (!this.#isPollScheduled) this.#schedule();
   }
 
@@ -251,7 +297,7 @@ export class EngineClient {
     const isClosed = this.#state.engineState === ENGINE_STATE.CLOSED;
     let waits = false;
     let progress = false;
-    this.#unsentReads.clear();
+    this.#sentReads();
     for (const link of this.#links) {
       link.publish();
       if (link.pending === 0) continue;
@@ -278,6 +324,13 @@ export class EngineClient {
       return;
     }
     void this.#sleep();
+  }
+
+  /** Visible from here on: whoever asks now must not be given an answer from before. */
+  #sentReads(): void {
+    if (this.#unsentReads.length === 0) return;
+    for (const read of this.#unsentReads) read.isUnsent = false;
+    this.#unsentReads = [];
   }
 
   /** Sleeps until an owner says that something happened. */

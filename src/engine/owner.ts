@@ -15,12 +15,15 @@ import { REQUEST, STATE } from '../protocol/frames.ts';
 import type { OwnerCall, OwnerRequest } from '../protocol/owner-link.ts';
 import { OwnerLink } from '../protocol/owner-link.ts';
 import { HOST_COUNT, type SharedState, WORKER } from '../protocol/shared-state.ts';
-import { Batch, isVisible, PRUNE, type PruneRequest, type Step } from './batch.ts';
+import { within } from '../util/within.ts';
+import { Batch, isVisible, PRUNE, type PruneRequest, type PulledKey, type Step } from './batch.ts';
 import type { InFlightTable } from './in-flight-table.ts';
 import { type Job, startJob } from './jobs.ts';
 
 /** Requests in one batch, and so in one commit. */
 const BATCH_MAX = 4096;
+/** How long the owners of a store that all of them share may wait for one that counts it. */
+const COUNT_LIMIT_MS = 10_000;
 
 export interface OwnerOptions {
   readonly state: SharedState;
@@ -93,15 +96,28 @@ export class Owner {
 
   /** Sets the gauges. Where the store is everybody's, one owner counts it, and a replacement again. */
   async #countStore(): Promise<void> {
-    const { workerIndex, generation } = this.context;
+    const { workerIndex, workerCount, stripeCount, generation } = this.context;
     const isOwn = this.accessor.listsOnlyOwnKeys;
     if (!isOwn && workerIndex > 0 && generation === 1) return;
-    const { records, intents } = await this.accessor.count();
-    const { RECORDS, INTENTS } = WORKER_ROW;
-    const others = (field: number): number =>
-      isOwn ? 0 : this.#metrics.workerSum(field) - this.#row[field]!;
-    this.#row[RECORDS] = records - others(RECORDS);
-    this.#row[INTENTS] = intents - others(INTENTS);
+    // The others are at work when a replacement counts. None of them must be between a commit, which
+    // the count sees, and the raise of its own gauges: each holds a stripe from the one to the other.
+    const othersWork = !isOwn && workerCount > 1 && generation > 1;
+    const stripes = othersWork ? Array.from({ length: stripeCount }, (_, i) => i) : [];
+    await this.#lock(stripes);
+    try {
+      const counting = Promise.resolve(this.accessor.count());
+      if (othersWork && !(await within(COUNT_LIMIT_MS, counting))) {
+        throw new PullManagerError('STORE_UNAVAILABLE', 'the store takes too long to be counted');
+      }
+      const counted = await counting;
+      const { RECORDS, INTENTS } = WORKER_ROW;
+      const others = (field: number): number =>
+        isOwn ? 0 : this.#metrics.workerSum(field) - this.#row[field]!;
+      this.#row[RECORDS] = counted.records - others(RECORDS);
+      this.#row[INTENTS] = counted.intents - others(INTENTS);
+    } finally {
+      this.#unlock(stripes);
+    }
   }
 
   /** Whether `turn` would find something to do. */
@@ -278,9 +294,20 @@ export class Owner {
         this.#answerRead(step, request, keepableNow(step));
         request.link.finish(request);
       } else {
+        if (request.wantsState) this.#showRecord(step.pulled!, request);
         request.link.finish(request);
       }
     }
+  }
+
+  /** Tells the host of a PULLED what the record is now: it has decided on it and is likely to again. */
+  #showRecord(pulled: PulledKey, request: OwnerRequest): void {
+    const { key, current } = pulled;
+    if (current === undefined || pulled.shownTo === request.link) return;
+    pulled.shownTo = request.link;
+    const { versions, slotMask } = this.#state;
+    const version = Atomics.load(versions, key.hash & slotMask);
+    request.link.answerState(request, STATE.KEEP_RECORD, current, version, 0);
   }
 
   /** `keepable`: what of the answer is the newest there is, as flags of a STATE. */

@@ -88,6 +88,11 @@ export class Replica {
     return Atomics.load(this.#versions, entry.slot) === entry.version;
   }
 
+  /** Whether a decision has used the record of an image reference since it was learned. */
+  wasUsed(imageRef: string): boolean {
+    return this.#records.get(imageRef)?.lastImage !== undefined;
+  }
+
   /** Whether a record's version is still the given one. */
   isRecordVersion(imageRef: string, version: number): boolean {
     return Atomics.load(this.#versions, fnv1(imageRef) & this.#slotMask) === version;

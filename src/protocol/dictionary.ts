@@ -1,16 +1,42 @@
 /**
- * The host's half of the dictionaries: texts and credentials it has given numbers to.
+ * The host's half of the dictionaries: texts and credentials it has given numbers to, so that they
+ * travel once and not with each request.
  *
- * One dictionary serves all links of a thread; each entry knows which workers have it. It is bounded:
- * when full it starts over, and every link is told so before the next entry.
+ * One dictionary serves all links of a thread; each entry knows which workers have it. Numbers are
+ * given again: a worker then overwrites what it had under that number. Rings keep their order, so no
+ * request that meant the old entry comes after the new one.
+ *
+ * Texts live in two generations, each with numbers of its own. When the young one is full, the old
+ * one is dropped, the young one takes its place, and a new one begins with the dropped one's numbers.
+ * So a lookup costs no more than in a plain map, and forgetting costs nothing.
  */
 import { fnv1 } from '../locks/stripe.ts';
-import type { ImagePullCredentials } from '../records/record.ts';
+import type { ImagePullCredentials, ImagePullSecret } from '../records/record.ts';
 import { wellFormed } from '../util/well-formed.ts';
 
-const ENTRIES_MAX = 1 << 16;
-/** Bounds the memory of a dictionary of very long texts, in UTF-16 units. */
-const TEXT_UNITS_MAX = 1 << 25;
+/** Bounds of a dictionary; tests make them small. */
+export interface DictionaryLimits {
+  /** Texts in one generation; at least as many as one request has. */
+  readonly texts: number;
+  /** Of the texts in one generation together, in UTF-16 units. */
+  readonly textUnits: number;
+  /** A power of two. */
+  readonly credentials: number;
+}
+
+const DEFAULT_LIMITS: DictionaryLimits = {
+  texts: 1 << 17,
+  textUnits: 1 << 24,
+  credentials: 1 << 13,
+};
+
+/** An image, its reference and its name. */
+const TEXTS_PER_REQUEST = 3;
+/** Credentials longer than this all have the same number, and so are not remembered for long. */
+const CREDENTIAL_UNITS_MAX = 1 << 10;
+/** Characters that choose the number of a secret: SHA-256 in hexadecimal is random throughout. */
+const HASH_UNITS_LOOKED_AT = 8;
+const FNV_PRIME = 0x01000193;
 
 /** A text that has a number. */
 export interface InternedText {
@@ -28,96 +54,117 @@ export interface InternedText {
 export interface InternedCredentials {
   readonly id: number;
   readonly credentials: ImagePullCredentials;
+  /** Bit per worker that has the entry. */
   sentTo: number;
 }
 
 /** Gives numbers to texts and credentials. Used by one thread. */
 export class Dictionary {
   readonly #seed: number;
-  /** Raised whenever all numbers given before become void. */
-  epoch = 1;
-  readonly #texts = new Map<string, InternedText>();
-  /** By the hash of the only secret: the usual form of credentials. */
-  readonly #credentials = new Map<string, InternedCredentials[]>();
-  #nextId = 0;
-  #textUnits = 0;
+  readonly #limits: DictionaryLimits;
+  #young = new Map<string, InternedText>();
+  #old = new Map<string, InternedText>();
+  /** The number of the first text of the young generation. */
+  #youngFrom = 0;
+  #youngUnits = 0;
+  /** By number. */
+  readonly #credentials: (InternedCredentials | undefined)[];
 
   /** `seed` is the engine's: who chooses image names must not be able to choose their hashes. */
-  constructor(seed = 0) {
+  constructor(seed = 0, limits: DictionaryLimits = DEFAULT_LIMITS) {
     this.#seed = seed;
+    this.#limits = limits;
+    this.#credentials = new Array(limits.credentials).fill(undefined);
   }
 
-  /** Makes sure that the next `count` new entries belong to the same epoch. */
-  reserve(count: number): void {
-    const isFull = Math.max(this.#nextId, this.#texts.size) + count > ENTRIES_MAX;
-    if (isFull || this.#textUnits > TEXT_UNITS_MAX) this.startOver();
+  /** Call before the texts of each request: their numbers then differ from each other. */
+  beginRequest(): void {
+    const { texts, textUnits } = this.#limits;
+    const isFull = this.#young.size + TEXTS_PER_REQUEST > texts || this.#youngUnits > textUnits;
+    if (!isFull) return;
+    this.#old = this.#young;
+    this.#young = new Map();
+    this.#youngUnits = 0;
+    this.#youngFrom = texts - this.#youngFrom;
   }
 
-  /** Counts credentials of this size towards the bound. */
-  charge(byteLength: number): void {
-    this.#textUnits += byteLength;
-  }
-
-  /** Makes all numbers void; every link says so before it sends the next one. */
+  /** Makes all numbers void. */
   startOver(): void {
-    this.#texts.clear();
-    this.#credentials.clear();
-    this.#nextId = 0;
-    this.#textUnits = 0;
-    this.epoch++;
+    this.#young = new Map();
+    this.#old = new Map();
+    this.#youngUnits = 0;
+    this.#credentials.fill(undefined);
   }
 
   text(text: string): InternedText {
-    const known = this.#texts.get(text);
+    const known = this.#find(text);
     if (known !== undefined) return known;
     // Owners see UTF-8, in which lone surrogates are U+FFFD: two such spellings are one key.
-    this.#textUnits += text.length;
     const shown = wellFormed(text);
-    let entry = shown === text ? undefined : this.#texts.get(shown);
-    if (entry === undefined) {
-      const hash = fnv1(shown) | 0;
-      entry = {
-        id: this.#nextId++,
-        text: shown,
-        hash,
-        check: checkHash(shown, this.#seed),
-        sentTo: 0,
-      };
-      this.#texts.set(shown, entry);
-    }
-    if (shown !== text) this.#texts.set(text, entry);
+    const found = shown === text ? undefined : this.#find(shown);
+    if (found !== undefined) return found;
+    const entry = {
+      id: this.#youngFrom + this.#young.size,
+      text: shown,
+      hash: fnv1(shown) | 0,
+      check: checkHash(shown, this.#seed),
+      sentTo: 0,
+    };
+    this.#young.set(shown, entry);
+    this.#youngUnits += shown.length;
     return entry;
+  }
+
+  #find(text: string): InternedText | undefined {
+    const found = this.#young.get(text);
+    return found !== undefined || this.#old.size === 0 ? found : this.#old.get(text);
   }
 
   /** `credentials` are in normal form and frozen. */
   credentials(credentials: ImagePullCredentials): InternedCredentials {
-    const key = poolKey(credentials);
-    if (key === undefined) return { id: this.#nextId++, credentials, sentTo: 0 };
-    let entries = this.#credentials.get(key);
-    if (entries === undefined) {
-      entries = [];
-      this.#credentials.set(key, entries);
-    }
-    for (const entry of entries) if (sameSecret(entry.credentials, credentials)) return entry;
-    const entry = { id: this.#nextId++, credentials, sentTo: 0 };
-    entries.push(entry);
+    const places = this.#credentials;
+    const secret = onlySecret(credentials);
+    const id = secret === undefined ? 0 : hashOf(secret) & (places.length - 1);
+    const found = places[id];
+    if (found !== undefined && isSame(found.credentials, credentials, secret)) return found;
+    const entry = { id, credentials, sentTo: 0 };
+    places[id] = entry;
     return entry;
   }
 }
 
-/** The hash of the one secret that the credentials consist of; undefined for any other form. */
-function poolKey(credentials: ImagePullCredentials): string | undefined {
-  const secrets = credentials.kubernetesSecrets;
-  if (secrets?.length !== 1 || credentials.kubernetesServiceAccounts !== undefined)
-    return undefined;
-  const secret = secrets[0]!;
-  return secret.provenAtMs === undefined ? secret.credentialHash : undefined;
+function hashOf({ credentialHash }: ImagePullSecret): number {
+  let hash = credentialHash.length;
+  const end = Math.min(HASH_UNITS_LOOKED_AT, hash);
+  for (let i = 0; i < end; i++) hash = Math.imul(hash ^ credentialHash.charCodeAt(i), FNV_PRIME);
+  return hash ^ (hash >>> 15);
 }
 
-function sameSecret(a: ImagePullCredentials, b: ImagePullCredentials): boolean {
-  const x = a.kubernetesSecrets![0]!;
-  const y = b.kubernetesSecrets![0]!;
-  return x.uid === y.uid && x.namespace === y.namespace && x.name === y.name;
+/** The one secret that the credentials consist of; undefined for any other form and a long one. */
+function onlySecret(credentials: ImagePullCredentials): ImagePullSecret | undefined {
+  const { kubernetesSecrets, kubernetesServiceAccounts } = credentials;
+  if (kubernetesSecrets?.length !== 1 || kubernetesServiceAccounts !== undefined) return undefined;
+  const secret = kubernetesSecrets[0]!;
+  const { uid, namespace, name, credentialHash, provenAtMs } = secret;
+  const units = uid.length + namespace.length + name.length + credentialHash.length;
+  return provenAtMs === undefined && units <= CREDENTIAL_UNITS_MAX ? secret : undefined;
+}
+
+/** Whether remembered credentials are the given ones; `secret` is what those consist of. */
+function isSame(
+  known: ImagePullCredentials,
+  credentials: ImagePullCredentials,
+  secret: ImagePullSecret | undefined,
+): boolean {
+  if (known === credentials) return true;
+  const other = secret && onlySecret(known);
+  if (secret === undefined || other === undefined) return false;
+  return (
+    other.credentialHash === secret.credentialHash &&
+    other.uid === secret.uid &&
+    other.namespace === secret.namespace &&
+    other.name === secret.name
+  );
 }
 
 /** A multiplicative hash of the UTF-16 units, seeded and unrelated to FNV. Signed 32 bit. */

@@ -1,8 +1,9 @@
 /**
  * What host threads and owners say to each other through their rings.
  *
- * Texts and credentials are sent once per link and then referred to by number (`id`), until a RESET
- * empties the dictionary. A message whose bytes do not fit one frame is preceded by PART frames.
+ * Texts and credentials are sent once per link and then referred to by number (`id`), until another
+ * is sent under the same number. A message whose bytes do not fit one frame is preceded by PART
+ * frames.
  *
  * Requests, host to owner. "Counted" requests are answered in order: by `LINK.COMPLETED` alone where
  * they succeed without a value, else by a reply frame with their number first. Only the STATE of a
@@ -10,13 +11,13 @@
  *
  * | opcode      | words after the header                          | counted | reply                  |
  * | ----------- | ----------------------------------------------- | ------- | ---------------------- |
- * | RESET       |                                                 |         |                        |
  * | PART        | byteLength, bytes                               |         |                        |
  * | TEXT        | id, hash, check, byteLength, UTF-8              |         |                        |
  * | CREDENTIALS | id, byteLength, msgpack                         |         |                        |
  * | INTENT      | image                                           | yes     | FAILURE                |
  * | OUTCOME     | image                                           | yes     | FAILURE                |
- * | PULLED      | imageRef, name, credentials or -1, image or -1  | yes     | FAILURE                |
+ * | PULLED      | imageRef, name, credentials or -1, image or -1, | yes     | STATE or none, FAILURE |
+ * |             | 1 for a STATE of the record                     |         |                        |
  * | READ        | imageRef or -1, image or -1                     | yes     | STATE, FAILURE         |
  * | CALL        | call, byteLength, msgpack [method, ...args]     |         | RESULT …, FAILED_CALL  |
  *
@@ -35,7 +36,6 @@
 
 /** Opcodes of requests. */
 export const REQUEST = {
-  RESET: 1,
   PART: 2,
   TEXT: 3,
   CREDENTIALS: 4,

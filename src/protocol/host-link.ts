@@ -4,14 +4,15 @@
  */
 
 import { fromWire, PullManagerError, type WireError } from '../errors.ts';
-import { decodeRecord, packCredentials } from '../records/codec.ts';
+import { decodeRecord } from '../records/codec.ts';
 import { CredentialPool } from '../records/credential-pool.ts';
-import type { ImagePullCredentials, PulledRecord } from '../records/record.ts';
-import type { Dictionary, InternedText } from './dictionary.ts';
+import type { PulledRecord } from '../records/record.ts';
+import type { Dictionary } from './dictionary.ts';
 import { type CallMethod, REPLY, REQUEST, STATE } from './frames.ts';
 import { packMessage, unpackMessage } from './message.ts';
 import { PartReceiver, PartSender } from './parts.ts';
-import { RingReader, RingWriter, wordsFor } from './ring.ts';
+import { type OutgoingRequest, RequestWriter } from './request-writer.ts';
+import { RingReader, RingWriter } from './ring.ts';
 import { LINK, type SharedState, WORKER } from './shared-state.ts';
 
 /** What a worker said about a record and an intent at one instant. */
@@ -23,12 +24,7 @@ export interface StateReply {
 }
 
 /** A request that waits to be sent or answered. */
-export interface Pending {
-  readonly op: number;
-  readonly image: string | undefined;
-  readonly imageRef: string | undefined;
-  readonly imageName: string | undefined;
-  readonly credentials: ImagePullCredentials | null | undefined;
+export interface Pending extends OutgoingRequest {
   reply: StateReply | Error | undefined;
   /** Called once, with a state for READ, nothing for the other requests. */
   succeed(state?: StateReply): void;
@@ -43,7 +39,6 @@ interface PendingCall {
   fail(error: Error): void;
 }
 
-const TEXT_INLINE_UNITS_MAX = 4096;
 /** Requests after which the worker is told before the tick ends. */
 const PUBLISH_EVERY = 256;
 
@@ -52,14 +47,14 @@ export class HostLink {
   readonly workerIndex: number;
   readonly #state: SharedState;
   readonly #at: number;
-  readonly #workerBit: number;
   readonly #dictionary: Dictionary;
+  readonly #learn: (request: Pending, reply: StateReply) => void;
   readonly #requests: RingWriter;
   readonly #replies: RingReader;
   readonly #sender: PartSender;
+  readonly #writer: RequestWriter;
   readonly #pool = new CredentialPool();
   readonly #receiver: PartReceiver;
-  #dictionaryEpoch = 0;
   #generation = 0;
   /** Sent and not answered, oldest first, in a ring of its own. */
   #sent: (Pending | undefined)[] = new Array(256);
@@ -67,7 +62,6 @@ export class HostLink {
   #sentCount = 0;
   #completed = 0;
   #unpublished = 0;
-  #packed: { readonly credentials: ImagePullCredentials; readonly bytes: Uint8Array } | undefined;
   /** Not sent, since the ring was full. */
   #queue: Pending[] = [];
   #queueFrom = 0;
@@ -77,11 +71,18 @@ export class HostLink {
   /** The ring filled up in the middle of the first unsent call. */
   #callUnderway = false;
 
-  constructor(state: SharedState, hostIndex: number, workerIndex: number, dictionary: Dictionary) {
+  /** `learn` is called with what an owner says of a record and an intent, before its request ends. */
+  constructor(
+    state: SharedState,
+    hostIndex: number,
+    workerIndex: number,
+    dictionary: Dictionary,
+    learn: (request: Pending, reply: StateReply) => void,
+  ) {
     this.workerIndex = workerIndex;
     this.#state = state;
+    this.#learn = learn;
     this.#at = state.linkAt(hostIndex, workerIndex);
-    this.#workerBit = 1 << workerIndex;
     this.#dictionary = dictionary;
     this.#requests = new RingWriter({
       state,
@@ -96,6 +97,7 @@ export class HostLink {
       headAt: this.#at + LINK.REPLY_HEAD,
     });
     this.#sender = new PartSender(this.#requests);
+    this.#writer = new RequestWriter(this.#requests, this.#sender, dictionary, workerIndex);
     this.#receiver = new PartReceiver(this.#replies);
     this.#connect();
   }
@@ -205,6 +207,7 @@ export class HostLink {
     this.#requests.reset();
     this.#replies.reset();
     this.#sender.reset();
+    this.#writer.reset();
     this.#receiver.reset();
     Atomics.store(words, this.#at + LINK.REPLY_TAIL, 0);
     Atomics.store(words, this.#at + LINK.REPLY_HEAD, 0);
@@ -212,7 +215,6 @@ export class HostLink {
     this.#completed = 0;
     // What the dead worker knew, its replacement does not.
     this.#dictionary.startOver();
-    this.#dictionaryEpoch = 0;
     Atomics.add(words, this.#at + LINK.CONNECTION, 1);
     // Last: from here on the owner of this generation looks at the link.
     Atomics.store(words, this.#at + LINK.GENERATION, this.#generation);
@@ -227,7 +229,6 @@ export class HostLink {
     this.#calls = new Map();
     this.#unsentCalls = [];
     this.#callUnderway = false;
-    this.#packed = undefined;
     while (this.#sentCount > 0) this.#shiftSent().fail(error);
     for (let i = from; i < queue.length; i++) queue[i]!.fail(error);
     for (const call of calls.values()) call.fail(error);
@@ -273,93 +274,9 @@ export class HostLink {
   }
 
   #send(request: Pending): boolean {
-    const dictionary = this.#dictionary;
-    if (!this.#sender.isUnderway) dictionary.reserve(4);
-    if (this.#dictionaryEpoch !== dictionary.epoch) {
-      if (this.#requests.begin(REQUEST.RESET, 1) < 0) return false;
-      this.#dictionaryEpoch = dictionary.epoch;
-      // Another link has started the dictionary over: both sides forget the parts of a message that
-      // was under way, or they would be taken for the beginning of the next one.
-      this.#sender.reset();
-    }
-    const image = this.#text(request.image);
-    if (image === FULL) return false;
-    const imageRef = this.#text(request.imageRef);
-    if (imageRef === FULL) return false;
-    const ring = this.#requests;
-    switch (request.op) {
-      case REQUEST.INTENT:
-      case REQUEST.OUTCOME: {
-        const at = ring.begin(request.op, 2);
-        if (at < 0) return false;
-        ring.words[at] = image;
-        break;
-      }
-      case REQUEST.READ: {
-        const at = ring.begin(REQUEST.READ, 3);
-        if (at < 0) return false;
-        ring.words[at] = imageRef;
-        ring.words[at + 1] = image;
-        break;
-      }
-      default: {
-        const imageName = this.#text(request.imageName);
-        if (imageName === FULL) return false;
-        const credentials = this.#credentials(request.credentials);
-        if (credentials === FULL) return false;
-        const at = ring.begin(REQUEST.PULLED, 5);
-        if (at < 0) return false;
-        ring.words[at] = imageRef;
-        ring.words[at + 1] = imageName;
-        ring.words[at + 2] = credentials;
-        ring.words[at + 3] = image;
-      }
-    }
+    if (!this.#writer.send(request)) return false;
     this.#pushSent(request);
     return true;
-  }
-
-  /** The number of a text, after making sure that the worker has it; -1 for none. */
-  #text(text: string | undefined): number {
-    if (text === undefined) return -1;
-    const entry = this.#dictionary.text(text);
-    if ((entry.sentTo & this.#workerBit) === 0) {
-      if (!this.#sendText(entry)) return FULL;
-      entry.sentTo |= this.#workerBit;
-    }
-    return entry.id;
-  }
-
-  #sendText({ id, text, hash, check }: InternedText): boolean {
-    if (text.length > TEXT_INLINE_UNITS_MAX) {
-      return this.#sender.send(REQUEST.TEXT, [id, hash, check], Buffer.from(text));
-    }
-    const ring = this.#requests;
-    const byteLength = Buffer.byteLength(text);
-    const at = ring.begin(REQUEST.TEXT, 5 + wordsFor(byteLength));
-    if (at < 0) return false;
-    ring.words[at] = id;
-    ring.words[at + 1] = hash;
-    ring.words[at + 2] = check;
-    ring.words[at + 3] = byteLength;
-    ring.bytes.write(text, (at + 4) * 4, byteLength);
-    return true;
-  }
-
-  #credentials(credentials: ImagePullCredentials | null | undefined): number {
-    if (credentials === null || credentials === undefined) return -1;
-    const entry = this.#dictionary.credentials(credentials);
-    if ((entry.sentTo & this.#workerBit) === 0) {
-      // Packed once, however often the ring is full in the middle of them.
-      if (this.#packed?.credentials !== credentials) {
-        this.#packed = { credentials, bytes: packMessage(packCredentials(credentials)) };
-        this.#dictionary.charge(this.#packed.bytes.length);
-      }
-      if (!this.#sender.send(REQUEST.CREDENTIALS, [entry.id], this.#packed.bytes)) return FULL;
-      this.#packed = undefined;
-      entry.sentTo |= this.#workerBit;
-    }
-    return entry.id;
   }
 
   #take(op: number): void {
@@ -374,12 +291,16 @@ export class HostLink {
         const recordVersion = words[at + 2]!;
         const intentVersion = words[at + 3]!;
         const request = this.#sentAt(words[at]!);
+        let reply: StateReply | Error;
         try {
           const record = flags & STATE.HAS_RECORD ? this.#decode(bytes) : undefined;
-          request.reply = { flags, record, recordVersion, intentVersion };
+          reply = { flags, record, recordVersion, intentVersion };
+          this.#learn(request, reply);
         } catch (error) {
-          request.reply = error as Error;
+          reply = error as Error;
         }
+        if (request.op !== REQUEST.READ) return;
+        request.reply = reply;
         // At once: it may have overtaken writes that wait for their flush.
         settle(request);
         return;
@@ -441,9 +362,6 @@ export class HostLink {
     return request;
   }
 }
-
-/** The ring has no room. Not an id: those are -1 or more. */
-const FULL = -2;
 
 function settle(request: Pending): void {
   const reply = request.reply;

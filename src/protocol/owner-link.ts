@@ -29,6 +29,8 @@ export interface OwnerRequest {
   readonly imageRef: Key | undefined;
   readonly imageName: string;
   readonly credentials: ImagePullCredentials | null;
+  /** PULLED: whether the host wants to know what the record is afterwards. */
+  readonly wantsState: boolean;
 }
 
 /** A request for something big, answered out of order. */
@@ -146,7 +148,7 @@ export class OwnerLink {
     this.#finished = request.number;
   }
 
-  /** Says what a READ saw. May come before earlier requests are finished; `finish` follows later. */
+  /** Says what a READ saw, or a PULLED has left. May come before earlier requests are finished; `finish` follows later. */
   answerState(
     request: OwnerRequest,
     flags: number,
@@ -248,17 +250,13 @@ export class OwnerLink {
       imageRef: takesRef && words[at]! >= 0 ? known(this.#texts[words[at]!]) : undefined,
       imageName: isPulled ? known(this.#texts[words[at + 1]!]).text : '',
       credentials: credentialsId < 0 ? null : known(this.#credentials[credentialsId]),
+      wantsState: isPulled && words[at + 4] === 1,
     };
   }
 
   #define(op: number): OwnerCall | undefined {
     const { words, bytes, bodyAt: at } = this.#requests;
     switch (op) {
-      case REQUEST.RESET:
-        this.#texts = [];
-        this.#credentials = [];
-        this.#receiver.reset();
-        return undefined;
       case REQUEST.PART:
         this.#receiver.part();
         return undefined;

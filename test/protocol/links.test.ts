@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { errorCode, PullManagerError } from '../../src/errors.ts';
 import { fnv1 } from '../../src/locks/stripe.ts';
+import type { DictionaryLimits } from '../../src/protocol/dictionary.ts';
 import { REQUEST } from '../../src/protocol/frames.ts';
 import type { StateReply } from '../../src/protocol/host-link.ts';
 import { type ImagePullCredentials, PulledRecord } from '../../src/records/record.ts';
@@ -25,38 +26,77 @@ const credentials = fc.oneof(
   fc.constant(normalizeCredentials({ nodePodsAccessible: true })!),
   fc.array(text, { minLength: 1, maxLength: 3 }).map((uids) => proven(...uids)),
 );
+/** Few of everything, so that numbers are given again and again. */
+const TIGHT: DictionaryLimits = { texts: 4, textUnits: 50_000, credentials: 2 };
+const limits = fc.constantFrom(TIGHT, { ...TIGHT, texts: 30 }, undefined);
+
 const asked: fc.Arbitrary<Asked> = fc.oneof(
   fc.record({ op: fc.constantFrom(REQUEST.INTENT, REQUEST.OUTCOME), image: text }),
   fc.record({ op: fc.constant(REQUEST.READ), imageRef: text }),
   fc.record({ op: fc.constant(REQUEST.READ), imageRef: text, image: text }),
   fc
-    .tuple(text, text, credentials, fc.option(text, { nil: undefined }))
-    .map(([imageRef, imageName, given, image]) => ({
+    .tuple(text, text, credentials, fc.option(text, { nil: undefined }), fc.boolean())
+    .map(([imageRef, imageName, given, image, wantsState]) => ({
       op: REQUEST.PULLED,
       imageRef,
       ...(imageName === '' ? { imageName: 'x' } : { imageName }),
       ...(given === null ? {} : { credentials: given }),
       ...(image === undefined ? {} : { image }),
+      ...(wantsState ? { wantsState } : {}),
     })),
 );
 
 describe('a link', () => {
   it('brings every request, whatever its size, as it was and in order', () => {
     fc.assert(
-      fc.property(fc.array(asked, { minLength: 1, maxLength: 60 }), fc.nat(20), (all, burst) => {
-        const pair = new LinkPair(smallState(RING_WORDS));
-        const arrived: Asked[] = [];
-        for (const [i, one] of all.entries()) {
-          void pair.push(one);
-          if (i % (burst + 1) === 0) {
-            pair.hosts[0]!.publish();
-            arrived.push(...pair.take(0, 7).requests.map(askedOf));
+      fc.property(
+        fc.array(asked, { minLength: 1, maxLength: 60 }),
+        fc.nat(20),
+        limits,
+        (all, burst, given) => {
+          const pair = new LinkPair(smallState(RING_WORDS), given);
+          const arrived: Asked[] = [];
+          for (const [i, one] of all.entries()) {
+            void pair.push(one);
+            if (i % (burst + 1) === 0) {
+              pair.hosts[0]!.publish();
+              arrived.push(...pair.take(0, 7).requests.map(askedOf));
+            }
           }
-        }
-        arrived.push(...pair.takeAll(all.length - arrived.length).map(askedOf));
-        expect(arrived).toEqual(all);
-      }),
+          arrived.push(...pair.takeAll(all.length - arrived.length).map(askedOf));
+          expect(arrived).toEqual(all);
+        },
+      ),
       { numRuns: 150 },
+    );
+  });
+
+  it('keeps the requests to several workers apart that share a dictionary', () => {
+    fc.assert(
+      fc.property(
+        fc.array(fc.tuple(asked, fc.nat(1), fc.nat(3)), { minLength: 1, maxLength: 80 }),
+        limits,
+        (all, given) => {
+          const pair = new LinkPair(smallState(RING_WORDS, 2), given);
+          const arrived: Asked[][] = [[], []];
+          const take = (worker: number, limit: number): void => {
+            pair.hosts[worker]!.publish();
+            arrived[worker]!.push(...pair.take(worker, limit).requests.map(askedOf));
+          };
+          for (const [one, worker, reads] of all) {
+            void pair.push(one, worker);
+            // Now and then one of them reads a little, so that rings fill up in the middle of messages.
+            if (reads > 0) take(reads % 2, reads);
+          }
+          for (const worker of [0, 1]) {
+            const expected = all.filter(([, to]) => to === worker).map(([one]) => one);
+            const left = expected.length - arrived[worker]!.length;
+            arrived[worker]!.push(...pair.takeAll(left, worker).map(askedOf));
+            expect(arrived[worker]).toEqual(expected);
+          }
+        },
+      ),
+      { numRuns: 300 },
     );
   });
 
@@ -76,9 +116,9 @@ describe('a link', () => {
     expect(again!.image).toEqual(arrived[4]);
   });
 
-  it('starts its dictionary over when that is full', () => {
+  it('gives numbers again when its dictionary is full', () => {
     const pair = new LinkPair(smallState(RING_WORDS));
-    const count = 150_000;
+    const count = 300_000;
     const arrived: string[] = [];
     for (let i = 0; i < count; i++) {
       // One text stays in use all the time.
@@ -90,10 +130,10 @@ describe('a link', () => {
       }
     }
     expect(arrived).toEqual(Array.from({ length: count }, (_, i) => `ref${i}`));
-    expect(pair.dictionary.epoch).toBeGreaterThan(2);
+    expect(pair.dictionary.text(`ref${count - 1}`).id).toBeLessThan(2 << 17);
   });
 
-  it('starts its dictionary over when its texts are long', () => {
+  it('gives numbers again when its texts are long', () => {
     const pair = new LinkPair(smallState(RING_WORDS));
     const long = (i: number): string => `${i}-`.padEnd(1 << 20, 'x');
     const given = proven('u'.repeat(100_000));
@@ -132,9 +172,28 @@ describe('a link', () => {
     expect(pair.takeAll(1, 1).map(askedOf)).toEqual([{ op: REQUEST.INTENT, image: 'other' }]);
   });
 
+  it('sends long messages to several workers at once, though they share one number', () => {
+    const pair = new LinkPair(smallState(RING_WORDS, 2));
+    const requests = [0, 1].map((worker) => ({
+      op: REQUEST.PULLED,
+      imageRef: `${worker}`.padEnd(200_000, 'r'),
+      imageName: 'name',
+      credentials: proven(`${worker}`.padEnd(200_000, 'u')),
+    }));
+    for (const [worker, request] of requests.entries()) void pair.push(request, worker);
+    const arrived: Asked[][] = [[], []];
+    // In turns: neither must make the other begin again.
+    for (let turn = 0; turn < 200; turn++) {
+      const worker = turn % 2;
+      pair.hosts[worker]!.publish();
+      arrived[worker]!.push(...pair.take(worker).requests.map(askedOf));
+    }
+    expect(arrived).toEqual(requests.map((request) => [request]));
+  });
+
   it('keeps a long message whole though its own entry fills the dictionary', () => {
-    for (let before = 65_536 - 8; before <= 65_536; before++) {
-      const pair = new LinkPair(smallState(RING_WORDS));
+    for (let before = 0; before <= 8; before++) {
+      const pair = new LinkPair(smallState(RING_WORDS), TIGHT);
       for (let i = 0; i < before; i++) pair.dictionary.text(`text${i}`);
       const request = {
         op: REQUEST.PULLED,

@@ -50,10 +50,11 @@ async function inTime<T>(what: string, promise: Promise<T>): Promise<T> {
   return Promise.race([promise, late]);
 }
 
-/** Lists and asks, again while a worker is being replaced. */
+/** Lists and asks once every worker that has died is replaced; until then its gauges are behind. */
 async function dumpWhenWell(manager: PullManager): Promise<Dump> {
   const deadline = performance.now() + LIMIT_MS;
   for (;;) {
+    while (!isWell(manager) && performance.now() < deadline) await delay(5);
     try {
       const dump = await dumpOf(manager);
       if (!dump.answers.includes('true error') || performance.now() > deadline) return dump;

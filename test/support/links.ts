@@ -1,7 +1,7 @@
 /** Both ends of a link in one thread, on rings small enough to fill up, driven step by step. */
 
-import { Dictionary } from '../../src/protocol/dictionary.ts';
-import { HostLink, type Pending } from '../../src/protocol/host-link.ts';
+import { Dictionary, type DictionaryLimits } from '../../src/protocol/dictionary.ts';
+import { HostLink, type Pending, type StateReply } from '../../src/protocol/host-link.ts';
 import { type OwnerCall, OwnerLink, type OwnerRequest } from '../../src/protocol/owner-link.ts';
 import { HEADER, HOST, HOST_STATE, SharedState, WORKER } from '../../src/protocol/shared-state.ts';
 import type { ImagePullCredentials } from '../../src/records/record.ts';
@@ -31,17 +31,24 @@ export interface Asked {
   readonly imageRef?: string;
   readonly imageName?: string;
   readonly credentials?: ImagePullCredentials | null;
+  readonly wantsState?: boolean;
 }
 
 /** A host's links to its workers, and the workers' ends. */
 export class LinkPair {
-  readonly dictionary: Dictionary = new Dictionary();
+  readonly dictionary: Dictionary;
   readonly hosts: HostLink[];
   readonly owners: OwnerLink[];
+  /** What the host was told of records and intents. */
+  readonly learned: StateReply[] = [];
 
-  constructor(state: SharedState) {
+  constructor(state: SharedState, limits?: DictionaryLimits) {
+    this.dictionary = new Dictionary(0, limits);
     const workers = Array.from({ length: state.workerCount }, (_, worker) => worker);
-    this.hosts = workers.map((worker) => new HostLink(state, 0, worker, this.dictionary));
+    const learn = (_: Pending, reply: StateReply): void => {
+      this.learned.push(reply);
+    };
+    this.hosts = workers.map((worker) => new HostLink(state, 0, worker, this.dictionary, learn));
     this.owners = workers.map((worker) => new OwnerLink(state, 0, worker, 1));
   }
 
@@ -54,6 +61,7 @@ export class LinkPair {
         imageRef: asked.imageRef,
         imageName: asked.imageName,
         credentials: asked.credentials,
+        wantsState: asked.wantsState === true,
         reply: undefined,
         succeed,
         fail,
@@ -84,12 +92,13 @@ export class LinkPair {
 
 /** What has arrived, in the form of what was asked. */
 export function askedOf(request: OwnerRequest): Asked {
-  const { op, image, imageRef, imageName, credentials } = request;
+  const { op, image, imageRef, imageName, credentials, wantsState } = request;
   return {
     op,
     ...(image === undefined ? {} : { image: image.text }),
     ...(imageRef === undefined ? {} : { imageRef: imageRef.text }),
     ...(imageName === '' ? {} : { imageName }),
     ...(credentials === null ? {} : { credentials }),
+    ...(wantsState ? { wantsState } : {}),
   };
 }

@@ -71,6 +71,8 @@ export async function openJournal(
 
 /** More segments than a dead worker can have under way. */
 const REPLACEMENT_GAP = 1000;
+/** A snapshot that is late by this factor waits for nothing. */
+const LATE_FACTOR = 1.5;
 /** A larger buffer is given back after the batch that needed it. */
 const COPY_BYTES_KEPT = 8 * 1024 * 1024;
 
@@ -224,15 +226,19 @@ class JournalAccessor implements OwnedAccessor {
 
   #committed(batch: readonly RecordWrite[]): void {
     applyBatch(this.#state, batch);
-    if (this.#snapshotting !== undefined || !this.#isSnapshotDue()) return;
-    if (this.#closing === undefined && this.#snapshotBackoff.isReady) this.#startSnapshot();
+    if (this.#snapshotting !== undefined || this.#closing !== undefined) return;
+    // It begins with a new segment; commits should not wait until that is filled with zeros.
+    if (!this.#isSnapshotDue(this.#chain.isPreparing ? LATE_FACTOR : 1)) return;
+    if (this.#snapshotBackoff.isReady) this.#startSnapshot();
   }
 
-  #isSnapshotDue(): boolean {
+  /** `slack`: how many times too long the journal may be. */
+  #isSnapshotDue(slack: number): boolean {
     const { snapshotBytesMin, snapshotFactor, snapshotSegmentCountMax } = this.#plan.tuning;
     const { journalBytes, segmentCount } = this.#chain;
-    if (segmentCount > snapshotSegmentCountMax) return true;
-    return journalBytes > Math.max(snapshotBytesMin, snapshotFactor * this.#snapshotBytes);
+    if (segmentCount > slack * snapshotSegmentCountMax) return true;
+    const bytesMax = Math.max(snapshotBytesMin, snapshotFactor * this.#snapshotBytes);
+    return journalBytes > slack * bytesMax;
   }
 
   #startSnapshot(): void {
@@ -289,7 +295,8 @@ class JournalAccessor implements OwnedAccessor {
     }
     // A long journal takes several times as long to read as a snapshot of it.
     const { journalBytes } = this.#chain;
-    if (journalBytes > Math.max(this.#plan.tuning.snapshotBytesMin, this.#snapshotBytes)) {
+    const { closingSnapshotBytesMin } = this.#plan.tuning;
+    if (journalBytes > Math.max(closingSnapshotBytesMin, this.#snapshotBytes)) {
       this.#stopsSnapshot = false;
       this.#snapshotStart = undefined;
       await this.#chain.shrink();

@@ -74,6 +74,11 @@ export class SegmentChain {
     return this.#current.number;
   }
 
+  /** Whether the next segment is being made. */
+  get isPreparing(): boolean {
+    return this.#preparing !== undefined;
+  }
+
   /** The file that takes the next batch. */
   get path(): string {
     return this.#current.path;
@@ -180,8 +185,8 @@ export class SegmentChain {
     this.sequence++;
     this.journalBytes += bytes;
     this.writtenBytes += bytes;
-    if (this.#spare !== undefined || this.#preparing !== undefined) return;
-    if (this.#current.position * 2 < this.#current.fileBytes || !this.#backoff.isReady) return;
+    if (this.#spare !== undefined || this.#preparing !== undefined || !this.#backoff.isReady)
+      return;
     this.#preparing = this.#prepareSpare();
     this.#background.track(this.#preparing);
   }

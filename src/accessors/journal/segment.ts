@@ -19,9 +19,13 @@ import {
 import { journalFilePath, TEMPORARY_SUFFIX } from './file-names.ts';
 import { encodeFrame, FRAME_KINDS, frameBytesFor, sealFrame } from './frame.ts';
 
-const ZEROS = Buffer.alloc(1024 * 1024);
-/** Written with one system call while a segment is filled. */
-const FILL_BYTES = 16 * ZEROS.length;
+/**
+ * A segment is filled in such pieces, each durable before the next is written. Commits go on beside
+ * it: behind a whole segment of unflushed zeros they would wait for milliseconds.
+ */
+const ZEROS = Buffer.alloc(256 * 1024);
+const { O_CREAT, O_EXCL, O_WRONLY, O_DSYNC } = fs.constants;
+const FILL_FLAGS = O_CREAT | O_EXCL | O_WRONLY | (WRITES_CAN_FLUSH ? O_DSYNC : 0);
 const CLOSE_FRAME_BYTES = frameBytesFor(1);
 const HEADER_BYTES_MAX = 512;
 
@@ -79,11 +83,13 @@ export class Segment {
     let fd: number | undefined;
     let created: string | undefined;
     try {
-      const handle = await open(temporary, 'wx', FILE_MODE);
+      const handle = await open(temporary, FILL_FLAGS, FILE_MODE);
       created = temporary;
       try {
         for (let written = 0; written < fileBytes; ) {
-          const { bytesWritten } = await handle.writev(zeros(fileBytes - written), written);
+          const length = Math.min(ZEROS.length, fileBytes - written);
+          const { bytesWritten } = await handle.write(ZEROS, 0, length, written);
+          if (!WRITES_CAN_FLUSH) await handle.datasync();
           written += bytesWritten;
         }
         await handle.sync();
@@ -208,17 +214,8 @@ export class Segment {
   }
 }
 
-/** Up to so many bytes of zeros, as few pieces: each write is a turn of a busy event loop. */
-function zeros(bytes: number): Buffer[] {
-  const pieces: Buffer[] = [];
-  for (let left = Math.min(bytes, FILL_BYTES); left > 0; left -= ZEROS.length) {
-    pieces.push(left < ZEROS.length ? ZEROS.subarray(0, left) : ZEROS);
-  }
-  return pieces;
-}
-
 function openForWriting(path: string, flushesEachWrite: boolean): Promise<number> {
-  const flags = fs.constants.O_RDWR | (flushesEachWrite ? fs.constants.O_DSYNC : 0);
+  const flags = fs.constants.O_RDWR | (flushesEachWrite ? O_DSYNC : 0);
   return new Promise((resolve, reject) => {
     fs.open(path, flags, (error, fd) => (error === null ? resolve(fd) : reject(error)));
   });

@@ -1,0 +1,99 @@
+import { describe, expect, it } from 'vitest';
+import { fnv1 } from '../../src/locks/stripe.ts';
+import { Dictionary } from '../../src/protocol/dictionary.ts';
+import type { ImagePullCredentials } from '../../src/records/record.ts';
+import { normalizeCredentials } from '../../src/records/validate.ts';
+import { secret } from '../support/credentials.ts';
+
+const LIMITS = { texts: 5, textUnits: 1000, credentials: 4 };
+
+function proven(uid: string, credentialHash: string): ImagePullCredentials {
+  return normalizeCredentials({ kubernetesSecrets: [secret('a', { uid, credentialHash })] })!;
+}
+
+describe('a dictionary', () => {
+  it('gives one entry for one text, with its hash', () => {
+    const dictionary = new Dictionary();
+    dictionary.beginRequest();
+    const entry = dictionary.text('app');
+    expect(entry).toMatchObject({ text: 'app', hash: fnv1('app') | 0, sentTo: 0 });
+    dictionary.beginRequest();
+    expect(dictionary.text('app')).toBe(entry);
+  });
+
+  it('never gives one number to two texts of a request, however often it gives numbers again', () => {
+    const dictionary = new Dictionary(0, LIMITS);
+    for (let request = 0; request < 10_000; request++) {
+      dictionary.beginRequest();
+      // Old and new texts, in changing order.
+      const texts = [`a${request % 7}`, `b${request}`, `c${request % 3}`];
+      const ids = texts.map((text) => dictionary.text(text).id);
+      expect(new Set(ids).size).toBe(3);
+      for (const id of ids) expect(id).toBeLessThan(2 * LIMITS.texts);
+    }
+  });
+
+  it('forgets a number only with its entry: what is sent again is a new one', () => {
+    const dictionary = new Dictionary(0, LIMITS);
+    /** By number, as a worker has it after all that was sent. */
+    const sent: string[] = [];
+    for (let request = 0; request < 10_000; request++) {
+      dictionary.beginRequest();
+      for (const text of [`a${(request * request) % 11}`, `b${request % 4}`, `c${request % 13}`]) {
+        const entry = dictionary.text(text);
+        if (entry.sentTo === 0) sent[entry.id] = text;
+        entry.sentTo = 1;
+        expect(sent[entry.id]).toBe(text);
+      }
+      if (request % 1000 === 999) dictionary.startOver();
+    }
+  });
+
+  it('is bounded by the length of its texts', () => {
+    const dictionary = new Dictionary(0, { ...LIMITS, texts: 1000 });
+    dictionary.beginRequest();
+    const first = dictionary.text('first');
+    for (let i = 0; i < 4; i++) {
+      dictionary.beginRequest();
+      dictionary.text(`${i}`.padEnd(LIMITS.textUnits, '-'));
+    }
+    dictionary.beginRequest();
+    expect(dictionary.text('first')).not.toBe(first);
+  });
+
+  it('knows credentials of one secret again by all that they consist of', () => {
+    const dictionary = new Dictionary();
+    const entry = dictionary.credentials(proven('1', 'abc'));
+    expect(dictionary.credentials(proven('1', 'abc'))).toBe(entry);
+    for (const [uid, hash] of [
+      ['2', 'abc'],
+      ['1', 'abd'],
+    ] as const) {
+      const other = dictionary.credentials(proven(uid, hash));
+      expect(other).not.toBe(entry);
+      expect(other.credentials).toEqual(proven(uid, hash));
+    }
+  });
+
+  it('takes nothing for what it is not, with any credentials in any order', () => {
+    const dictionary = new Dictionary(0, LIMITS);
+    const nodeWide = normalizeCredentials({ nodePodsAccessible: true })!;
+    const account = normalizeCredentials({
+      kubernetesServiceAccounts: [{ uid: '1', namespace: 'a', name: 'b' }],
+    })!;
+    const timed = normalizeCredentials({
+      kubernetesSecrets: [{ ...secret('a'), provenAtMs: 5 }],
+    })!;
+    const all = [
+      nodeWide,
+      account,
+      timed,
+      proven('u'.repeat(5000), ''),
+      ...Array.from({ length: 20 }, (_, i) => proven(`${i % 5}`, `${i}`)),
+    ];
+    for (let i = 0; i < 5000; i++) {
+      const given = all[(i * 7 + (i >> 4)) % all.length]!;
+      expect(dictionary.credentials(given).credentials).toEqual(given);
+    }
+  });
+});
