@@ -30,6 +30,7 @@ export {
   type PullManagerErrorFields,
   type PullManagerErrorName,
 } from './errors.ts';
+export type { ImagePullManager, PruneResult } from './image-pull-manager.ts';
 export { type ImageName, parseImageName, trimImageTagDigest } from './images/image-name.ts';
 export type { ImageService, RuntimeImage } from './images/image-service.ts';
 export {
@@ -52,13 +53,7 @@ export {
   type RebuildableEnforcer,
   type VerificationPolicy,
 } from './policies/enforcer.ts';
-export {
-  type AttachOptions,
-  type DecideOptions,
-  type ImagePullManager,
-  type PruneResult,
-  PullManager,
-} from './pull-manager.ts';
+export { type AttachOptions, type DecideOptions, PullManager } from './pull-manager.ts';
 export type {
   ImagePullCredentials,
   ImagePulledRecord,

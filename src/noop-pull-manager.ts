@@ -3,7 +3,7 @@
  *
  * Source: kubernetes pkg/kubelet/images/pullmanager/noop_pull_manager.go.
  */
-import type { ImagePullManager, PruneResult } from './pull-manager.ts';
+import type { ImagePullManager, PruneResult } from './image-pull-manager.ts';
 
 /** Never asks for a pull, records nothing, and touches no disk. Callable from any thread. */
 export class NoopImagePullManager implements ImagePullManager {

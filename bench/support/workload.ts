@@ -3,6 +3,7 @@
  * run, and storms whose every answer is known beforehand.
  */
 import { createHash } from 'node:crypto';
+import type { ImagePullManager } from '../../src/image-pull-manager.ts';
 import type {
   ImagePullCredentials,
   ImagePullSecret,
@@ -10,14 +11,9 @@ import type {
 } from '../../src/records/record.ts';
 
 /** What is measured: an engine or a baseline. `PullManager` is one as it is. */
-export interface BenchSubject {
-  recordPullIntent(image: string): Promise<void>;
-  recordImagePulled(
-    image: string,
-    imageRef: string,
-    credentials: ImagePullCredentials | null,
-  ): Promise<void>;
-  recordImagePullFailed(image: string): Promise<void>;
+export interface BenchSubject
+  extends Omit<ImagePullManager, 'mustAttemptImagePull' | 'pruneUnknownRecords'> {
+  /** Never given a source of credentials, only credentials. */
   mustAttemptImagePull(
     image: string,
     imageRef: string,

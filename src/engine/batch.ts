@@ -5,7 +5,8 @@
 import type { Awaitable, OwnedAccessor, RecordWrite } from '../accessors/accessor.ts';
 import { type PullManagerError, storeError } from '../errors.ts';
 import { REQUEST } from '../protocol/frames.ts';
-import type { Key, OwnerLink, OwnerRequest } from '../protocol/owner-link.ts';
+import type { Key } from '../protocol/key.ts';
+import type { OwnerLink, OwnerRequest } from '../protocol/owner-link.ts';
 import { mergePulled } from '../records/merge.ts';
 import { PulledRecord } from '../records/record.ts';
 import type { InFlightTable } from './in-flight-table.ts';

@@ -17,12 +17,13 @@ import type { Logger } from '../options.ts';
 import type { ImagePullPolicyEnforcer } from '../policies/enforcer.ts';
 import { REQUEST, STATE, TEXT_LENGTH_MAX } from '../protocol/frames.ts';
 import { ENGINE_STATE, type SharedState } from '../protocol/shared-state.ts';
-import type {
-  ImagePullCredentials,
-  ImagePullSecret,
-  PodCredentials,
-  PodCredentialsSource,
-  PulledRecord,
+import {
+  type ImagePullCredentials,
+  type ImagePullSecret,
+  NO_CREDENTIALS,
+  type PodCredentials,
+  type PodCredentialsSource,
+  type PulledRecord,
 } from '../records/record.ts';
 import { checkPodCredentials, normalizeCredentials } from '../records/validate.ts';
 import { BoundedCache } from '../util/bounded-cache.ts';
@@ -76,8 +77,6 @@ export interface DecisionRequest {
 
 /** A settled part of a decision: the answer, or the credentials of the record to compare with. */
 type Verdict = Decision | ImagePullCredentials;
-
-const NO_CREDENTIALS: PodCredentials = Object.freeze({});
 
 /** Used by one thread. */
 export class Decider {

@@ -128,7 +128,7 @@ export class EngineClient {
     this.maxPending = options.maxPending;
     this.#state = state;
     this.#kick = options.kick;
-    const dictionary = new Dictionary(state.seed);
+    const dictionary = new Dictionary();
     this.#links = Array.from(
       { length: state.workerCount },
       (_, worker) => new HostLink(state, hostIndex, worker, dictionary, options.learn),

@@ -9,6 +9,7 @@
  * A table that overflows, or whose owner died while it was being rebuilt, is no longer `isComplete`:
  * a later owner then knows only lower bounds, and must not take a count of zero for "none".
  */
+import type { Key } from '../protocol/key.ts';
 import { LINE_WORDS } from '../protocol/shared-state.ts';
 
 const ENTRIES = 1 << 17;
@@ -21,13 +22,6 @@ const TABLE_WORDS = LINE_WORDS + ENTRIES * ENTRY_WORDS;
 const INCOMPLETE = 0;
 const USED = 1;
 const LIVE = 2;
-
-/** What identifies an image in the table. */
-export interface InFlightKey {
-  readonly text: string;
-  readonly hash: number;
-  readonly check: number;
-}
 
 /** The counts of one worker's images. */
 export class InFlightTable {
@@ -47,13 +41,13 @@ export class InFlightTable {
     return new SharedArrayBuffer(workerCount * TABLE_WORDS * 4);
   }
 
-  get(key: InFlightKey): number {
+  get(key: Key): number {
     const at = this.#find(key.hash, key.check);
     if (at >= 0) return this.#words[at + 2]! - 1;
     return this.#overflow.size === 0 ? 0 : (this.#overflow.get(key.text) ?? 0);
   }
 
-  set(key: InFlightKey, count: number): void {
+  set(key: Key, count: number): void {
     const words = this.#words;
     const at = this.#find(key.hash, key.check);
     if (at >= 0) {

@@ -7,10 +7,11 @@
 import { PullManagerError, storeError } from '../errors.ts';
 import type { ImageService, RuntimeImage } from '../images/image-service.ts';
 import type { Logger } from '../options.ts';
+import type { ImagePullIntent, Listing } from '../records/record.ts';
 
 export interface ReconcileOptions {
-  /** Intents found in the store. */
-  readonly images: readonly string[];
+  /** What was found in the store. */
+  readonly intents: Listing<ImagePullIntent, PullManagerError>;
   readonly imageService: ImageService | undefined;
   /** Records the pull without proof and removes the intent; rejects where that failed. */
   readonly adopt: (image: string, imageRef: string) => Promise<void>;
@@ -26,7 +27,11 @@ export interface ReconcileOptions {
  */
 export async function reconcile(options: ReconcileOptions): Promise<void> {
   const { imageService, logger, onFailure, signal } = options;
-  const left = new Set(options.images);
+  for (const { code } of options.intents.errors) {
+    onFailure();
+    logger.error('an intent cannot be read', { code });
+  }
+  const left = new Set(options.intents.records.map(({ image }) => image));
   if (left.size === 0) return;
   if (imageService === undefined) {
     logger.info('intents are left over and there is no image service to ask', {

@@ -10,7 +10,6 @@
  * one is dropped, the young one takes its place, and a new one begins with the dropped one's numbers.
  * So a lookup costs no more than in a plain map, and forgetting costs nothing.
  */
-import { fnv1 } from '../locks/stripe.ts';
 import type { ImagePullCredentials, ImagePullSecret } from '../records/record.ts';
 import { wellFormed } from '../util/well-formed.ts';
 
@@ -42,10 +41,6 @@ const FNV_PRIME = 0x01000193;
 export interface InternedText {
   readonly id: number;
   readonly text: string;
-  /** FNV-1 of its UTF-8 bytes: stripe and version slot. Signed 32 bit. */
-  readonly hash: number;
-  /** A second, independent hash; with the first it identifies the text in shared tables. */
-  readonly check: number;
   /** Bit per worker that has the entry. */
   sentTo: number;
 }
@@ -60,7 +55,6 @@ export interface InternedCredentials {
 
 /** Gives numbers to texts and credentials. Used by one thread. */
 export class Dictionary {
-  readonly #seed: number;
   readonly #limits: DictionaryLimits;
   #young = new Map<string, InternedText>();
   #old = new Map<string, InternedText>();
@@ -70,9 +64,7 @@ export class Dictionary {
   /** By number. */
   readonly #credentials: (InternedCredentials | undefined)[];
 
-  /** `seed` is the engine's: who chooses image names must not be able to choose their hashes. */
-  constructor(seed = 0, limits: DictionaryLimits = DEFAULT_LIMITS) {
-    this.#seed = seed;
+  constructor(limits: DictionaryLimits = DEFAULT_LIMITS) {
     this.#limits = limits;
     this.#credentials = new Array(limits.credentials).fill(undefined);
   }
@@ -103,13 +95,7 @@ export class Dictionary {
     const shown = wellFormed(text);
     const found = shown === text ? undefined : this.#find(shown);
     if (found !== undefined) return found;
-    const entry = {
-      id: this.#youngFrom + this.#young.size,
-      text: shown,
-      hash: fnv1(shown) | 0,
-      check: checkHash(shown, this.#seed),
-      sentTo: 0,
-    };
+    const entry = { id: this.#youngFrom + this.#young.size, text: shown, sentTo: 0 };
     this.#young.set(shown, entry);
     this.#youngUnits += shown.length;
     return entry;
@@ -165,14 +151,4 @@ function isSame(
     other.namespace === secret.namespace &&
     other.name === secret.name
   );
-}
-
-/** A multiplicative hash of the UTF-16 units, seeded and unrelated to FNV. Signed 32 bit. */
-function checkHash(text: string, seed: number): number {
-  let hash = seed ^ text.length;
-  for (let i = 0; i < text.length; i++) {
-    hash = Math.imul(hash ^ text.charCodeAt(i), 0x5bd1e995);
-    hash ^= hash >>> 15;
-  }
-  return hash;
 }

@@ -12,7 +12,7 @@
  * | opcode      | words after the header                          | counted | reply                  |
  * | ----------- | ----------------------------------------------- | ------- | ---------------------- |
  * | PART        | byteLength, bytes                               |         |                        |
- * | TEXT        | id, hash, check, byteLength, UTF-8              |         |                        |
+ * | TEXT        | id, byteLength, UTF-8                           |         |                        |
  * | CREDENTIALS | id, byteLength, msgpack                         |         |                        |
  * | INTENT      | image                                           | yes     | FAILURE                |
  * | OUTCOME     | image                                           | yes     | FAILURE                |

@@ -7,17 +7,11 @@ import { PullManagerError, toWire } from '../errors.ts';
 import { encodeRecord, unpackCredentials } from '../records/codec.ts';
 import type { ImagePullCredentials, PulledRecord } from '../records/record.ts';
 import { REPLY, REQUEST, STATE } from './frames.ts';
+import { type Key, keyOf } from './key.ts';
 import { packMessage, unpackMessage } from './message.ts';
 import { PartReceiver, PartSender } from './parts.ts';
 import { RingReader, RingWriter } from './ring.ts';
 import { HOST, HOST_STATE, LINK, type SharedState } from './shared-state.ts';
-
-/** A text as an owner knows it: with the hashes that the host computed. */
-export interface Key {
-  readonly text: string;
-  readonly hash: number;
-  readonly check: number;
-}
 
 /** A request as an owner sees it. */
 export interface OwnerRequest {
@@ -261,10 +255,10 @@ export class OwnerLink {
         this.#receiver.part();
         return undefined;
       case REQUEST.TEXT: {
-        const text = this.#receiver.hasParts(at + 3)
-          ? Buffer.from(this.#receiver.bytes(at + 3)).toString()
-          : bytes.toString('utf8', (at + 4) * 4, (at + 4) * 4 + words[at + 3]!);
-        this.#texts[words[at]!] = { text, hash: words[at + 1]!, check: words[at + 2]! };
+        const text = this.#receiver.hasParts(at + 1)
+          ? Buffer.from(this.#receiver.bytes(at + 1)).toString()
+          : bytes.toString('utf8', (at + 2) * 4, (at + 2) * 4 + words[at + 1]!);
+        this.#texts[words[at]!] = keyOf(text, this.#state.seed);
         return undefined;
       }
       case REQUEST.CREDENTIALS: {

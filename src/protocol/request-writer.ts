@@ -123,19 +123,17 @@ export class RequestWriter {
     return true;
   }
 
-  #writeText({ id, text, hash, check }: InternedText): boolean {
+  #writeText({ id, text }: InternedText): boolean {
     if (text.length > TEXT_INLINE_UNITS_MAX) {
-      return this.#sender.send(REQUEST.TEXT, [id, hash, check], Buffer.from(text));
+      return this.#sender.send(REQUEST.TEXT, [id], Buffer.from(text));
     }
     const ring = this.#ring;
     const byteLength = Buffer.byteLength(text);
-    const at = ring.begin(REQUEST.TEXT, 5 + wordsFor(byteLength));
+    const at = ring.begin(REQUEST.TEXT, 3 + wordsFor(byteLength));
     if (at < 0) return false;
     ring.words[at] = id;
-    ring.words[at + 1] = hash;
-    ring.words[at + 2] = check;
-    ring.words[at + 3] = byteLength;
-    ring.bytes.write(text, (at + 4) * 4, byteLength);
+    ring.words[at + 1] = byteLength;
+    ring.bytes.write(text, (at + 2) * 4, byteLength);
     return true;
   }
 

@@ -62,6 +62,9 @@ export type PodCredentialsSource =
   | PodCredentials
   | (() => PodCredentials | Promise<PodCredentials>);
 
+/** What a pod presents that has nothing to present. */
+export const NO_CREDENTIALS: PodCredentials = Object.freeze({});
+
 /** Partial success as a value: what could be read, and what could not. */
 export interface Listing<T, E = Error> {
   records: T[];

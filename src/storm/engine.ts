@@ -1,4 +1,5 @@
 /** What a storm needs of an engine: a part of `PullManager`. */
+import type { ImagePullManager } from '../image-pull-manager.ts';
 import type { DecisionReason, EngineStats } from '../metrics/stats.ts';
 import type { VerificationPolicy } from '../policies/enforcer.ts';
 import type {
@@ -24,19 +25,7 @@ export interface StormRequest {
 }
 
 /** The engine under storm; `PullManager` is one. */
-export interface StormEngine {
-  recordPullIntent(image: string): Promise<void>;
-  recordImagePulled(
-    image: string,
-    imageRef: string,
-    credentials: ImagePullCredentials | null,
-  ): Promise<void>;
-  recordImagePullFailed(image: string): Promise<void>;
-  mustAttemptImagePull(
-    image: string,
-    imageRef: string,
-    credentials?: PodCredentialsSource,
-  ): Promise<boolean>;
+export interface StormEngine extends Omit<ImagePullManager, 'pruneUnknownRecords'> {
   decide(
     image: string,
     imageRef: string,

@@ -1,8 +1,9 @@
 import { describe, expect, it } from 'vitest';
-import { type InFlightKey, InFlightTable } from '../../src/engine/in-flight-table.ts';
+import { InFlightTable } from '../../src/engine/in-flight-table.ts';
 import { fnv1 } from '../../src/locks/stripe.ts';
+import type { Key } from '../../src/protocol/key.ts';
 
-function key(text: string): InFlightKey {
+function key(text: string): Key {
   return { text, hash: fnv1(text) | 0, check: fnv1(`${text}!`) | 0 };
 }
 

@@ -1,5 +1,4 @@
 import { describe, expect, it } from 'vitest';
-import { fnv1 } from '../../src/locks/stripe.ts';
 import { Dictionary } from '../../src/protocol/dictionary.ts';
 import type { ImagePullCredentials } from '../../src/records/record.ts';
 import { normalizeCredentials } from '../../src/records/validate.ts';
@@ -12,17 +11,17 @@ function proven(uid: string, credentialHash: string): ImagePullCredentials {
 }
 
 describe('a dictionary', () => {
-  it('gives one entry for one text, with its hash', () => {
+  it('gives one entry for one text', () => {
     const dictionary = new Dictionary();
     dictionary.beginRequest();
     const entry = dictionary.text('app');
-    expect(entry).toMatchObject({ text: 'app', hash: fnv1('app') | 0, sentTo: 0 });
+    expect(entry).toMatchObject({ text: 'app', sentTo: 0 });
     dictionary.beginRequest();
     expect(dictionary.text('app')).toBe(entry);
   });
 
   it('never gives one number to two texts of a request, however often it gives numbers again', () => {
-    const dictionary = new Dictionary(0, LIMITS);
+    const dictionary = new Dictionary(LIMITS);
     for (let request = 0; request < 10_000; request++) {
       dictionary.beginRequest();
       // Old and new texts, in changing order.
@@ -34,7 +33,7 @@ describe('a dictionary', () => {
   });
 
   it('forgets a number only with its entry: what is sent again is a new one', () => {
-    const dictionary = new Dictionary(0, LIMITS);
+    const dictionary = new Dictionary(LIMITS);
     /** By number, as a worker has it after all that was sent. */
     const sent: string[] = [];
     for (let request = 0; request < 10_000; request++) {
@@ -50,7 +49,7 @@ describe('a dictionary', () => {
   });
 
   it('is bounded by the length of its texts', () => {
-    const dictionary = new Dictionary(0, { ...LIMITS, texts: 1000 });
+    const dictionary = new Dictionary({ ...LIMITS, texts: 1000 });
     dictionary.beginRequest();
     const first = dictionary.text('first');
     for (let i = 0; i < 4; i++) {
@@ -76,7 +75,7 @@ describe('a dictionary', () => {
   });
 
   it('takes nothing for what it is not, with any credentials in any order', () => {
-    const dictionary = new Dictionary(0, LIMITS);
+    const dictionary = new Dictionary(LIMITS);
     const nodeWide = normalizeCredentials({ nodePodsAccessible: true })!;
     const account = normalizeCredentials({
       kubernetesServiceAccounts: [{ uid: '1', namespace: 'a', name: 'b' }],

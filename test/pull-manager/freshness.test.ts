@@ -48,7 +48,7 @@ describe('callers who ask for the same at once', () => {
     reads.count = 0;
     const pods = [{ secrets: [A] }, { secrets: [B] }];
     const ask = (i: number): Promise<boolean> =>
-      manager.mustAttemptImagePull('app', 'ref', pods[i % 2]!);
+      manager.mustAttemptImagePull('app', 'ref', pods[i % 2]);
     const answers = [ask(0), ask(1)];
     while (reads.count === 0) await turnOfEventLoop();
     for (let i = 2; i < 100; i++) answers.push(ask(i));

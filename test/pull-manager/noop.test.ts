@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
+import type { ImagePullManager } from '../../src/image-pull-manager.ts';
 import { NoopImagePullManager } from '../../src/noop-pull-manager.ts';
-import type { ImagePullManager } from '../../src/pull-manager.ts';
 
 it('the manager of a node without the feature never asks for a pull and does nothing', async () => {
   const manager: ImagePullManager = new NoopImagePullManager();

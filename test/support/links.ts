@@ -43,7 +43,7 @@ export class LinkPair {
   readonly learned: StateReply[] = [];
 
   constructor(state: SharedState, limits?: DictionaryLimits) {
-    this.dictionary = new Dictionary(0, limits);
+    this.dictionary = new Dictionary(limits);
     const workers = Array.from({ length: state.workerCount }, (_, worker) => worker);
     const learn = (_: Pending, reply: StateReply): void => {
       this.learned.push(reply);

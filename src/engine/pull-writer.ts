@@ -1,0 +1,79 @@
+/**
+ * The writes of a pull: its intent, and the outcome that ends it.
+ *
+ * Requests are sent during the call, so those of one caller on one image take effect in call order.
+ */
+import { REQUEST } from '../protocol/frames.ts';
+import type { ImagePullCredentials } from '../records/record.ts';
+import { normalizeCredentials } from '../records/validate.ts';
+import { textProblem } from './arguments.ts';
+import type { Decider } from './decider.ts';
+import type { EngineClient } from './engine-client.ts';
+import type { Host } from './host.ts';
+
+/** Used by one thread. Every promise resolves when the write is durable. */
+export class PullWriter {
+  readonly #client: EngineClient;
+  readonly #decider: Decider;
+  readonly #keepsProofTimes: boolean;
+
+  constructor({ client, decider, handle }: Host) {
+    this.#client = client;
+    this.#decider = decider;
+    this.#keepsProofTimes = Number.isFinite(handle.reverifyAfterMs);
+  }
+
+  /** Notes that a pull begins. */
+  recordIntent(image: string): Promise<void> {
+    return this.#client.write(this.#client.ownerOf(image), REQUEST.INTENT, image);
+  }
+
+  /** Ends a pull that gave nothing. */
+  recordFailure(image: string): Promise<void> {
+    return this.#client.write(this.#client.ownerOf(image), REQUEST.OUTCOME, image);
+  }
+
+  /**
+   * Ends a pull that gave `imageRef` and that `credentials` opened; `null`: no proof. The record
+   * first, then the end of the pull: a crash in between leaves an intent too many.
+   *
+   * Throws `INVALID_ARGUMENT` and `IMAGE_NAME_INVALID` during the call, before anything is sent.
+   */
+  recordPulled(
+    image: string,
+    imageRef: string,
+    credentials: ImagePullCredentials | null,
+  ): Promise<void> {
+    const problem = textProblem('imageRef', imageRef);
+    if (problem !== undefined) throw problem;
+    const proven = this.#proven(normalizeCredentials(credentials));
+    const client = this.#client;
+    const imageName = this.#decider.imageName(image);
+    const recordOwner = client.ownerOf(imageRef);
+    const intentOwner = client.ownerOf(image);
+    const { PULLED, OUTCOME } = REQUEST;
+    // Who has decided on the image is likely to again: the answer spares that decision a trip.
+    const isAsked = this.#decider.replica.wasUsed(imageRef);
+    if (recordOwner === intentOwner) {
+      return client.write(recordOwner, PULLED, image, imageRef, imageName, proven, isAsked);
+    }
+    return client
+      .write(recordOwner, PULLED, undefined, imageRef, imageName, proven, isAsked)
+      .then(() => client.write(intentOwner, OUTCOME, image));
+  }
+
+  /** The same credentials, stamped as proven now where this engine keeps such times. */
+  #proven(credentials: ImagePullCredentials | null): ImagePullCredentials | null {
+    if (credentials === null || !this.#keepsProofTimes) return credentials;
+    const provenAtMs = Date.now();
+    const { nodePodsAccessible, kubernetesSecrets, kubernetesServiceAccounts } = credentials;
+    return normalizeCredentials({
+      ...(nodePodsAccessible === true ? { nodePodsAccessible, provenAtMs } : {}),
+      kubernetesSecrets: kubernetesSecrets?.map((secret) => ({ ...secret, provenAtMs })),
+      kubernetesServiceAccounts: kubernetesServiceAccounts?.map((account) => ({
+        ...account,
+        provenAtMs,
+      })),
+    });
+  }
+}
