@@ -82,6 +82,8 @@ export async function openEnvironment(path: string): Promise<Environment> {
     const pulled: BinaryDatabase = root.openDB('pulled', { ...binary });
     const format = meta.getBinary(FORMAT_KEY);
     if (format !== undefined) checkFormat(format, path);
+    // The look at the format has opened a view of the store that does not move on by itself.
+    root.resetReadTxn();
     return { root, meta, intents, pulled };
   } catch (cause) {
     await root?.close();

@@ -224,15 +224,23 @@ export class Decider {
     }
     for (let attempt = 0; attempt < SNAPSHOT_ATTEMPTS; attempt++) {
       const isOneOwner = recordOwner === intentOwner;
-      const both = await this.#client.read(recordOwner, imageRef, isOneOwner ? image : undefined);
-      // What the replica has learned from it, if it may be kept: the next decision finds all of it.
-      const verdict = this.#known(image, imageRef);
-      if (verdict !== undefined) return verdict;
-      if (both.record !== undefined) return this.#judgeRecord(image, both.record, undefined);
-      if (isOneOwner) return this.#judgeAbsence(image, (both.flags & STATE.HAS_INTENT) !== 0);
+      // Where the record is known to be absent, only the other owner need be asked.
+      const known = isOneOwner ? undefined : this.#entry(imageRef);
+      if (known?.record !== undefined) return this.#judgeRecord(image, known.record, known);
+      let version = known?.version;
+      if (version === undefined) {
+        const both = await this.#client.read(recordOwner, imageRef, isOneOwner ? image : undefined);
+        // What the replica has learned from it, if it may be kept: the next decision finds all of it.
+        const verdict = this.#known(image, imageRef);
+        if (verdict !== undefined) return verdict;
+        if (both.record !== undefined) return this.#judgeRecord(image, both.record, undefined);
+        if (isOneOwner) return this.#judgeAbsence(image, (both.flags & STATE.HAS_INTENT) !== 0);
+        if ((both.flags & STATE.KEEP_RECORD) === 0) continue;
+        version = both.recordVersion;
+      }
       const intent = await this.#client.read(intentOwner, undefined, image);
-      const wasKept = (both.flags & STATE.KEEP_RECORD) !== 0;
-      if (wasKept && this.replica.isRecordVersion(imageRef, both.recordVersion)) {
+      // The record's version again, after the intent: unchanged means that both were true together.
+      if (this.replica.isRecordVersion(imageRef, version)) {
         return this.#judgeAbsence(image, (intent.flags & STATE.HAS_INTENT) !== 0);
       }
     }

@@ -68,8 +68,8 @@ class Read implements Pending {
   reply: StateReply | Error | undefined = undefined;
   readonly image: string | undefined;
   readonly imageRef: string | undefined;
-  /** Not visible to the worker yet. */
-  isUnsent = true;
+  /** The time between two publications in which it was asked. */
+  readonly interval: number;
   readonly answer: Promise<StateReply>;
   succeed!: (state?: StateReply) => void;
   fail!: (error: Error) => void;
@@ -77,8 +77,10 @@ class Read implements Pending {
   constructor(
     imageRef: string | undefined,
     image: string | undefined,
+    interval: number,
     onEnd: ((read: Read) => void) | undefined,
   ) {
+    this.interval = interval;
     this.image = image;
     this.imageRef = imageRef;
     this.answer = new Promise((resolve, reject) => {
@@ -111,9 +113,9 @@ export class EngineClient {
   readonly #state: SharedState;
   readonly #links: HostLink[];
   readonly #kick: () => void;
-  /** Reads that wait, by image reference; and those of them that are not visible to a worker yet. */
+  /** Reads that wait, by image reference. Those of this interval are not visible to a worker yet. */
   readonly #reads = new Map<string, Read>();
-  #unsentReads: Read[] = [];
+  #interval = 0;
   readonly #endRead: (read: Read) => void;
   readonly #poll: () => void;
   #isPollScheduled = false;
@@ -194,16 +196,15 @@ export class EngineClient {
     image: string | undefined,
   ): Promise<StateReply> {
     if (imageRef === undefined) {
-      const read = new Read(undefined, image, undefined);
+      const read = new Read(undefined, image, this.#interval, undefined);
       this.#push(owner, read);
       return read.answer;
     }
-    const unsent = this.#reads.get(imageRef);
+    const known = this.#reads.get(imageRef);
     // One that is visible already may be answered with what was before this question.
-    if (unsent?.isUnsent && unsent.image === image) return unsent.answer;
-    const read = new Read(imageRef, image, this.#endRead);
+    if (known?.interval === this.#interval && known.image === image) return known.answer;
+    const read = new Read(imageRef, image, this.#interval, this.#endRead);
     this.#reads.set(imageRef, read);
-    this.#unsentReads.push(read);
     this.#push(owner, read);
     return read.answer;
   }
@@ -245,6 +246,7 @@ export class EngineClient {
 
   /** Fails everything that waits, and gives the place back if `isClean`: if nothing was waiting. */
   leave(error: Error): void {
+    if (this.#hasLeft) return;
     const isClean = this.pending === 0;
     this.#hasLeft = true;
     for (const link of this.#links) link.abandon(error);
@@ -261,7 +263,8 @@ export class EngineClient {
       request.fail(error);
       return;
     }
-    if (this.#links[owner]!.push(request)) this.#sentReads();
+    // Visible from here on: whoever asks now must not be given an answer from before.
+    if (this.#links[owner]!.push(request)) this.#interval++;
     if (!this.#isPollScheduled) this.#schedule();
   }
 
@@ -297,7 +300,7 @@ export class EngineClient {
     const isClosed = this.#state.engineState === ENGINE_STATE.CLOSED;
     let waits = false;
     let progress = false;
-    this.#sentReads();
+    this.#interval++;
     for (const link of this.#links) {
       link.publish();
       if (link.pending === 0) continue;
@@ -324,13 +327,6 @@ export class EngineClient {
       return;
     }
     void this.#sleep();
-  }
-
-  /** Visible from here on: whoever asks now must not be given an answer from before. */
-  #sentReads(): void {
-    if (this.#unsentReads.length === 0) return;
-    for (const read of this.#unsentReads) read.isUnsent = false;
-    this.#unsentReads = [];
   }
 
   /** Sleeps until an owner says that something happened. */

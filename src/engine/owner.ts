@@ -15,15 +15,13 @@ import { REQUEST, STATE } from '../protocol/frames.ts';
 import type { OwnerCall, OwnerRequest } from '../protocol/owner-link.ts';
 import { OwnerLink } from '../protocol/owner-link.ts';
 import { HOST_COUNT, type SharedState, WORKER } from '../protocol/shared-state.ts';
-import { within } from '../util/within.ts';
 import { Batch, isVisible, PRUNE, type PruneRequest, type PulledKey, type Step } from './batch.ts';
 import type { InFlightTable } from './in-flight-table.ts';
 import { type Job, startJob } from './jobs.ts';
+import { StoreGauges } from './store-gauges.ts';
 
 /** Requests in one batch, and so in one commit. */
 const BATCH_MAX = 4096;
-/** How long the owners of a store that all of them share may wait for one that counts it. */
-const COUNT_LIMIT_MS = 10_000;
 
 export interface OwnerOptions {
   readonly state: SharedState;
@@ -43,7 +41,7 @@ export class Owner {
   readonly #state: SharedState;
   readonly #locks: StripedLockSet;
   readonly #inFlight: InFlightTable;
-  readonly #metrics: SharedMetrics;
+  readonly #gauges: StoreGauges;
   readonly #row: Float64Array;
   readonly #batchSizes: SharedHistogram;
   readonly #latencies: SharedHistogram;
@@ -59,7 +57,7 @@ export class Owner {
     this.#state = state;
     this.#locks = options.locks;
     this.#inFlight = options.inFlight;
-    this.#metrics = metrics;
+    this.#gauges = new StoreGauges({ ...options, locks: options.locks.handle });
     this.#row = metrics.workerRow(context.workerIndex);
     this.#batchSizes = metrics.batchSizes(context.workerIndex);
     this.#latencies = metrics.commitLatencies(context.workerIndex);
@@ -85,43 +83,18 @@ export class Owner {
         isNewer && Atomics.compareExchange(this.#state.words, at, found, claim) === found;
       if (!isSwapped) throw this.#fenced(stripe);
     }
-    await this.#countStore();
     // The dead predecessor may have flushed what it never published: no replica may go on trusting
     // what it knows of our keys.
     if (generation > 1) {
       const { versions } = this.#state;
       for (let slot = 0; slot < versions.length; slot++) Atomics.add(versions, slot, 1);
     }
-  }
-
-  /** Sets the gauges. Where the store is everybody's, one owner counts it, and a replacement again. */
-  async #countStore(): Promise<void> {
-    const { workerIndex, workerCount, stripeCount, generation } = this.context;
-    const isOwn = this.accessor.listsOnlyOwnKeys;
-    if (!isOwn && workerIndex > 0 && generation === 1) return;
-    // The others are at work when a replacement counts. None of them must be between a commit, which
-    // the count sees, and the raise of its own gauges: each holds a stripe from the one to the other.
-    const othersWork = !isOwn && workerCount > 1 && generation > 1;
-    const stripes = othersWork ? Array.from({ length: stripeCount }, (_, i) => i) : [];
-    await this.#lock(stripes);
-    try {
-      const counting = Promise.resolve(this.accessor.count());
-      if (othersWork && !(await within(COUNT_LIMIT_MS, counting))) {
-        throw new PullManagerError('STORE_UNAVAILABLE', 'the store takes too long to be counted');
-      }
-      const counted = await counting;
-      const { RECORDS, INTENTS } = WORKER_ROW;
-      const others = (field: number): number =>
-        isOwn ? 0 : this.#metrics.workerSum(field) - this.#row[field]!;
-      this.#row[RECORDS] = counted.records - others(RECORDS);
-      this.#row[INTENTS] = counted.intents - others(INTENTS);
-    } finally {
-      this.#unlock(stripes);
-    }
+    await this.#gauges.start();
   }
 
   /** Whether `turn` would find something to do. */
   hasWork(): boolean {
+    if (this.#gauges.isRecountDue) return true;
     for (const job of this.#jobs) if (job.isReady()) return true;
     for (const link of this.#links) if (link.hasRequests() || link.canFlush()) return true;
     return false;
@@ -148,6 +121,7 @@ export class Owner {
     for (const call of calls) this.#jobs.push(startJob(this, call));
     await this.#stepJobs();
     for (const link of this.#links) link.flush();
+    if (this.#gauges.isRecountDue) await this.#gauges.recount();
   }
 
   /** Runs requests as one batch. */
@@ -170,8 +144,7 @@ export class Owner {
       if (failure !== undefined) {
         this.#distrust(writes);
         const { records, intents } = await batch.reload(this.accessor);
-        this.#row[WORKER_ROW.RECORDS]! += records;
-        this.#row[WORKER_ROW.INTENTS]! += intents;
+        this.#gauges.add(records, intents);
         batch.apply(nowMs, failure);
       }
       this.#publish(batch);
@@ -247,14 +220,14 @@ export class Owner {
   /** Makes what the batch did visible: counters first, then the versions. */
   #publish({ pulled, intents }: Batch): void {
     const { versions, slotMask } = this.#state;
-    const row = this.#row;
+    const gauges = this.#gauges;
     for (const { key, stored, current } of pulled.values()) {
       if (current === stored) continue;
-      row[WORKER_ROW.RECORDS]! += Number(current !== undefined) - Number(stored !== undefined);
+      gauges.add(Number(current !== undefined) - Number(stored !== undefined), 0);
       Atomics.add(versions, key.hash & slotMask, 1);
     }
     for (const { key, stored, current, storedCount, count } of intents.values()) {
-      row[WORKER_ROW.INTENTS]! += Number(current) - Number(stored);
+      gauges.add(0, Number(current) - Number(stored));
       if (count !== storedCount) this.#inFlight.set(key, count);
       if (isVisible(current, count) !== isVisible(stored, storedCount)) {
         Atomics.add(versions, key.hash & slotMask, 1);

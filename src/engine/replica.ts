@@ -20,8 +20,8 @@ export const KEY_UNITS_MAX = 4096;
 /** A record, or the fact that there is none. */
 export interface RecordEntry {
   readonly slot: number;
-  version: number;
-  record: PulledRecord | undefined;
+  readonly version: number;
+  readonly record: PulledRecord | undefined;
   /** The image asked about last, and what is proven under its name: spares parsing it again. */
   lastImage: string | undefined;
   lastProof: ImagePullCredentials | undefined;
@@ -38,8 +38,8 @@ export interface RecordEntry {
 /** Whether an intent exists or a pull is under way. */
 export interface IntentEntry {
   readonly slot: number;
-  version: number;
-  exists: boolean;
+  readonly version: number;
+  readonly exists: boolean;
 }
 
 /** Used by one thread. */
@@ -101,37 +101,24 @@ export class Replica {
   /** Keeps what an owner answered, as far as it may be kept. */
   learn(imageRef: string | undefined, image: string | undefined, reply: StateReply): void {
     if (isShort(imageRef) && reply.flags & STATE.KEEP_RECORD) {
-      const known = this.#records.get(imageRef);
-      if (known === undefined) {
-        this.#records.set(imageRef, {
-          slot: fnv1(imageRef) & this.#slotMask,
-          version: reply.recordVersion,
-          record: withKey(reply.record, imageRef),
-          lastImage: undefined,
-          lastProof: undefined,
-          lastUid: undefined,
-          lastNamespace: undefined,
-          lastName: undefined,
-          lastHash: undefined,
-        });
-      } else {
-        known.version = reply.recordVersion;
-        known.record = withKey(reply.record, imageRef);
-        known.lastImage = undefined;
-        known.lastProof = undefined;
-        known.lastHash = undefined;
-      }
+      // A new entry always: whoever is judging by the old one, and calls a policy of the user's that
+      // asks in its turn, must not note what it found under the new version.
+      this.#records.set(imageRef, {
+        slot: fnv1(imageRef) & this.#slotMask,
+        version: reply.recordVersion,
+        record: withKey(reply.record, imageRef),
+        lastImage: undefined,
+        lastProof: undefined,
+        lastUid: undefined,
+        lastNamespace: undefined,
+        lastName: undefined,
+        lastHash: undefined,
+      });
     }
     if (isShort(image) && reply.flags & STATE.KEEP_INTENT) {
       const exists = (reply.flags & STATE.HAS_INTENT) !== 0;
-      const known = this.#intents.get(image);
-      if (known === undefined) {
-        const slot = fnv1(image) & this.#slotMask;
-        this.#intents.set(image, { slot, version: reply.intentVersion, exists });
-      } else {
-        known.version = reply.intentVersion;
-        known.exists = exists;
-      }
+      const slot = fnv1(image) & this.#slotMask;
+      this.#intents.set(image, { slot, version: reply.intentVersion, exists });
     }
   }
 }

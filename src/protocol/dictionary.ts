@@ -17,20 +17,22 @@ import { wellFormed } from '../util/well-formed.ts';
 export interface DictionaryLimits {
   /** Texts in one generation; at least as many as one request has. */
   readonly texts: number;
-  /** Of the texts in one generation together, in UTF-16 units. */
-  readonly textUnits: number;
   /** A power of two. */
   readonly credentials: number;
 }
 
 const DEFAULT_LIMITS: DictionaryLimits = {
   texts: 1 << 17,
-  textUnits: 1 << 24,
   credentials: 1 << 13,
 };
 
 /** An image, its reference and its name. */
 const TEXTS_PER_REQUEST = 3;
+/**
+ * Longer texts, in UTF-16 units, are sent each time, under one of three numbers of their own: so the
+ * count of numbers bounds the memory, here and in the workers.
+ */
+export const TEXT_UNITS_REMEMBERED = 512;
 /** Credentials longer than this all have the same number, and so are not remembered for long. */
 const CREDENTIAL_UNITS_MAX = 1 << 10;
 /** Characters that choose the number of a secret: SHA-256 in hexadecimal is random throughout. */
@@ -60,7 +62,8 @@ export class Dictionary {
   #old = new Map<string, InternedText>();
   /** The number of the first text of the young generation. */
   #youngFrom = 0;
-  #youngUnits = 0;
+  /** Long texts of the current request. */
+  #longCount = 0;
   /** By number. */
   readonly #credentials: (InternedCredentials | undefined)[];
 
@@ -71,12 +74,11 @@ export class Dictionary {
 
   /** Call before the texts of each request: their numbers then differ from each other. */
   beginRequest(): void {
-    const { texts, textUnits } = this.#limits;
-    const isFull = this.#young.size + TEXTS_PER_REQUEST > texts || this.#youngUnits > textUnits;
-    if (!isFull) return;
+    const { texts } = this.#limits;
+    this.#longCount = 0;
+    if (this.#young.size + TEXTS_PER_REQUEST <= texts) return;
     this.#old = this.#young;
     this.#young = new Map();
-    this.#youngUnits = 0;
     this.#youngFrom = texts - this.#youngFrom;
   }
 
@@ -84,11 +86,14 @@ export class Dictionary {
   startOver(): void {
     this.#young = new Map();
     this.#old = new Map();
-    this.#youngUnits = 0;
     this.#credentials.fill(undefined);
   }
 
   text(text: string): InternedText {
+    if (text.length > TEXT_UNITS_REMEMBERED) {
+      const id = 2 * this.#limits.texts + this.#longCount++;
+      return { id, text: wellFormed(text), sentTo: 0 };
+    }
     const known = this.#find(text);
     if (known !== undefined) return known;
     // Owners see UTF-8, in which lone surrogates are U+FFFD: two such spellings are one key.
@@ -97,7 +102,6 @@ export class Dictionary {
     if (found !== undefined) return found;
     const entry = { id: this.#youngFrom + this.#young.size, text: shown, sentTo: 0 };
     this.#young.set(shown, entry);
-    this.#youngUnits += shown.length;
     return entry;
   }
 

@@ -265,9 +265,10 @@ export class HostLink {
 
   #sendCalls(): boolean {
     for (const call of this.#unsentCalls) {
-      this.#callUnderway = true;
-      if (!this.#sender.send(REQUEST.CALL, [call.id], call.bytes)) return false;
-      this.#callUnderway = false;
+      const isSent = this.#sender.send(REQUEST.CALL, [call.id], call.bytes);
+      // One of which nothing is sent yet may be overtaken.
+      this.#callUnderway = this.#sender.isUnderway;
+      if (!isSent) return false;
       this.#unsentCalls = this.#unsentCalls.filter((unsent) => unsent !== call);
     }
     return true;

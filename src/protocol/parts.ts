@@ -17,6 +17,8 @@ const HAS_PARTS = 1 << 31;
 export class PartSender {
   readonly #ring: RingWriter;
   #sent = 0;
+  /** Length of the message that is under way. */
+  #length = 0;
 
   constructor(ring: RingWriter) {
     this.#ring = ring;
@@ -28,6 +30,8 @@ export class PartSender {
    */
   send(opcode: number, fields: readonly number[], bytes: Uint8Array): boolean {
     const ring = this.#ring;
+    if (this.#sent === 0) this.#length = bytes.length;
+    else if (this.#length !== bytes.length) throw new RangeError('another message is under way');
     const pieceMax = (ring.frameWordsMax - FRAME_OVERHEAD) * 4;
     while (bytes.length - this.#sent > pieceMax) {
       const at = ring.begin(REQUEST.PART, 2 + wordsFor(pieceMax));

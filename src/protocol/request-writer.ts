@@ -4,7 +4,12 @@
  */
 import { packCredentials } from '../records/codec.ts';
 import type { ImagePullCredentials } from '../records/record.ts';
-import type { Dictionary, InternedCredentials, InternedText } from './dictionary.ts';
+import {
+  type Dictionary,
+  type InternedCredentials,
+  type InternedText,
+  TEXT_UNITS_REMEMBERED,
+} from './dictionary.ts';
 import { REQUEST } from './frames.ts';
 import { packMessage } from './message.ts';
 import type { PartSender } from './parts.ts';
@@ -21,7 +26,6 @@ export interface OutgoingRequest {
   readonly wantsState: boolean;
 }
 
-const TEXT_INLINE_UNITS_MAX = 4096;
 const NONE = -1;
 
 /** Used by one link. */
@@ -40,7 +44,7 @@ export class RequestWriter {
   #imageRef: InternedText | undefined;
   #imageName: InternedText | undefined;
   #credentials: InternedCredentials | undefined;
-  /** The credentials as they travel: packed once, however often the ring is full. */
+  /** The long text or the credentials under way, packed once, however often the ring is full. */
   #packed: Uint8Array | undefined;
 
   constructor(ring: RingWriter, sender: PartSender, dictionary: Dictionary, workerIndex: number) {
@@ -124,8 +128,9 @@ export class RequestWriter {
   }
 
   #writeText({ id, text }: InternedText): boolean {
-    if (text.length > TEXT_INLINE_UNITS_MAX) {
-      return this.#sender.send(REQUEST.TEXT, [id], Buffer.from(text));
+    if (text.length > TEXT_UNITS_REMEMBERED) {
+      this.#packed ??= Buffer.from(text);
+      return this.#sendPacked(REQUEST.TEXT, id, this.#packed);
     }
     const ring = this.#ring;
     const byteLength = Buffer.byteLength(text);
@@ -141,9 +146,14 @@ export class RequestWriter {
   #sendCredentials(entry: InternedCredentials | undefined): boolean {
     if (entry === undefined || (entry.sentTo & this.#workerBit) !== 0) return true;
     this.#packed ??= packMessage(packCredentials(entry.credentials));
-    if (!this.#sender.send(REQUEST.CREDENTIALS, [entry.id], this.#packed)) return false;
-    this.#packed = undefined;
+    if (!this.#sendPacked(REQUEST.CREDENTIALS, entry.id, this.#packed)) return false;
     entry.sentTo |= this.#workerBit;
+    return true;
+  }
+
+  #sendPacked(opcode: number, id: number, packed: Uint8Array): boolean {
+    if (!this.#sender.send(opcode, [id], packed)) return false;
+    this.#packed = undefined;
     return true;
   }
 }

@@ -1,10 +1,10 @@
 import { describe, expect, it } from 'vitest';
-import { Dictionary } from '../../src/protocol/dictionary.ts';
+import { Dictionary, TEXT_UNITS_REMEMBERED } from '../../src/protocol/dictionary.ts';
 import type { ImagePullCredentials } from '../../src/records/record.ts';
 import { normalizeCredentials } from '../../src/records/validate.ts';
 import { secret } from '../support/credentials.ts';
 
-const LIMITS = { texts: 5, textUnits: 1000, credentials: 4 };
+const LIMITS = { texts: 5, credentials: 4 };
 
 function proven(uid: string, credentialHash: string): ImagePullCredentials {
   return normalizeCredentials({ kubernetesSecrets: [secret('a', { uid, credentialHash })] })!;
@@ -48,16 +48,19 @@ describe('a dictionary', () => {
     }
   });
 
-  it('is bounded by the length of its texts', () => {
-    const dictionary = new Dictionary({ ...LIMITS, texts: 1000 });
-    dictionary.beginRequest();
-    const first = dictionary.text('first');
-    for (let i = 0; i < 4; i++) {
+  it('does not remember long texts, and never gives two of a request the same number', () => {
+    const dictionary = new Dictionary(LIMITS);
+    const long = (i: number): string => `${i}`.padEnd(TEXT_UNITS_REMEMBERED + 1, '-');
+    for (let i = 0; i < 10; i++) {
       dictionary.beginRequest();
-      dictionary.text(`${i}`.padEnd(LIMITS.textUnits, '-'));
+      const entries = [long(i), `short${i}`, long(i + 1)].map((text) => dictionary.text(text));
+      expect(new Set(entries.map(({ id }) => id)).size).toBe(3);
+      expect(entries.map(({ sentTo }) => sentTo)).toEqual([0, 0, 0]);
+      for (const entry of entries) {
+        expect(entry.id).toBeLessThan(2 * LIMITS.texts + 3);
+        entry.sentTo = 1;
+      }
     }
-    dictionary.beginRequest();
-    expect(dictionary.text('first')).not.toBe(first);
   });
 
   it('knows credentials of one secret again by all that they consist of', () => {

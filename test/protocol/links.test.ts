@@ -27,7 +27,7 @@ const credentials = fc.oneof(
   fc.array(text, { minLength: 1, maxLength: 3 }).map((uids) => proven(...uids)),
 );
 /** Few of everything, so that numbers are given again and again. */
-const TIGHT: DictionaryLimits = { texts: 4, textUnits: 50_000, credentials: 2 };
+const TIGHT: DictionaryLimits = { texts: 4, credentials: 2 };
 const limits = fc.constantFrom(TIGHT, { ...TIGHT, texts: 30 }, undefined);
 
 const asked: fc.Arbitrary<Asked> = fc.oneof(

@@ -21,8 +21,8 @@ import type { JournalState } from './state.ts';
 /** Longest piece of work between two turns of the event loop; a frame ends there too. */
 const SLICE_MS = 1;
 const ENTRIES_PER_CLOCK = 32;
-/** Flushed so often, as a segment's zeros are: one flush of everything would stall the commits. */
-const FLUSH_BYTES = 256 * 1024;
+/** Dirty pages beyond this are flushed early: one flush of everything would stall the commits. */
+const FLUSH_BYTES = 1024 * 1024;
 
 export interface SnapshotOptions {
   readonly place: SegmentPlace;
