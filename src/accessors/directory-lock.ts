@@ -23,7 +23,6 @@ import { createHash, randomBytes } from 'node:crypto';
 import { close, constants, fstat, open } from 'node:fs';
 import {
   link,
-  mkdir,
   readdir,
   readFile,
   readlink,
@@ -38,6 +37,7 @@ import { dirname, join, resolve } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { errorCode, PullManagerError, quote, storeError } from '../errors.ts';
+import { makeDirectory } from './directories.ts';
 
 /** A directory that this process owns until `release`, or until its thread or process ends. */
 export interface DirectoryLock extends AsyncDisposable {
@@ -80,7 +80,6 @@ interface Entry {
 
 type Verdict = 'alive' | 'dead' | 'unknown';
 
-const DIRECTORY_MODE = 0o700;
 const FILE_MODE = 0o600;
 const LOCK_FILE = 'LOCK';
 const OWNER_FILE = 'LOCK.json';
@@ -108,7 +107,7 @@ export async function acquireDirectoryLock(
 ): Promise<DirectoryLock> {
   let fd: number | undefined;
   try {
-    await makeDirectory(resolve(path));
+    await makeDirectory(path);
     const directory = await realpath(path);
     if (options.mechanism !== 'file') fd = await lockInKernel(directory);
     const self = await describeSelf(fd === undefined ? 'file' : 'flock');
@@ -117,21 +116,6 @@ export async function acquireDirectoryLock(
   } catch (cause) {
     if (fd !== undefined) await closeFd(fd);
     throw asStoreError(path, cause);
-  }
-}
-
-/** Not `mkdir` with `recursive`: that never ends where a directory cannot be made, as in /proc. */
-async function makeDirectory(path: string): Promise<void> {
-  try {
-    await mkdir(path, { mode: DIRECTORY_MODE });
-  } catch (cause) {
-    const code = errorCode(cause);
-    if (code === 'EEXIST' && (await stat(path)).isDirectory()) return;
-    if (code !== 'ENOENT' || dirname(path) === path) throw cause;
-    await makeDirectory(dirname(path));
-    await mkdir(path, { mode: DIRECTORY_MODE }).catch((again: unknown) => {
-      if (errorCode(again) !== 'EEXIST') throw again;
-    });
   }
 }
 

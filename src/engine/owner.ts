@@ -300,7 +300,6 @@ export class Owner {
       recordVersion = Atomics.load(versions, pulled.key.hash & slotMask);
     }
     if (intent !== undefined && intent.error === undefined) {
-      flags |= STATE.KNOWS_INTENT;
       if (step.seenIntent) flags |= STATE.HAS_INTENT;
       flags |= keepable & STATE.KEEP_INTENT;
       intentVersion = Atomics.load(versions, intent.key.hash & slotMask);

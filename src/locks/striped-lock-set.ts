@@ -1,12 +1,10 @@
 /**
  * A set of locks on shared memory, one per stripe, for all threads of the process.
  *
- * Lock order of the engine, written down here and nowhere else:
+ * Lock order of the engine, written down here and nowhere else: stripes in ascending order of their
+ * index. One set holds images and image references alike, so no order between sets is needed.
  *
- * 1. Inside one set: stripes in ascending order of their index.
- * 2. Between sets: pulled before intent. Nobody takes a pulled stripe while holding an intent one.
- *
- * Locks are not re-entrant. The option `assertOrder` checks the first rule for the blocking forms.
+ * Locks are not re-entrant. The option `assertOrder` checks the order for the blocking forms.
  *
  * Source: kubernetes pkg/kubelet/images/pullmanager/locks.go (StripedLockSet); the word protocol is
  * "mutex 2" of U. Drepper, Futexes Are Tricky, with the holder's id in the word.

@@ -66,8 +66,6 @@ export const STATE = {
   KEEP_RECORD: 4,
   /** The intent part is the newest as of its version, and may be kept. */
   KEEP_INTENT: 8,
-  /** The intent was looked at (it is not when there is a record). */
-  KNOWS_INTENT: 16,
 } as const;
 
 /** Methods of a CALL. */

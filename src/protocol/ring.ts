@@ -109,9 +109,8 @@ export class RingWriter {
 export class RingReader {
   readonly words: Int32Array;
   readonly bytes: Buffer;
-  /** After `next`: index of the word after the header, and the frame's words without the header. */
+  /** After `next`: index of the word after the header. */
   bodyAt = 0;
-  bodyWords = 0;
   readonly #place: RingPlace;
   readonly #mask: number;
   #head = 0;
@@ -141,7 +140,6 @@ export class RingReader {
       const opcode = header & OPCODE_MASK;
       if (opcode === SKIP) continue;
       this.bodyAt = at + 1;
-      this.bodyWords = wordCount - 1;
       return opcode;
     }
     return -1;

@@ -191,6 +191,45 @@ describe('a link', () => {
     expect(arrived).toEqual(requests.map((request) => [request]));
   });
 
+  it('keeps a long request whole that overtakes a call for which there was no room', async () => {
+    const pair = new LinkPair(smallState(1 << 10));
+    const [host] = pair.hosts;
+    const room = (): number => pair.room(0);
+    const intents: Promise<unknown>[] = [];
+    while (room() > 100) {
+      intents.push(pair.push({ op: REQUEST.INTENT, image: 'app' }));
+      host!.publish();
+    }
+    const args = [Array.from({ length: 100 }, (_, i) => `sha256:${i}`), 7];
+    const call = host!.call('prune', args).catch((error: unknown) => error);
+    host!.publish();
+    const taken = pair.take(0).requests.length;
+    expect(taken).toBe(intents.length);
+    const request = {
+      op: REQUEST.PULLED,
+      imageRef: 'ref',
+      imageName: 'name',
+      credentials: proven(...Array.from({ length: 100 }, (_, i) => `uid-${i}`.padEnd(64, 'u'))),
+    };
+    void pair.push(request);
+    const arrived: Asked[] = [];
+    const calls: unknown[] = [];
+    for (let turn = 0; turn < 200; turn++) {
+      host!.publish();
+      const { requests, call: one } = pair.take(0);
+      arrived.push(...requests.map(askedOf));
+      if (one !== undefined) {
+        calls.push([one.method, ...one.args]);
+        pair.owners[0]!.answerCall(one, 'done', false);
+      }
+    }
+    pair.owners[0]!.flush();
+    host!.receive();
+    expect(arrived).toEqual([request]);
+    expect(calls).toEqual([['prune', ...args]]);
+    expect(await call).toEqual(['done']);
+  });
+
   it('keeps a long message whole though its own entry fills the dictionary', () => {
     for (let before = 0; before <= 8; before++) {
       const pair = new LinkPair(smallState(RING_WORDS), TIGHT);

@@ -3,7 +3,14 @@
 import { Dictionary, type DictionaryLimits } from '../../src/protocol/dictionary.ts';
 import { HostLink, type Pending, type StateReply } from '../../src/protocol/host-link.ts';
 import { type OwnerCall, OwnerLink, type OwnerRequest } from '../../src/protocol/owner-link.ts';
-import { HEADER, HOST, HOST_STATE, SharedState, WORKER } from '../../src/protocol/shared-state.ts';
+import {
+  HEADER,
+  HOST,
+  HOST_STATE,
+  LINK,
+  SharedState,
+  WORKER,
+} from '../../src/protocol/shared-state.ts';
 import type { ImagePullCredentials } from '../../src/records/record.ts';
 
 const BUFFER_BYTES = 1 << 23;
@@ -42,7 +49,10 @@ export class LinkPair {
   /** What the host was told of records and intents. */
   readonly learned: StateReply[] = [];
 
+  readonly #state: SharedState;
+
   constructor(state: SharedState, limits?: DictionaryLimits) {
+    this.#state = state;
     this.dictionary = new Dictionary(limits);
     const workers = Array.from({ length: state.workerCount }, (_, worker) => worker);
     const learn = (_: Pending, reply: StateReply): void => {
@@ -68,6 +78,13 @@ export class LinkPair {
       };
       this.hosts[worker]!.push(request);
     });
+  }
+
+  /** Words that are free in the ring to a worker. */
+  room(worker: number): number {
+    const at = this.#state.linkAt(0, worker);
+    const { words, ringWords } = this.#state;
+    return ringWords - ((words[at + LINK.REQUEST_TAIL]! - words[at + LINK.REQUEST_HEAD]!) | 0);
   }
 
   /** The requests that have arrived at a worker. */

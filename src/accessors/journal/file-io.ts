@@ -1,26 +1,11 @@
 /** The few file operations that durability rests on. */
 import * as fs from 'node:fs';
-import { open } from 'node:fs/promises';
-import { dirname, resolve as resolvePath } from 'node:path';
 
-export const DIRECTORY_MODE = 0o700;
 export const FILE_MODE = 0o600;
 
 /** Whether opening with `O_DSYNC` makes each write durable by itself, in one system call. */
 export const WRITES_CAN_FLUSH: boolean =
   process.platform === 'linux' && fs.constants.O_DSYNC !== undefined;
-
-/** Makes the names in a directory durable: files created, renamed or removed before. */
-export async function flushDirectory(path: string): Promise<void> {
-  // Windows neither needs nor allows it.
-  if (process.platform === 'win32') return;
-  const handle = await open(path, 'r');
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
-}
 
 /** Writes all of `bytes` at `position`; blocks. */
 export function writeFullySync(fd: number, bytes: Uint8Array, position: number): void {
@@ -61,18 +46,4 @@ export function closeQuietly(fd: number): void {
 /** Removes a file that is only in the way; failures are left to the next start. */
 export async function removeQuietly(path: string): Promise<void> {
   await new Promise<void>((resolve) => fs.unlink(path, () => resolve()));
-}
-
-/** Creates a directory and flushes the names of all levels that were missing. */
-export async function createDirectory(path: string): Promise<void> {
-  const first = await fs.promises.mkdir(resolvePath(path), {
-    recursive: true,
-    mode: DIRECTORY_MODE,
-  });
-  if (first === undefined) return;
-  const last = dirname(first);
-  for (let parent = dirname(resolvePath(path)); ; parent = dirname(parent)) {
-    await flushDirectory(parent);
-    if (parent === last || parent === dirname(parent)) return;
-  }
 }

@@ -7,11 +7,13 @@
  * new layout, beside. `MANIFEST` then switches from one to the other; a crash before leaves the old
  * one as it was.
  */
+
 import { join } from 'node:path';
 import { invalidArgument, storeError } from '../../errors.ts';
 import { STRIPE_COUNT_MAX } from '../../locks/stripe.ts';
+import { makeDirectory } from '../directories.ts';
 import { corruptFile } from './file-header.ts';
-import { createDirectory, removeQuietly } from './file-io.ts';
+import { removeQuietly } from './file-io.ts';
 import { type JournalFile, listJournalFiles, MANIFEST_NAME } from './file-names.ts';
 import { type Manifest, readManifest, writeManifest } from './manifest.ts';
 import { isEmptySegment } from './recovery.ts';
@@ -52,7 +54,7 @@ export async function prepareJournal(options: JournalOptions): Promise<JournalPl
   checkCount('stripeCount', stripeCount, STRIPE_COUNT_MAX);
   const tuning = { ...DEFAULT_TUNING, ...options.tuning };
   try {
-    await createDirectory(path);
+    await makeDirectory(path);
     const source = await readManifest(path);
     const files = await listJournalFiles(path);
     if (source === undefined) await checkNothingIsLost(path, files);

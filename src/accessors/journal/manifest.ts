@@ -4,12 +4,14 @@
  * One line of JSON in a fixed order, with a checksum over the line without it. It is replaced as a
  * whole, by rename, and is the one switch between an old layout and a new one.
  */
+
 import { open, readFile, rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
 import { errorCode } from '../../errors.ts';
+import { flushDirectory } from '../directories.ts';
 import { corruptFile, JOURNAL_FORMAT_VERSION, newerVersion } from './file-header.ts';
-import { FILE_MODE, flushDirectory, removeQuietly } from './file-io.ts';
+import { FILE_MODE, removeQuietly } from './file-io.ts';
 import { MANIFEST_NAME, TEMPORARY_SUFFIX } from './file-names.ts';
 
 const FORMAT = 'pullwarden-journal';

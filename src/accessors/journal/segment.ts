@@ -2,14 +2,15 @@
  * The writing side of a segment: preallocated with zeros, so that a flush changes no metadata and a
  * torn batch can be told from a damaged one.
  */
+
 import * as fs from 'node:fs';
 import { open, rename } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import { flushDirectory } from '../directories.ts';
 import { encodeFileHeader, type FileHeader, newSalt, SEGMENT_BYTES_LEAST } from './file-header.ts';
 import {
   closeQuietly,
   FILE_MODE,
-  flushDirectory,
   flushFile,
   removeQuietly,
   WRITES_CAN_FLUSH,

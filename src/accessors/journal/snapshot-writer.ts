@@ -8,10 +8,12 @@
  * record, a deletion) or is a change, and replaying all changes of a key, in order, over a state
  * that holds some of them already gives the same result (`applyChange`).
  */
+
 import { type FileHandle, open, rename } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import { flushDirectory } from '../directories.ts';
 import { encodeFileHeader, newSalt } from './file-header.ts';
-import { FILE_MODE, flushDirectory, removeQuietly } from './file-io.ts';
+import { FILE_MODE, removeQuietly } from './file-io.ts';
 import { journalFilePath, TEMPORARY_SUFFIX } from './file-names.ts';
 import { encodeFrame, FRAME_KINDS, type FrameKind, sealFrame } from './frame.ts';
 import type { SegmentPlace } from './segment.ts';
