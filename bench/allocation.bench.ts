@@ -17,6 +17,9 @@ const FLAGS = ['--expose-gc', '--min-semi-space-size=256', '--max-semi-space-siz
 const SURVIVING_BYTES_MAX = 65_536;
 const ALLOCATED_BYTES_MAX = 0.1;
 
+/** As many decisions as are measured, in turns of the event loop. */
+const WARMUP_ROUNDS = 5;
+
 /** What a number of decisions left behind. */
 interface Allocation {
   /** Bytes of heap per decision; only exact where `collections` is 0. */
@@ -58,9 +61,10 @@ export async function measureAllocation(order: AllocationOrder): Promise<Allocat
     }
   };
   // Until the optimizing compiler is through with it, which takes heap of its own.
-  for (let round = 0; round < 5; round++) {
-    if (isAwaited) await decideAwaited(100_000);
-    else decideSync(100_000);
+  const warmup = Math.ceil(calls / WARMUP_ROUNDS);
+  for (let round = 0; round < WARMUP_ROUNDS; round++) {
+    if (isAwaited) await decideAwaited(warmup);
+    else decideSync(warmup);
     await setImmediate();
   }
 
