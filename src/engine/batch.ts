@@ -18,6 +18,9 @@ export interface PulledKey {
   stored: PulledRecord | undefined;
   current: PulledRecord | undefined;
   error: PullManagerError | undefined;
+  /** Requests that changed it, and its version before they did, once that is published. */
+  changes: number;
+  versionBefore: number;
   /** The link that was told last what the record is now. */
   shownTo: OwnerLink | undefined;
 }
@@ -40,6 +43,8 @@ export interface Step {
   error: Error | undefined;
   /** The store was asked to write something for it. */
   wrote: boolean;
+  /** A PULLED that changed its record. */
+  changedRecord: boolean;
   /** A READ that was answered before the commit. */
   isAnswered: boolean;
   /** What a READ saw at its place in the batch. */
@@ -82,6 +87,7 @@ export class Batch {
         intent: request.image === undefined ? undefined : this.#intentKey(request.image),
         error: undefined,
         wrote: false,
+        changedRecord: false,
         isAnswered: false,
         seenRecord: undefined,
         seenIntent: false,
@@ -155,13 +161,17 @@ export class Batch {
    */
   apply(nowMs: number, failure: Error | undefined): RecordWrite[] {
     const writes: RecordWrite[] = [];
-    for (const pulled of this.pulled.values()) pulled.current = pulled.stored;
+    for (const pulled of this.pulled.values()) {
+      pulled.current = pulled.stored;
+      pulled.changes = 0;
+    }
     for (const intent of this.intents.values()) {
       intent.current = intent.stored;
       intent.count = intent.storedCount;
     }
     for (const step of this.steps) {
       // What the store may have kept of it is not known to be durable.
+      step.changedRecord = false;
       step.error = step.wrote ? failure : undefined;
       if (step.error !== undefined) continue;
       const from = writes.length;
@@ -210,6 +220,8 @@ export class Batch {
             before === undefined || credentials === null ? undefined : { imageName, credentials };
           writes.push({ op: 'writePulled', record, change });
           pulled!.current = record;
+          pulled!.changes++;
+          step.changedRecord = true;
         }
         if (intent !== undefined) this.#endPull(step, intent, writes, failure);
         return;
@@ -227,6 +239,7 @@ export class Batch {
         }
         writes.push({ op: 'deletePulled', imageRef: pulled!.key.text });
         pulled!.current = undefined;
+        pulled!.changes++;
       }
     }
   }
@@ -268,6 +281,8 @@ export class Batch {
         stored: undefined,
         current: undefined,
         error: undefined,
+        changes: 0,
+        versionBefore: 0,
         shownTo: undefined,
       };
       this.pulled.set(key.text, found);

@@ -9,7 +9,7 @@ import { ownerOf, stripeOf } from '../locks/stripe.ts';
 import { waitWhileEqualAsync } from '../locks/wait.ts';
 import { Dictionary } from '../protocol/dictionary.ts';
 import { type CallMethod, REQUEST } from '../protocol/frames.ts';
-import { HostLink, type Pending, type StateReply } from '../protocol/host-link.ts';
+import { HostLink, type Listener, type Pending, type StateReply } from '../protocol/host-link.ts';
 import {
   ENGINE_STATE,
   HOST,
@@ -102,8 +102,8 @@ export interface EngineClientOptions {
   readonly maxPending: number;
   /** Called after something was published; lets an owner in this thread start. */
   readonly kick: () => void;
-  /** Called with what an owner says of a record and an intent, as soon as it is heard. */
-  readonly learn: (request: Pending, reply: StateReply) => void;
+  /** Hears what owners say, as soon as it is heard. */
+  readonly listener: Listener;
 }
 
 /** Sends requests to the owners and settles them. Used by one thread. */
@@ -133,7 +133,7 @@ export class EngineClient {
     const dictionary = new Dictionary();
     this.#links = Array.from(
       { length: state.workerCount },
-      (_, worker) => new HostLink(state, hostIndex, worker, dictionary, options.learn),
+      (_, worker) => new HostLink(state, hostIndex, worker, dictionary, options.listener),
     );
     this.#endRead = (read) => {
       if (this.#reads.get(read.imageRef!) === read) this.#reads.delete(read.imageRef!);

@@ -62,7 +62,7 @@ export class Host {
       hostIndex,
       maxPending: handle.maxPending,
       kick: () => engine?.kick(),
-      learn: ({ imageRef, image }, reply) => replica.learn(imageRef, image, reply),
+      listener: replica,
     });
     const decider = new Decider({
       state,

@@ -15,7 +15,7 @@ import { REQUEST, STATE } from '../protocol/frames.ts';
 import type { OwnerCall, OwnerRequest } from '../protocol/owner-link.ts';
 import { OwnerLink } from '../protocol/owner-link.ts';
 import { HOST_COUNT, type SharedState, WORKER } from '../protocol/shared-state.ts';
-import { Batch, isVisible, PRUNE, type PruneRequest, type PulledKey, type Step } from './batch.ts';
+import { Batch, isVisible, PRUNE, type PruneRequest, type Step } from './batch.ts';
 import type { InFlightTable } from './in-flight-table.ts';
 import { type Job, startJob } from './jobs.ts';
 import { StoreGauges } from './store-gauges.ts';
@@ -221,10 +221,11 @@ export class Owner {
   #publish({ pulled, intents }: Batch): void {
     const { versions, slotMask } = this.#state;
     const gauges = this.#gauges;
-    for (const { key, stored, current } of pulled.values()) {
+    for (const found of pulled.values()) {
+      const { key, stored, current } = found;
       if (current === stored) continue;
       gauges.add(Number(current !== undefined) - Number(stored !== undefined), 0);
-      Atomics.add(versions, key.hash & slotMask, 1);
+      found.versionBefore = Atomics.add(versions, key.hash & slotMask, 1);
     }
     for (const { key, stored, current, storedCount, count } of intents.values()) {
       gauges.add(0, Number(current) - Number(stored));
@@ -267,17 +268,22 @@ export class Owner {
         this.#answerRead(step, request, keepableNow(step));
         request.link.finish(request);
       } else {
-        if (request.wantsState) this.#showRecord(step.pulled!, request);
+        if (request.wantsState) this.#showRecord(step, request);
         request.link.finish(request);
       }
     }
   }
 
   /** Tells the host of a PULLED what the record is now: it has decided on it and is likely to again. */
-  #showRecord(pulled: PulledKey, request: OwnerRequest): void {
-    const { key, current } = pulled;
-    if (current === undefined || pulled.shownTo === request.link) return;
-    pulled.shownTo = request.link;
+  #showRecord({ pulled, changedRecord }: Step, request: OwnerRequest): void {
+    const { key, current, stored, changes, versionBefore } = pulled!;
+    if (current === undefined || pulled!.shownTo === request.link) return;
+    pulled!.shownTo = request.link;
+    // Sound whoever else raises the slot: that version was the record's until this batch.
+    if (changedRecord && changes === 1 && current !== stored) {
+      request.link.answerMerged(request, versionBefore, current.updatedAtMs);
+      return;
+    }
     const { versions, slotMask } = this.#state;
     const version = Atomics.load(versions, key.hash & slotMask);
     request.link.answerState(request, STATE.KEEP_RECORD, current, version, 0);

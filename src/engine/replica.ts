@@ -7,8 +7,10 @@
 
 import { fnv1 } from '../locks/stripe.ts';
 import { STATE } from '../protocol/frames.ts';
-import type { StateReply } from '../protocol/host-link.ts';
+import type { Listener, StateReply } from '../protocol/host-link.ts';
+import type { OutgoingRequest } from '../protocol/request-writer.ts';
 import type { SharedState } from '../protocol/shared-state.ts';
+import { mergePulled } from '../records/merge.ts';
 import { type ImagePullCredentials, PulledRecord } from '../records/record.ts';
 import { BoundedCache } from '../util/bounded-cache.ts';
 
@@ -43,7 +45,7 @@ export interface IntentEntry {
 }
 
 /** Used by one thread. */
-export class Replica {
+export class Replica implements Listener {
   readonly #versions: Int32Array;
   readonly #slotMask: number;
   readonly #records = new BoundedCache<string, RecordEntry>(RECORDS_MAX);
@@ -98,22 +100,28 @@ export class Replica {
     return Atomics.load(this.#versions, fnv1(imageRef) & this.#slotMask) === version;
   }
 
+  /**
+   * Merges what an owner has merged: if the entry is of the version before, its record is the one
+   * that the owner had. Much cheaper than to be told the record, and keeps its strings.
+   */
+  merged(
+    { imageRef, imageName, credentials }: OutgoingRequest,
+    before: number,
+    updatedAtMs: number,
+  ): void {
+    const entry = this.#records.get(imageRef!);
+    if (entry?.version !== before) return;
+    const { slot, record } = entry;
+    const now = mergePulled(record, imageRef!, imageName!, credentials ?? null, updatedAtMs);
+    this.#records.set(imageRef!, newEntry(slot, (before + 1) | 0, now));
+  }
+
   /** Keeps what an owner answered, as far as it may be kept. */
-  learn(imageRef: string | undefined, image: string | undefined, reply: StateReply): void {
+  learn({ imageRef, image }: OutgoingRequest, reply: StateReply): void {
     if (isShort(imageRef) && reply.flags & STATE.KEEP_RECORD) {
-      // A new entry always: whoever is judging by the old one, and calls a policy of the user's that
-      // asks in its turn, must not note what it found under the new version.
-      this.#records.set(imageRef, {
-        slot: fnv1(imageRef) & this.#slotMask,
-        version: reply.recordVersion,
-        record: withKey(reply.record, imageRef),
-        lastImage: undefined,
-        lastProof: undefined,
-        lastUid: undefined,
-        lastNamespace: undefined,
-        lastName: undefined,
-        lastHash: undefined,
-      });
+      const slot = fnv1(imageRef) & this.#slotMask;
+      const record = withKey(reply.record, imageRef);
+      this.#records.set(imageRef, newEntry(slot, reply.recordVersion, record));
     }
     if (isShort(image) && reply.flags & STATE.KEEP_INTENT) {
       const exists = (reply.flags & STATE.HAS_INTENT) !== 0;
@@ -121,6 +129,24 @@ export class Replica {
       this.#intents.set(image, { slot, version: reply.intentVersion, exists });
     }
   }
+}
+
+/**
+ * A new entry always: whoever is judging by the old one, and calls a policy of the user's that asks
+ * in its turn, must not note what it found under the new version.
+ */
+function newEntry(slot: number, version: number, record: PulledRecord | undefined): RecordEntry {
+  return {
+    slot,
+    version,
+    record,
+    lastImage: undefined,
+    lastProof: undefined,
+    lastUid: undefined,
+    lastNamespace: undefined,
+    lastName: undefined,
+    lastHash: undefined,
+  };
 }
 
 function isShort(text: string | undefined): text is string {

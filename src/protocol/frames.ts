@@ -16,8 +16,8 @@
  * | CREDENTIALS | id, byteLength, msgpack                         |         |                        |
  * | INTENT      | image                                           | yes     | FAILURE                |
  * | OUTCOME     | image                                           | yes     | FAILURE                |
- * | PULLED      | imageRef, name, credentials or -1, image or -1, | yes     | STATE or none, FAILURE |
- * |             | 1 for a STATE of the record                     |         |                        |
+ * | PULLED      | imageRef, name, credentials or -1, image or -1, | yes     | MERGED, STATE or none, |
+ * |             | 1: what is the record now?                      |         | FAILURE                |
  * | READ        | imageRef or -1, image or -1                     | yes     | STATE, FAILURE         |
  * | CALL        | call, byteLength, msgpack [method, ...args]     |         | RESULT …, FAILED_CALL  |
  *
@@ -30,6 +30,7 @@
  * | PART        | byteLength, bytes                                                               |
  * | FAILURE     | request, byteLength, msgpack WireError                                          |
  * | STATE       | request, flags, record version, intent version, byteLength, msgpack record      |
+ * | MERGED      | request, record version before, time in ms: upper word, lower word, 0           |
  * | RESULT      | call, more, byteLength, msgpack value                                           |
  * | FAILED_CALL | call, byteLength, msgpack WireError                                             |
  */
@@ -54,6 +55,7 @@ export const REPLY = {
   STATE: 4,
   RESULT: 5,
   FAILED_CALL: 6,
+  MERGED: 7,
 } as const;
 
 /** Flags of a STATE reply. */

@@ -39,6 +39,15 @@ interface PendingCall {
   fail(error: Error): void;
 }
 
+/** Hears what owners say of records and intents, before the requests end that they say it to. */
+export interface Listener {
+  /** What they are now. */
+  learn(request: OutgoingRequest, reply: StateReply): void;
+  /** That a PULLED was merged, at that time, into the record of version `before`. */
+  merged(request: OutgoingRequest, before: number, updatedAtMs: number): void;
+}
+
+const WORD = 2 ** 32;
 /** Requests after which the worker is told before the tick ends. */
 const PUBLISH_EVERY = 256;
 
@@ -48,7 +57,7 @@ export class HostLink {
   readonly #state: SharedState;
   readonly #at: number;
   readonly #dictionary: Dictionary;
-  readonly #learn: (request: Pending, reply: StateReply) => void;
+  readonly #listener: Listener;
   readonly #requests: RingWriter;
   readonly #replies: RingReader;
   readonly #sender: PartSender;
@@ -71,17 +80,16 @@ export class HostLink {
   /** The ring filled up in the middle of the first unsent call. */
   #callUnderway = false;
 
-  /** `learn` is called with what an owner says of a record and an intent, before its request ends. */
   constructor(
     state: SharedState,
     hostIndex: number,
     workerIndex: number,
     dictionary: Dictionary,
-    learn: (request: Pending, reply: StateReply) => void,
+    listener: Listener,
   ) {
     this.workerIndex = workerIndex;
     this.#state = state;
-    this.#learn = learn;
+    this.#listener = listener;
     this.#at = state.linkAt(hostIndex, workerIndex);
     this.#dictionary = dictionary;
     this.#requests = new RingWriter({
@@ -296,7 +304,7 @@ export class HostLink {
         try {
           const record = flags & STATE.HAS_RECORD ? this.#decode(bytes) : undefined;
           reply = { flags, record, recordVersion, intentVersion };
-          this.#learn(request, reply);
+          this.#listener.learn(request, reply);
         } catch (error) {
           reply = error as Error;
         }
@@ -304,6 +312,11 @@ export class HostLink {
         request.reply = reply;
         // At once: it may have overtaken writes that wait for their flush.
         settle(request);
+        return;
+      }
+      case REPLY.MERGED: {
+        const updatedAtMs = words[at + 2]! * WORD + (words[at + 3]! >>> 0);
+        this.#listener.merged(this.#sentAt(words[at]!), words[at + 1]!, updatedAtMs);
         return;
       }
       case REPLY.FAILURE:

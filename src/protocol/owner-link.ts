@@ -45,6 +45,7 @@ interface Answer {
 }
 
 const NOTHING = new Uint8Array(0);
+const WORD = 2 ** 32;
 
 /**
  * What a number stands for. One that was never sent would make a record look absent: rather than
@@ -153,6 +154,16 @@ export class OwnerLink {
     const bytes = record === undefined ? NOTHING : encodeRecord(record);
     const shown = record === undefined ? flags : flags | STATE.HAS_RECORD;
     this.#answer(REPLY.STATE, [request.number, shown, recordVersion, intentVersion], bytes);
+  }
+
+  /**
+   * Says that a PULLED was merged into the record of version `before`, the only change of it in its
+   * batch, at that time: who knows that version can do the same.
+   */
+  answerMerged(request: OwnerRequest, before: number, updatedAtMs: number): void {
+    // A time does not fit a word; both halves are whole numbers, the upper one signed.
+    const high = Math.floor(updatedAtMs / WORD);
+    this.#answer(REPLY.MERGED, [request.number, before, high, updatedAtMs - high * WORD], NOTHING);
   }
 
   answerCall(call: OwnerCall, value: unknown, more: boolean): void {

@@ -303,6 +303,34 @@ describe('a link', () => {
     }
   });
 
+  it('says what was merged, at any time that a record can have', async () => {
+    const pair = new LinkPair(smallState(RING_WORDS));
+    const times = [
+      0,
+      1,
+      -1,
+      2 ** 32 - 1,
+      2 ** 32,
+      -(2 ** 32),
+      1_790_000_000_123,
+      8.64e15,
+      -8.64e15,
+    ];
+    const answers = times.map((_, i) =>
+      pair.push({ op: REQUEST.PULLED, imageRef: `ref${i}`, imageName: 'app', wantsState: true }),
+    );
+    for (const [i, request] of pair.takeAll(times.length).entries()) {
+      pair.owners[0]!.answerMerged(request, -i, times[i]!);
+      pair.owners[0]!.finish(request);
+    }
+    pair.owners[0]!.flush();
+    pair.hosts[0]!.receive();
+    await Promise.all(answers);
+    expect(pair.merged).toEqual(
+      times.map((updatedAtMs, i) => ({ imageRef: `ref${i}`, before: -i | 0, updatedAtMs })),
+    );
+  });
+
   it('answers calls piece by piece while requests go on', async () => {
     const pair = new LinkPair(smallState(RING_WORDS));
     const [host] = pair.hosts;

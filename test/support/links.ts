@@ -1,7 +1,12 @@
 /** Both ends of a link in one thread, on rings small enough to fill up, driven step by step. */
 
 import { Dictionary, type DictionaryLimits } from '../../src/protocol/dictionary.ts';
-import { HostLink, type Pending, type StateReply } from '../../src/protocol/host-link.ts';
+import {
+  HostLink,
+  type Listener,
+  type Pending,
+  type StateReply,
+} from '../../src/protocol/host-link.ts';
 import { type OwnerCall, OwnerLink, type OwnerRequest } from '../../src/protocol/owner-link.ts';
 import {
   HEADER,
@@ -48,6 +53,8 @@ export class LinkPair {
   readonly owners: OwnerLink[];
   /** What the host was told of records and intents. */
   readonly learned: StateReply[] = [];
+  /** What the host was told to have been merged. */
+  readonly merged: unknown[] = [];
 
   readonly #state: SharedState;
 
@@ -55,10 +62,15 @@ export class LinkPair {
     this.#state = state;
     this.dictionary = new Dictionary(limits);
     const workers = Array.from({ length: state.workerCount }, (_, worker) => worker);
-    const learn = (_: Pending, reply: StateReply): void => {
-      this.learned.push(reply);
+    const listener: Listener = {
+      learn: (_, reply) => {
+        this.learned.push(reply);
+      },
+      merged: ({ imageRef }, before, updatedAtMs) => {
+        this.merged.push({ imageRef, before, updatedAtMs });
+      },
     };
-    this.hosts = workers.map((worker) => new HostLink(state, 0, worker, this.dictionary, learn));
+    this.hosts = workers.map((worker) => new HostLink(state, 0, worker, this.dictionary, listener));
     this.owners = workers.map((worker) => new OwnerLink(state, 0, worker, 1));
   }
 
