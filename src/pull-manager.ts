@@ -190,14 +190,18 @@ export class PullManager implements ImagePullManager, AsyncDisposable {
    * Errors: `INVALID_ARGUMENT`, `IMAGE_NAME_INVALID`, `STORE_UNAVAILABLE`, `WORKER_LOST`,
    * `QUEUE_FULL`, `CLOSED`.
    */
-  async recordImagePulled(
+  recordImagePulled(
     image: string,
     imageRef: string,
     credentials: ImagePullCredentials | null,
   ): Promise<void> {
     const refused = this.#refusal('recordImagePulled') ?? textProblem('image', image);
-    if (refused !== undefined) throw refused;
-    await this.#writer.recordPulled(image, imageRef, credentials);
+    if (refused !== undefined) return Promise.reject(refused);
+    try {
+      return this.#writer.recordPulled(image, imageRef, credentials);
+    } catch (error) {
+      return Promise.reject(error);
+    }
   }
 
   /**

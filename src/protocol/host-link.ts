@@ -6,7 +6,7 @@
 import { fromWire, PullManagerError, type WireError } from '../errors.ts';
 import { decodeRecord } from '../records/codec.ts';
 import { CredentialPool } from '../records/credential-pool.ts';
-import type { PulledRecord } from '../records/record.ts';
+import type { ImagePullCredentials, PulledRecord } from '../records/record.ts';
 import type { Dictionary } from './dictionary.ts';
 import { type CallMethod, REPLY, REQUEST, STATE } from './frames.ts';
 import { packMessage, unpackMessage } from './message.ts';
@@ -64,6 +64,7 @@ export class HostLink {
   readonly #writer: RequestWriter;
   readonly #pool = new CredentialPool();
   readonly #receiver: PartReceiver;
+  readonly #decodeRecord: (bytes: Uint8Array, length: number) => PulledRecord;
   #generation = 0;
   /** Sent and not answered, oldest first, in a ring of its own. */
   #sent: (Pending | undefined)[] = new Array(256);
@@ -107,6 +108,8 @@ export class HostLink {
     this.#sender = new PartSender(this.#requests);
     this.#writer = new RequestWriter(this.#requests, this.#sender, dictionary, workerIndex);
     this.#receiver = new PartReceiver(this.#replies);
+    const credentialsOf = (packed: unknown): ImagePullCredentials => this.#pool.credentials(packed);
+    this.#decodeRecord = (bytes, length) => decodeRecord(bytes, credentialsOf, length);
     this.#connect();
   }
 
@@ -296,13 +299,13 @@ export class HostLink {
         return;
       case REPLY.STATE: {
         const flags = words[at + 1]!;
-        const bytes = this.#receiver.bytes(at + 4);
         const recordVersion = words[at + 2]!;
         const intentVersion = words[at + 3]!;
         const request = this.#sentAt(words[at]!);
         let reply: StateReply | Error;
         try {
-          const record = flags & STATE.HAS_RECORD ? this.#decode(bytes) : undefined;
+          const hasRecord = (flags & STATE.HAS_RECORD) !== 0;
+          const record = hasRecord ? this.#receiver.decode(at + 4, this.#decodeRecord) : undefined;
           reply = { flags, record, recordVersion, intentVersion };
           this.#listener.learn(request, reply);
         } catch (error) {
@@ -339,10 +342,6 @@ export class HostLink {
         call?.fail(error);
       }
     }
-  }
-
-  #decode(bytes: Uint8Array): PulledRecord {
-    return decodeRecord(bytes, (packed) => this.#pool.credentials(packed));
   }
 
   #error(lengthAt: number): Error {

@@ -7,6 +7,7 @@ export function packMessage(value: unknown): Uint8Array {
   return packr.pack(value);
 }
 
-export function unpackMessage(bytes: Uint8Array): unknown {
-  return packr.unpack(bytes);
+/** `length`: how many of the bytes are the message's. @default all */
+export function unpackMessage(bytes: Uint8Array, length: number = bytes.length): unknown {
+  return packr.unpack(bytes, length);
 }

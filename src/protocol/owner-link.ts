@@ -57,6 +57,10 @@ function known<T>(entry: T | undefined): T {
   return entry;
 }
 
+function decodeCredentials(bytes: Uint8Array, length: number): ImagePullCredentials {
+  return unpackCredentials(unpackMessage(bytes, length));
+}
+
 /** One host thread's requests and answers, as seen by one owner. */
 export class OwnerLink {
   readonly hostIndex: number;
@@ -273,8 +277,7 @@ export class OwnerLink {
         return undefined;
       }
       case REQUEST.CREDENTIALS: {
-        const packed = unpackMessage(this.#receiver.bytes(at + 1));
-        this.#credentials[words[at]!] = unpackCredentials(packed);
+        this.#credentials[words[at]!] = this.#receiver.decode(at + 1, decodeCredentials);
         return undefined;
       }
       default: {

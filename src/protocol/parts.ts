@@ -60,9 +60,14 @@ export class PartSender {
   }
 }
 
+/** Bytes that are copied to memory that is used again and again; longer messages are rare. */
+const SCRATCH_WORDS = 1024;
+
 /** The consuming side. */
 export class PartReceiver {
   readonly #ring: RingReader;
+  readonly #scratch = new Int32Array(SCRATCH_WORDS);
+  readonly #scratchBytes: Uint8Array = new Uint8Array(this.#scratch.buffer);
   #parts: Uint8Array[] = [];
 
   constructor(ring: RingReader) {
@@ -87,6 +92,23 @@ export class PartReceiver {
     const whole = Buffer.concat([...this.#parts, last]);
     this.#parts = [];
     return whole;
+  }
+
+  /**
+   * Decodes a message with `decode`, which must not keep the bytes: they are overwritten by the next
+   * message. Spares an allocation, which most messages are small enough to notice.
+   */
+  decode<T>(lengthAt: number, decode: (bytes: Uint8Array, length: number) => T): T {
+    const { words } = this.#ring;
+    const length = words[lengthAt]!;
+    if (length < 0 || length > SCRATCH_WORDS * 4) {
+      const bytes = this.bytes(lengthAt);
+      return decode(bytes, bytes.length);
+    }
+    const scratch = this.#scratch;
+    const wordCount = wordsFor(length);
+    for (let i = 0; i < wordCount; i++) scratch[i] = words[lengthAt + 1 + i]!;
+    return decode(this.#scratchBytes, length);
   }
 
   /** Whether the message whose length word is at `lengthAt` came in parts. */

@@ -108,14 +108,16 @@ export function encodeRecord(record: PulledRecord): Uint8Array {
  * The record in msgpack bytes of ordinary (not shared) memory; any others raise `RECORD_CORRUPT`.
  *
  * @param credentialsOf - as of `unpackRecord`.
+ * @param length - how many of the bytes are the record's. @default all
  */
 export function decodeRecord(
   bytes: Uint8Array,
   credentialsOf?: (value: unknown) => ImagePullCredentials,
+  length: number = bytes.length,
 ): PulledRecord {
   let value: unknown;
   try {
-    value = packr.unpack(bytes);
+    value = packr.unpack(bytes, length);
   } catch (cause) {
     throw corrupt('a record is not msgpack', cause);
   }
