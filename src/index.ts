@@ -17,6 +17,7 @@ export type {
   RecordWrite,
 } from './accessors/accessor.ts';
 export type { StoreOptions } from './accessors/backend.ts';
+export type { CompatibilityLevel } from './compatibility.ts';
 export type { DecisionRequest } from './engine/decider.ts';
 export type { Decision } from './engine/decision.ts';
 export type { EngineHandle } from './engine/engine.ts';
@@ -41,7 +42,7 @@ export {
 } from './locks/striped-lock-set.ts';
 export type { DecisionReason, Distribution, EngineStats } from './metrics/stats.ts';
 export { NoopImagePullManager } from './noop-pull-manager.ts';
-export type { CompatibilityLevel, Logger, PullManagerOptions } from './options.ts';
+export type { Logger, PullManagerOptions } from './options.ts';
 export { validateAllowlistImagesPatterns } from './policies/allowlist.ts';
 export {
   alwaysVerifyImagePullPolicy,

@@ -266,7 +266,11 @@ describe('lmdb store', () => {
     await backend.release();
     for (const [value, code] of cases) {
       await tamper(path, 'meta', format, () => value);
-      const again = () => openBackend({ kind: 'lmdb', path }, { workerCount: 1, stripeCount: 31 });
+      const again = () =>
+        openBackend(
+          { kind: 'lmdb', path },
+          { workerCount: 1, stripeCount: 31, compatibility: 'v1.35' },
+        );
       expect(await codeOf(again)).toBe(code);
       expect(await codeOf(() => openAccessor({ kind: 'lmdb', path }, soleWorker()))).toBe(code);
     }
@@ -281,7 +285,11 @@ describe('lmdb store', () => {
     await backend.release();
     const file = join(path, 'data.mdb');
     const sound = await readFile(file);
-    const again = () => openBackend({ kind: 'lmdb', path }, { workerCount: 1, stripeCount: 31 });
+    const again = () =>
+      openBackend(
+        { kind: 'lmdb', path },
+        { workerCount: 1, stripeCount: 31, compatibility: 'v1.35' },
+      );
     for (const content of [
       Buffer.from('x'),
       Buffer.alloc(4096, 'not a database '),
@@ -307,7 +315,10 @@ describe('lmdb store', () => {
     for (const name of ['data.mdb', 'lock.mdb']) {
       const path = await temporaryDirectory();
       await mkdir(join(path, name));
-      const failing = openBackend({ kind: 'lmdb', path }, { workerCount: 1, stripeCount: 31 });
+      const failing = openBackend(
+        { kind: 'lmdb', path },
+        { workerCount: 1, stripeCount: 31, compatibility: 'v1.35' },
+      );
       await expect(failing).rejects.toMatchObject({
         code: 'ERR_PULLMANAGER_STORE_UNAVAILABLE',
         message: expect.stringContaining(name),
@@ -336,7 +347,10 @@ describe('lmdb store', () => {
     });
     const { openBackend: openWithout } = await import('../../src/accessors/backend.ts');
     const path = await temporaryDirectory();
-    const failing = openWithout({ kind: 'lmdb', path }, soleWorker());
+    const failing = openWithout(
+      { kind: 'lmdb', path },
+      { ...soleWorker(), compatibility: 'v1.35' },
+    );
     await expect(failing).rejects.toMatchObject({
       code: 'ERR_PULLMANAGER_STORE_UNAVAILABLE',
       message: expect.stringContaining('package lmdb'),
