@@ -225,7 +225,7 @@ class Cached implements CachedAccessor {
     entryOf: (record: R) => readonly [string, T],
   ): Awaitable<RecordListing<R>> {
     this.#assertOpen(what);
-    const inFlight = cache.beginListing();
+    const epoch = cache.beginListing();
     const toError = (cause: unknown): PullManagerError =>
       storeError(`the store failed in ${what}`, cause);
     return settle(
@@ -233,7 +233,7 @@ class Cached implements CachedAccessor {
       (answer) => {
         const listing = checkListing(answer, check, toError);
         if (listing === undefined) throw unusable(what, 'without arrays of records and errors');
-        cache.endListing(inFlight, listing.records.map(entryOf), listing.errors.length === 0);
+        cache.endListing(epoch, listing.records.map(entryOf), listing.errors.length === 0);
         return listing;
       },
       rethrow,

@@ -29,19 +29,14 @@ export interface CacheUsage {
 
 /** The store said that there is nothing under the key. */
 const ABSENT = Symbol('absent');
-/** Only while the map is authoritative: of this one key it does not know. */
+/** Of this key nothing is known, although the map may be authoritative for all others. */
 const UNKNOWN = Symbol('unknown');
 
-/** Writes of one key that have begun and not ended. */
+/** The writes of one key that are under way. */
 interface Writing {
   count: number;
   /** Whether what the key holds when they have all ended cannot be told from them. */
   isContested: boolean;
-}
-
-/** A listing that has been asked for and not answered. */
-export interface ListingInFlight {
-  readonly epoch: number;
 }
 
 /** A bounded map, least recently used first, in front of one kind of key of a store. */
@@ -49,10 +44,11 @@ export class KeyCache<T> {
   readonly #size: number;
   /** In order of use. */
   readonly #entries = new Map<string, T | typeof ABSENT | typeof UNKNOWN>();
+  /** Writes that have begun and not ended, by key. */
   readonly #writing = new Map<string, Writing>();
   /** The lookup of each key whose answer may be remembered, if nothing happens to the key before. */
   readonly #loading = new Map<string, object>();
-  /** Raised whenever a key changes or may have changed. */
+  /** Raised whenever a write begins or ends, and a key is forgotten. */
   #epoch = 0;
   #isAuthoritative = false;
   #hits = 0;
@@ -126,21 +122,17 @@ export class KeyCache<T> {
     this.#drop(key);
   }
 
-  /** Call before the store is asked for a listing; give the answer to `endListing`. */
-  beginListing(): ListingInFlight | undefined {
-    return this.#writing.size === 0 ? { epoch: this.#epoch } : undefined;
+  /** Call before the store is asked for a listing; what it answers is for `endListing`. */
+  beginListing(): number {
+    return this.#epoch;
   }
 
   /**
-   * Takes what the store has listed, if the map does not hold everything already. A listing that
-   * overlaps a write is no picture of any moment, and changes nothing.
+   * Takes what the store has listed, if the map does not hold everything already. Where a write began
+   * or ended meanwhile the listing may be older than the map, and changes nothing.
    */
-  endListing(
-    listing: ListingInFlight | undefined,
-    entries: readonly (readonly [string, T])[],
-    isComplete: boolean,
-  ): void {
-    if (listing?.epoch !== this.#epoch || this.#isAuthoritative) return;
+  endListing(epoch: number, entries: readonly (readonly [string, T])[], isComplete: boolean): void {
+    if (epoch !== this.#epoch || this.#isAuthoritative) return;
     // Not strictly less, as in the reference: a full map that lacks nothing holds everything, and
     // the next key it has no room for takes the flag away.
     this.#isAuthoritative = isComplete && entries.length <= this.#size;
@@ -203,10 +195,7 @@ export class KeyCache<T> {
       this.#entries.delete(oldest);
       break;
     }
-    if (!this.#isAuthoritative) return;
     this.#isAuthoritative = false;
-    // Keys that it does not know need no mark any more.
-    for (const [other, known] of this.#entries) if (known === UNKNOWN) this.#entries.delete(other);
   }
 
   #drop(key: string): void {
