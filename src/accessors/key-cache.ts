@@ -48,7 +48,7 @@ export class KeyCache<T> {
   readonly #writing = new Map<string, Writing>();
   /** The lookup of each key whose answer may be remembered, if nothing happens to the key before. */
   readonly #loading = new Map<string, object>();
-  /** Raised whenever a write begins or ends, and a key is forgotten. */
+  /** Raised whenever a write ends or a key is forgotten. */
   #epoch = 0;
   #isAuthoritative = false;
   #hits = 0;
@@ -97,7 +97,6 @@ export class KeyCache<T> {
   beginWrite(text: string): void {
     // Stores differ in what they take a lone surrogate for: maybe for the key that this one becomes.
     const key = wellFormed(text);
-    this.#epoch++;
     this.#loading.delete(key);
     const writing = this.#writing.get(key);
     if (writing === undefined) this.#writing.set(key, { count: 1, isContested: key !== text });
@@ -128,8 +127,8 @@ export class KeyCache<T> {
   }
 
   /**
-   * Takes what the store has listed, if the map does not hold everything already. Where a write began
-   * or ended meanwhile the listing may be older than the map, and changes nothing.
+   * Takes what the store has listed, if the map does not hold everything already. Where a write has
+   * ended meanwhile the listing may be older than the map, and changes nothing.
    */
   endListing(epoch: number, entries: readonly (readonly [string, T])[], isComplete: boolean): void {
     if (epoch !== this.#epoch || this.#isAuthoritative) return;
