@@ -10,6 +10,8 @@
  * }
  * await manager.close();
  * ```
+ *
+ * @module
  */
 export type {
   Awaitable,

@@ -12,6 +12,8 @@
  *   open: async () => ({ accessor: await openStore({ path: newDirectory() }) }),
  * });
  * ```
+ *
+ * @module
  */
 export { accessorSuite } from './accessor-suite.ts';
 export type {

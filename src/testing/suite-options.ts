@@ -25,9 +25,9 @@ export interface AccessorCapabilities {
   readonly overlappingCommits?: boolean;
   /** Histories tried against a model. @default 50 */
   readonly historyCount?: number;
-  /** Seed of the histories, to run those of a failed test again. @default another one each time */
+  /** Seed of the histories, to run those of a failed test again; another one each time, if it is absent. */
   readonly seed?: number;
-  /** What precedes `RECORD_CORRUPT` and `CLOSED` in the codes of errors. @default anything */
+  /** What precedes `RECORD_CORRUPT` and `CLOSED` in the codes of errors; anything, if it is absent. */
   readonly errorPrefix?: string;
 }
 
