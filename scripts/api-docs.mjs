@@ -54,7 +54,7 @@ function contents(directory) {
 
 function differences(expected, actual) {
   const paths = new Set([...expected.keys(), ...actual.keys()]);
-  return [...paths].sort().flatMap((path) => {
+  return [...paths].flatMap((path) => {
     if (!actual.has(path)) return [`missing: docs/api/${path}`];
     if (!expected.has(path)) return [`stray: docs/api/${path}`];
     return expected.get(path) === actual.get(path) ? [] : [`out of date: docs/api/${path}`];

@@ -117,10 +117,10 @@ describe('an authoritative map', () => {
     { stored: 2, isAuthoritative: true },
     { stored: 3, isAuthoritative: false },
   ])('of two entries is $isAuthoritative with $stored keys in the store', async (row) => {
-    const { cache } = await open({ intentsMax: 2, pulledMax: 2 }, ({ store }) => {
+    const { cache } = await open({ intentsMax: 2, pulledMax: 2 }, async ({ store }) => {
       for (let i = 0; i < row.stored; i++) {
-        store.writeImagePullIntent(`${i}`);
-        store.writeImagePulledRecord(record(`${i}`));
+        await store.writeImagePullIntent(`${i}`);
+        await store.writeImagePulledRecord(record(`${i}`));
       }
     });
     for (const usage of Object.values(cache.usage)) {
@@ -202,7 +202,7 @@ describe('listings', () => {
   it('always ask the store, and answer what it said', async () => {
     const { recorder, cache } = await open();
     await cache.writeImagePullIntent('a');
-    recorder.store.writeImagePullIntent('behind the back');
+    await recorder.store.writeImagePullIntent('behind the back');
     recorder.take();
     const { records } = await cache.listImagePullIntents();
     expect(records).toEqual([{ image: 'a' }, { image: 'behind the back' }]);
@@ -210,8 +210,8 @@ describe('listings', () => {
   });
 
   it('that cannot be had at open are no error, and make the cache ask the store', async () => {
-    const { recorder, cache } = await open({}, ({ store, instead }) => {
-      store.writeImagePullIntent('a');
+    const { recorder, cache } = await open({}, async ({ store, instead }) => {
+      await store.writeImagePullIntent('a');
       instead.set('listImagePullIntents', failing('EIO'));
       instead.set('listImagePulledRecords', () => Promise.reject(new Error('not now')));
     });
@@ -234,10 +234,10 @@ describe('listings', () => {
 describe('a map that is not authoritative', () => {
   /** With one key in each map, and others in the store. */
   const openCrowded = () =>
-    open({ intentsMax: 2, pulledMax: 2 }, ({ store }) => {
+    open({ intentsMax: 2, pulledMax: 2 }, async ({ store }) => {
       for (const key of ['a', 'b', 'c']) {
-        store.writeImagePullIntent(key);
-        store.writeImagePulledRecord(record(key));
+        await store.writeImagePullIntent(key);
+        await store.writeImagePulledRecord(record(key));
       }
     });
 
@@ -259,12 +259,12 @@ describe('a map that is not authoritative', () => {
 
   it('forgets the key that was used least lately', async () => {
     const { recorder, cache } = await openCrowded();
-    cache.imagePullIntentExists('a');
-    cache.imagePullIntentExists('absent');
+    await cache.imagePullIntentExists('a');
+    await cache.imagePullIntentExists('absent');
     recorder.take();
-    cache.imagePullIntentExists('a');
+    await cache.imagePullIntentExists('a');
     expect(recorder.take()).toEqual([]);
-    cache.imagePullIntentExists('b');
+    await cache.imagePullIntentExists('b');
     expect(recorder.take()).toEqual(['imagePullIntentExists']);
   });
 
@@ -317,8 +317,8 @@ describe('writes', () => {
       ]),
     );
     // One of the two records is stored, then the disk fails.
-    recorder.instead.set('commit', () => {
-      recorder.store.writeImagePulledRecord(record('a', {}, 2));
+    recorder.instead.set('commit', async () => {
+      await recorder.store.writeImagePulledRecord(record('a', {}, 2));
       return failing('EIO')();
     });
     const commit = (): unknown =>
@@ -379,8 +379,8 @@ describe('what a store answers that the contract does not know', () => {
 describe('a key that somebody else has changed', () => {
   it('is answered from the store once it is forgotten, with the flag for the others', async () => {
     const { recorder, cache } = await open();
-    recorder.store.writeImagePullIntent('a');
-    recorder.store.writeImagePulledRecord(record('a'));
+    await recorder.store.writeImagePullIntent('a');
+    await recorder.store.writeImagePulledRecord(record('a'));
     expect(cache.imagePullIntentExists('a')).toBe(false);
     cache.forget('a');
     expect(cache.imagePullIntentExists('a')).toBe(true);
@@ -390,7 +390,7 @@ describe('a key that somebody else has changed', () => {
 
   it('is answered from the store after everything is forgotten', async () => {
     const { recorder, cache } = await open();
-    recorder.store.writeImagePullIntent('a');
+    await recorder.store.writeImagePullIntent('a');
     cache.forget();
     expect(cache.usage.intents).toMatchObject({ entries: 0, authoritative: false });
     expect(cache.imagePullIntentExists('a')).toBe(true);
@@ -404,23 +404,26 @@ describe('a lookup that is under way', () => {
     ['the key is written', (cache: CachedAccessor) => cache.writeImagePullIntent('a')],
     ['the key is deleted', (cache: CachedAccessor) => cache.deleteImagePullIntent('a')],
     ['a listing fills the map', (cache: CachedAccessor) => cache.listImagePullIntents()],
-  ])('leaves no trace when %s meanwhile', async (_what, interfere) => {
-    const { recorder, cache } = await open();
-    cache.forget();
-    let answer: (exists: boolean) => void = () => {};
-    const answered = new Promise<boolean>((resolve) => {
-      answer = resolve;
-    });
-    recorder.instead.set('imagePullIntentExists', () => answered);
-    const lookup = cache.imagePullIntentExists('a');
-    // What the lookup is about to answer is not so any more.
-    recorder.store.writeImagePullIntent('a');
-    await interfere(cache);
-    answer(false);
-    expect(await lookup).toBe(false);
-    recorder.instead.clear();
-    expect(cache.imagePullIntentExists('a')).toBe(recorder.store.imagePullIntentExists('a'));
-  });
+  ] as [string, (cache: CachedAccessor) => unknown][])(
+    'leaves no trace when %s meanwhile',
+    async (_what, interfere) => {
+      const { recorder, cache } = await open();
+      cache.forget();
+      let answer: (exists: boolean) => void = () => {};
+      const answered = new Promise<boolean>((resolve) => {
+        answer = resolve;
+      });
+      recorder.instead.set('imagePullIntentExists', () => answered);
+      const lookup = cache.imagePullIntentExists('a');
+      // What the lookup is about to answer is not so any more.
+      await recorder.store.writeImagePullIntent('a');
+      await interfere(cache);
+      answer(false);
+      expect(await lookup).toBe(false);
+      recorder.instead.clear();
+      expect(cache.imagePullIntentExists('a')).toBe(recorder.store.imagePullIntentExists('a'));
+    },
+  );
 });
 
 describe('texts with lone surrogates', () => {

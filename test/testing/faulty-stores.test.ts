@@ -61,7 +61,7 @@ const FAULTS: Record<string, new (disk: Disk) => PullRecordsAccessor> = {
     override async commit(batch: readonly RecordWrite[]): Promise<void> {
       this.assertOpen();
       this.#waiting.push(batch);
-      await null;
+      await Promise.resolve();
       for (const write of this.#waiting.pop()!) this.apply(write);
     }
   },
