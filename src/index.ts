@@ -10,13 +10,20 @@
  * }
  * await manager.close();
  * ```
+ *
+ * @module
  */
 export type {
   Awaitable,
   PullRecordsAccessor,
+  RecordListing,
   RecordWrite,
 } from './accessors/accessor.ts';
 export type { StoreOptions } from './accessors/backend.ts';
+export { type CachedAccessor, type CacheOptions, cachedAccessor } from './accessors/cached.ts';
+export type { CacheUsage } from './accessors/key-cache.ts';
+export type { AccessorFactory } from './accessors/module.ts';
+export type { CompatibilityLevel } from './compatibility.ts';
 export type { DecisionRequest } from './engine/decider.ts';
 export type { Decision } from './engine/decision.ts';
 export type { EngineHandle } from './engine/engine.ts';
@@ -41,7 +48,7 @@ export {
 } from './locks/striped-lock-set.ts';
 export type { DecisionReason, Distribution, EngineStats } from './metrics/stats.ts';
 export { NoopImagePullManager } from './noop-pull-manager.ts';
-export type { CompatibilityLevel, Logger, PullManagerOptions } from './options.ts';
+export type { Logger, PullManagerOptions } from './options.ts';
 export { validateAllowlistImagesPatterns } from './policies/allowlist.ts';
 export {
   alwaysVerifyImagePullPolicy,

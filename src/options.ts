@@ -1,6 +1,7 @@
 /** What `PullManager.open` takes, checked and completed. */
 import { availableParallelism } from 'node:os';
 import { type StoreOptions, validateStoreOptions } from './accessors/backend.ts';
+import { COMPATIBILITY_DEFAULT, type CompatibilityLevel } from './compatibility.ts';
 import { invalidArgument } from './errors.ts';
 import type { ImageService } from './images/image-service.ts';
 import { clampStripeCount, STRIPE_COUNT_MAX } from './locks/stripe.ts';
@@ -18,9 +19,6 @@ export interface Logger {
   warn(message: string, fields?: Record<string, unknown>): void;
   error(message: string, fields?: Record<string, unknown>): void;
 }
-
-/** The kubelet behaviour that is claimed. */
-export type CompatibilityLevel = 'v1.33' | 'v1.34' | 'v1.35' | 'v1.36';
 
 /** Options of `PullManager.open`. */
 export interface PullManagerOptions {
@@ -66,6 +64,7 @@ export interface ResolvedOptions {
   readonly imageService: ImageService | undefined;
   readonly stripeCount: number;
   readonly workerCount: number;
+  readonly compatibility: CompatibilityLevel;
   readonly rotatedSecrets: 'trust' | 'verify';
   /** `Infinity`: never. */
   readonly reverifyAfterMs: number;
@@ -98,7 +97,7 @@ export function resolveOptions(options: PullManagerOptions = {}): ResolvedOption
   }
   const reverifyAfterMs = number(options.reverifyAfter, 'reverifyAfter', Number.POSITIVE_INFINITY);
   if (reverifyAfterMs <= 0) throw invalidArgument('reverifyAfter', 'must be greater than 0');
-  const compatibility = given(options.compatibility, 'v1.35');
+  const compatibility = given(options.compatibility, COMPATIBILITY_DEFAULT);
   if (compatibility !== 'v1.35') {
     throw invalidArgument('compatibility', "must be 'v1.35': no other level is available yet");
   }
@@ -123,6 +122,7 @@ export function resolveOptions(options: PullManagerOptions = {}): ResolvedOption
     imageService,
     stripeCount,
     workerCount: Math.min(workers, stripeCount),
+    compatibility,
     rotatedSecrets,
     reverifyAfterMs,
     logger: resolveLogger(options.logger),

@@ -2,6 +2,7 @@
  * The host's side of a store: validates its options, takes its directory, and makes the message
  * from which each worker opens its own accessor.
  */
+import type { CompatibilityLevel } from '../compatibility.ts';
 import { errorCode, invalidArgument, PullManagerError, storeError } from '../errors.ts';
 import type { AccessorContext, OwnedAccessor } from './accessor.ts';
 import { acquireDirectoryLock, type DirectoryLock } from './directory-lock.ts';
@@ -18,7 +19,7 @@ import { openModule, resolveModuleUrl } from './module.ts';
 
 /** Which store an engine keeps its records in. */
 export type StoreOptions =
-  /** The embedded default; `flush` survives power loss, `write` a crash of the process. @default 'flush' */
+  /** The embedded default; `flush` (default) survives power loss, `write` a crash of the process. */
   | { kind: 'journal'; path: string; durability?: 'flush' | 'write' }
   /** Needs the optional peer dependency `lmdb`; for record sets larger than memory. */
   | { kind: 'lmdb'; path: string }
@@ -44,6 +45,8 @@ export interface StoreBackend {
   /** `journal`, `lmdb`, `memory` or `module`. */
   readonly kind: StoreSpec['kind'];
   readonly spec: StoreSpec;
+  /** Whether listings of an accessor cover its owner's keys only; else each sees the whole store. */
+  readonly listsOnlyOwnKeys: boolean;
   /** Whether a worker of this store must let its event loop turn while it waits. */
   readonly needsEventLoop: boolean;
   /** Call once every worker has opened its part: what the store held in an older layout may go. */
@@ -57,6 +60,7 @@ export interface BackendContext {
   /** At least 1. */
   readonly workerCount: number;
   readonly stripeCount: number;
+  readonly compatibility: CompatibilityLevel;
 }
 
 /**
@@ -183,6 +187,7 @@ class Backend implements StoreBackend {
   readonly kind: StoreSpec['kind'];
   readonly spec: StoreSpec;
   readonly needsEventLoop: boolean;
+  readonly listsOnlyOwnKeys: boolean;
   readonly #lock: DirectoryLock | undefined;
   #released = false;
 
@@ -190,6 +195,7 @@ class Backend implements StoreBackend {
     this.kind = spec.kind;
     this.spec = spec;
     this.needsEventLoop = spec.kind === 'module';
+    this.listsOnlyOwnKeys = spec.kind === 'journal' || spec.kind === 'memory';
     this.#lock = lock;
   }
 

@@ -1,6 +1,6 @@
 /** Reads the command line: flags from one table, with suggestions for what was mistyped. */
 import { parseArgs } from 'node:util';
-import { suggestion } from '../storm/suggest.ts';
+import { suggestion } from '../util/suggest.ts';
 
 /** A flag of a command. */
 export interface Flag {

@@ -2,7 +2,7 @@
 /** The `pullwarden` command. */
 import { readFileSync } from 'node:fs';
 import { errorCode, quote } from '../errors.ts';
-import { suggestion } from '../storm/suggest.ts';
+import { suggestion } from '../util/suggest.ts';
 import { UsageError } from './args.ts';
 import { storm } from './commands/storm.ts';
 import { EXIT, type ExitCode } from './exit-codes.ts';

@@ -2,6 +2,7 @@
  * A running engine, as the thread that opened it holds it: shared memory, store, owners.
  */
 import { openBackend, type StoreBackend } from '../accessors/backend.ts';
+import type { CompatibilityLevel } from '../compatibility.ts';
 import { type StripedLockHandle, StripedLockSet } from '../locks/striped-lock-set.ts';
 import { SharedMetrics } from '../metrics/shared-metrics.ts';
 import type { ResolvedOptions } from '../options.ts';
@@ -19,9 +20,12 @@ export interface EngineHandle {
   /** The engine's stripes: `StripedLockSet.attach(handle.locks)`. Who holds one stops its owner. */
   readonly locks: StripedLockHandle;
   readonly store: string;
+  /** Whether each owner lists its own keys only; else each lists the whole store. */
+  readonly listsOnlyOwnKeys: boolean;
   readonly workerCount: number;
   /** Absent where the engine was opened with an enforcer of the caller's own. */
   readonly policy?: VerificationPolicy;
+  readonly compatibility: CompatibilityLevel;
   readonly rotatedSecrets: 'trust' | 'verify';
   readonly reverifyAfterMs: number;
   readonly maxPending: number;
@@ -53,9 +57,10 @@ export class Engine {
 
   /** Takes the store and starts the owners. The engine is not open for calls yet. */
   static async start(options: ResolvedOptions): Promise<Engine> {
-    const { workerCount, stripeCount, logger } = options;
+    const { workerCount, stripeCount, compatibility, logger } = options;
     const owners = Math.max(1, workerCount);
-    const backend = await openBackend(options.store, { workerCount: owners, stripeCount });
+    const context = { workerCount: owners, stripeCount, compatibility };
+    const backend = await openBackend(options.store, context);
     const state = SharedState.create(owners, stripeCount);
     const metrics = SharedMetrics.create(owners);
     const locks = new StripedLockSet(stripeCount);
@@ -64,8 +69,10 @@ export class Engine {
       metrics: metrics.buffer,
       locks: locks.handle,
       store: backend.kind,
+      listsOnlyOwnKeys: backend.listsOnlyOwnKeys,
       workerCount,
       ...(options.policyData === undefined ? {} : { policy: options.policyData }),
+      compatibility,
       rotatedSecrets: options.rotatedSecrets,
       reverifyAfterMs: options.reverifyAfterMs,
       maxPending: options.maxPending,

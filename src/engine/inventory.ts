@@ -11,13 +11,12 @@ import type { Host } from './host.ts';
 export class Inventory {
   readonly #client: EngineClient;
   readonly #row: Float64Array;
-  /** Of these stores each owner knows only its own keys; of the others each one knows all. */
-  readonly #isPartitioned: boolean;
+  readonly #listsOnlyOwnKeys: boolean;
 
   constructor({ client, handle, row }: Host) {
     this.#client = client;
     this.#row = row;
-    this.#isPartitioned = handle.store === 'journal' || handle.store === 'memory';
+    this.#listsOnlyOwnKeys = handle.listsOnlyOwnKeys;
   }
 
   intents(): Promise<Listing<ImagePullIntent, PullManagerError>> {
@@ -53,7 +52,7 @@ export class Inventory {
     method: 'listIntents' | 'listPulled',
     read: (item: unknown) => T,
   ): Promise<Listing<T, PullManagerError>> {
-    const answers = this.#isPartitioned
+    const answers = this.#listsOnlyOwnKeys
       ? await this.#client.callAll(method, [])
       : [await this.#client.call(0, method, [])];
     const records: T[] = [];

@@ -1,6 +1,6 @@
 /** The parameters of a storm: one table for the command line, scenario files and the help text. */
 import { invalidArgument, quote } from '../errors.ts';
-import { suggestion } from './suggest.ts';
+import { suggestion } from '../util/suggest.ts';
 
 /** Verification policies that a storm can run under. */
 export const POLICIES = [

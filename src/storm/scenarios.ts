@@ -1,13 +1,13 @@
 /** The built-in scenarios, and scenarios of the user's own. */
 import { readFileSync } from 'node:fs';
 import { errorCode, invalidArgument, PullManagerError, quote } from '../errors.ts';
+import { suggestion } from '../util/suggest.ts';
 import {
   PARAMETER_NAMES,
   type ParameterName,
   parseParameter,
   type StormParameters,
 } from './parameters.ts';
-import { suggestion } from './suggest.ts';
 
 /** A scenario: what it shows, and its parameters. */
 export interface Scenario {

@@ -4,7 +4,7 @@ import { homedir, tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import type { StoreOptions } from '../accessors/backend.ts';
 import { invalidArgument, quote } from '../errors.ts';
-import { suggestion } from './suggest.ts';
+import { suggestion } from '../util/suggest.ts';
 
 /** Kinds of stores that a storm can run on. */
 export const STORE_KINDS = ['journal', 'lmdb', 'memory'] as const;

@@ -1,8 +1,8 @@
 /** Thresholds: rules about the metrics of a storm, for example `decide.p99<2ms`. */
 import picomatch from 'picomatch';
 import { invalidArgument, quote } from '../errors.ts';
+import { nearest, suggestion } from '../util/suggest.ts';
 import { OPERATIONS } from './recorder.ts';
-import { nearest, suggestion } from './suggest.ts';
 
 /** What a metric is counted in. */
 export type MetricUnit = 'ns' | 'count' | 'share' | 'bytes';

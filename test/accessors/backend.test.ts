@@ -16,7 +16,7 @@ import { soleWorker, temporaryDirectory } from './open-store.ts';
 const INVALID_ARGUMENT = 'ERR_PULLMANAGER_INVALID_ARGUMENT';
 const STORE_IN_USE = 'ERR_PULLMANAGER_STORE_IN_USE';
 const STORE_UNAVAILABLE = 'ERR_PULLMANAGER_STORE_UNAVAILABLE';
-const CONTEXT = { workerCount: 1, stripeCount: 31 };
+const CONTEXT = { workerCount: 1, stripeCount: 31, compatibility: 'v1.35' } as const;
 const USER_MODULE = new URL('../fixtures/accessors/user-accessor.mjs', import.meta.url);
 
 let parent: string;
@@ -128,7 +128,11 @@ class Workers {
     workerCount: number,
     stripeCount: number,
   ): Promise<Workers> {
-    const backend = await openBackend(options, { workerCount, stripeCount });
+    const backend = await openBackend(options, {
+      workerCount,
+      stripeCount,
+      compatibility: 'v1.35',
+    });
     const accessors: OwnedAccessor[] = [];
     for (let workerIndex = 0; workerIndex < workerCount; workerIndex++) {
       const context = soleWorker({ workerIndex, workerCount, stripeCount });

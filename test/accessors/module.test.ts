@@ -16,7 +16,7 @@ import { openStore, soleWorker } from './open-store.ts';
 
 const RECORD_CORRUPT = 'ERR_PULLMANAGER_RECORD_CORRUPT';
 const STORE_UNAVAILABLE = 'ERR_PULLMANAGER_STORE_UNAVAILABLE';
-const CONTEXT = { workerCount: 1, stripeCount: 31 };
+const CONTEXT = { workerCount: 1, stripeCount: 31, compatibility: 'v1.35' } as const;
 
 const fixture = (name: string): URL => new URL(`../fixtures/accessors/${name}`, import.meta.url);
 const USER = fixture('user-accessor.mjs');

@@ -35,7 +35,7 @@ export async function openStore(
   context: AccessorContext = soleWorker(),
 ): Promise<OpenedStore> {
   const open = async (): Promise<{ backend: StoreBackend; accessor: OwnedAccessor }> => {
-    const backend = await openBackend(options, context);
+    const backend = await openBackend(options, { ...context, compatibility: 'v1.35' });
     const accessor = await openAccessor(backend.spec, context);
     await backend.commitOpen();
     return { backend, accessor };

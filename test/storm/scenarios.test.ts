@@ -11,7 +11,7 @@ import {
   SCENARIO_NAMES,
 } from '../../src/storm/scenarios.ts';
 import { parseStore, prepareStore } from '../../src/storm/store.ts';
-import { nearest } from '../../src/storm/suggest.ts';
+import { nearest } from '../../src/util/suggest.ts';
 
 const usage = (message: RegExp) =>
   expect.objectContaining({
