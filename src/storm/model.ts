@@ -10,6 +10,7 @@
  * are not cut to seconds).
  */
 import { normalizedImageName } from '../images/image-name.ts';
+import type { AllowlistEntry } from '../policies/allowlist.ts';
 import type { VerificationPolicy } from '../policies/enforcer.ts';
 import type {
   ImagePullCredentials,
@@ -327,7 +328,8 @@ export function mustVerify(
   }
 }
 
-function isListed(pattern: string, name: string): boolean {
+function isListed(pattern: AllowlistEntry, name: string): boolean {
+  if (typeof pattern !== 'string') throw new TypeError('the model knows no globs');
   return pattern.endsWith('/*') ? name.startsWith(pattern.slice(0, -1)) : name === pattern;
 }
 
