@@ -30,7 +30,7 @@ export interface MetricFamily {
   readonly help: string;
   readonly type: 'counter' | 'gauge';
   readonly labelNames: readonly string[];
-  read(values: MetricValues): readonly MetricSample[];
+  readonly read: (values: MetricValues) => readonly MetricSample[];
 }
 
 /** Every metric, in the order of the text. */

@@ -407,7 +407,7 @@ describe('a thread that attaches', () => {
   it.each(['compatibility', 'policyCompatibility'])('needs a %s in its handle', async (field) => {
     const manager = await openEngine(shapeOf('memory', 0, 31));
     for (const wrong of [undefined, 'v1.32', 'toString']) {
-      const attaching = PullManager.attach({ ...manager.handle, [field]: wrong } as never);
+      const attaching = PullManager.attach({ ...manager.handle, [field]: wrong });
       await expect(attaching).rejects.toMatchObject({
         code: 'ERR_PULLMANAGER_INVALID_ARGUMENT',
         argument: `handle.${field}`,
