@@ -3,6 +3,7 @@
  *
  * Source: kubernetes pkg/kubelet/images/pullmanager at v1.33 to v1.36.
  */
+import { invalidArgument } from './errors.ts';
 
 /** A kubelet version whose behaviour can be claimed. */
 export type CompatibilityLevel = 'v1.33' | 'v1.34' | 'v1.35' | 'v1.36';
@@ -18,6 +19,8 @@ export interface KubeletBehaviour {
   readonly recordKey: 'normalizedName' | 'nameAsTyped';
   /** What of an image the allow list compares. */
   readonly allowlistCompares: 'rawText' | 'normalizedName' | 'nameAsTyped';
+  /** What of itself an exact entry of the allow list must be identical to. */
+  readonly allowlistHolds: 'normalizedName' | 'nameAsTyped';
   /** Whether a secret that matched under other coordinates, or rotated, is recorded: up to 100. */
   readonly recordsMatches: boolean;
   /** Whether a credentials source is asked only where the answer depends on it [W31]. */
@@ -31,6 +34,7 @@ export interface KubeletBehaviour {
 const V1_34: KubeletBehaviour = {
   recordKey: 'normalizedName',
   allowlistCompares: 'rawText',
+  allowlistHolds: 'normalizedName',
   recordsMatches: true,
   asksSourcesLazily: false,
   hasServiceAccounts: true,
@@ -49,5 +53,22 @@ export const KUBELET_BEHAVIOUR: Readonly<Record<CompatibilityLevel, KubeletBehav
   'v1.33': { ...V1_34, recordsMatches: false, hasServiceAccounts: false },
   'v1.34': V1_34,
   'v1.35': V1_35,
-  'v1.36': { ...V1_35, recordKey: 'nameAsTyped', allowlistCompares: 'nameAsTyped' },
+  'v1.36': {
+    ...V1_35,
+    recordKey: 'nameAsTyped',
+    allowlistCompares: 'nameAsTyped',
+    allowlistHolds: 'nameAsTyped',
+  },
 };
+
+/** All levels, oldest first. */
+export const COMPATIBILITY_LEVELS: readonly CompatibilityLevel[] = Object.keys(
+  KUBELET_BEHAVIOUR,
+) as CompatibilityLevel[];
+
+/** The level itself, if it is one; throws `INVALID_ARGUMENT` naming `argument`. */
+export function checkCompatibility(level: unknown, argument: string): CompatibilityLevel {
+  for (const known of COMPATIBILITY_LEVELS) if (known === level) return known;
+  const levels = COMPATIBILITY_LEVELS.map((known) => `'${known}'`).join(', ');
+  throw invalidArgument(argument, `must be one of ${levels}`);
+}

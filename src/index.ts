@@ -46,10 +46,19 @@ export {
   StripedLockSet,
   type Unlock,
 } from './locks/striped-lock-set.ts';
+export type { MetricValues } from './metrics/exposition.ts';
+export {
+  type MetricsSource,
+  type PromClient,
+  type PromClientCollector,
+  type PromClientCollectorOptions,
+  type PromRegistry,
+  promClientCollector,
+} from './metrics/prom-client.ts';
 export type { DecisionReason, Distribution, EngineStats } from './metrics/stats.ts';
 export { NoopImagePullManager } from './noop-pull-manager.ts';
 export type { Logger, PullManagerOptions } from './options.ts';
-export { validateAllowlistImagesPatterns } from './policies/allowlist.ts';
+export { type AllowlistEntry, validateAllowlistImagesPatterns } from './policies/allowlist.ts';
 export {
   alwaysVerifyImagePullPolicy,
   createImagePullCredentialVerificationPolicy,

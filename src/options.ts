@@ -1,14 +1,18 @@
 /** What `PullManager.open` takes, checked and completed. */
 import { availableParallelism } from 'node:os';
 import { type StoreOptions, validateStoreOptions } from './accessors/backend.ts';
-import { COMPATIBILITY_DEFAULT, type CompatibilityLevel } from './compatibility.ts';
+import {
+  COMPATIBILITY_DEFAULT,
+  type CompatibilityLevel,
+  checkCompatibility,
+} from './compatibility.ts';
 import { invalidArgument } from './errors.ts';
 import type { ImageService } from './images/image-service.ts';
 import { clampStripeCount, STRIPE_COUNT_MAX } from './locks/stripe.ts';
 import {
   createImagePullCredentialVerificationPolicy,
   type ImagePullPolicyEnforcer,
-  policyOf,
+  rebuiltFrom,
   type VerificationPolicy,
 } from './policies/enforcer.ts';
 
@@ -35,7 +39,11 @@ export interface PullManagerOptions {
    * @default one less than the available processors, at least 1, at most 4
    */
   workerCount?: number;
-  /** Only 'v1.35' in this version. @default 'v1.35' */
+  /**
+   * The kubelet version whose behaviour is claimed: record keys, what the allow list compares, whether
+   * matches are recorded, when sources of credentials are asked, the record files of the store
+   * `kubelet`. A `policy` given as data is read at this level. @default 'v1.35'
+   */
   compatibility?: CompatibilityLevel;
   /**
    * Whether a pod whose secret has the coordinates of a proven one, but other content, is let in
@@ -61,6 +69,8 @@ export interface ResolvedOptions {
   readonly policy: ImagePullPolicyEnforcer;
   /** The policy as data, where it was given so; attached threads rebuild it. */
   readonly policyData: VerificationPolicy | undefined;
+  /** The level at which the policy was built. */
+  readonly policyCompatibility: CompatibilityLevel;
   readonly imageService: ImageService | undefined;
   readonly stripeCount: number;
   readonly workerCount: number;
@@ -97,10 +107,10 @@ export function resolveOptions(options: PullManagerOptions = {}): ResolvedOption
   }
   const reverifyAfterMs = number(options.reverifyAfter, 'reverifyAfter', Number.POSITIVE_INFINITY);
   if (reverifyAfterMs <= 0) throw invalidArgument('reverifyAfter', 'must be greater than 0');
-  const compatibility = given(options.compatibility, COMPATIBILITY_DEFAULT);
-  if (compatibility !== 'v1.35') {
-    throw invalidArgument('compatibility', "must be 'v1.35': no other level is available yet");
-  }
+  const compatibility = checkCompatibility(
+    given(options.compatibility, COMPATIBILITY_DEFAULT),
+    'compatibility',
+  );
   const rotatedSecrets = given(options.rotatedSecrets, 'trust');
   if (rotatedSecrets !== 'trust' && rotatedSecrets !== 'verify') {
     throw invalidArgument('rotatedSecrets', "must be 'trust' or 'verify'");
@@ -112,13 +122,11 @@ export function resolveOptions(options: PullManagerOptions = {}): ResolvedOption
   if (imageService !== undefined && typeof imageService?.listImages !== 'function') {
     throw invalidArgument('imageService', 'must have a listImages method');
   }
-  const { policy, policyData } = resolvePolicy(options.policy);
   return {
     store: validateStoreOptions(
       given(options.store, { kind: 'journal', path: './pullwarden-data' }),
     ),
-    policy,
-    policyData,
+    ...resolvePolicy(options.policy, compatibility),
     imageService,
     stripeCount,
     workerCount: Math.min(workers, stripeCount),
@@ -131,10 +139,11 @@ export function resolveOptions(options: PullManagerOptions = {}): ResolvedOption
   };
 }
 
-/** An enforcer for a policy given either way. */
+/** An enforcer for a policy given either way; data is read at the given level. */
 export function resolvePolicy(
   policy: ImagePullPolicyEnforcer | VerificationPolicy | undefined,
-): Pick<ResolvedOptions, 'policy' | 'policyData'> {
+  compatibility: CompatibilityLevel,
+): Pick<ResolvedOptions, 'policy' | 'policyData' | 'policyCompatibility'> {
   const chosen = given(policy, { kind: 'NeverVerifyPreloadedImages' });
   if (typeof chosen !== 'object' || chosen === null) {
     throw invalidArgument('policy', 'must be a verification policy or an enforcer');
@@ -143,10 +152,15 @@ export function resolvePolicy(
     if (typeof chosen.requireCredentialVerificationForImage !== 'function') {
       throw invalidArgument('policy.requireCredentialVerificationForImage', 'must be a function');
     }
-    return { policy: chosen, policyData: policyOf(chosen) };
+    const origin = rebuiltFrom(chosen);
+    return {
+      policy: chosen,
+      policyData: origin?.policy,
+      policyCompatibility: origin?.compatibility ?? compatibility,
+    };
   }
-  const enforcer = createImagePullCredentialVerificationPolicy(chosen);
-  return { policy: enforcer, policyData: enforcer.policy };
+  const enforcer = createImagePullCredentialVerificationPolicy(chosen, compatibility);
+  return { policy: enforcer, policyData: enforcer.policy, policyCompatibility: compatibility };
 }
 
 /** The workers an engine gets when nothing is said. */

@@ -7,6 +7,7 @@
  *
  * Source: kubernetes pkg/kubelet/images/pullmanager/image_pull_manager.go, KEP-2535.
  */
+import { checkCompatibility } from './compatibility.ts';
 import { listedRefs, signalOf, textProblem } from './engine/arguments.ts';
 import type { Decider, DecisionRequest } from './engine/decider.ts';
 import { type Decision, failed } from './engine/decision.ts';
@@ -20,7 +21,7 @@ import { PullWriter } from './engine/pull-writer.ts';
 import { reconcile } from './engine/reconcile.ts';
 import { abortedError, closedError, invalidArgument, type PullManagerError } from './errors.ts';
 import type { ImagePullManager, PruneResult } from './image-pull-manager.ts';
-import { exposition } from './metrics/exposition.ts';
+import { exposition, type MetricValues } from './metrics/exposition.ts';
 import { HOST_ROW, SharedMetrics } from './metrics/shared-metrics.ts';
 import type { EngineStats } from './metrics/stats.ts';
 import {
@@ -45,7 +46,10 @@ import { within } from './util/within.ts';
 
 /** What `PullManager.attach` takes besides the handle. */
 export interface AttachOptions {
-  /** Needed where the engine was opened with an enforcer of the caller's own: those do not travel. */
+  /**
+   * Needed where the engine was opened with an enforcer of the caller's own: those do not travel.
+   * Data is read at the engine's compatibility level.
+   */
   readonly policy?: ImagePullPolicyEnforcer | VerificationPolicy;
   /** @default silent */
   readonly logger?: Logger;
@@ -155,14 +159,18 @@ export class PullManager implements ImagePullManager, AsyncDisposable {
     if (!(handle.maxPending >= 1) || !(handle.reverifyAfterMs > 0)) {
       throw invalidArgument('handle', 'is not the handle of an engine');
     }
-    const policy = options.policy ?? handle.policy;
+    const compatibility = checkCompatibility(handle.compatibility, 'handle.compatibility');
+    const isOwn = options.policy !== undefined;
+    const policy = isOwn ? options.policy : handle.policy;
+    const policyLevel = isOwn ? compatibility : handle.policyCompatibility;
+    checkCompatibility(policyLevel, 'handle.policyCompatibility');
     if (policy === undefined) {
       throw invalidArgument('options.policy', 'is needed: the engine has an enforcer of its own');
     }
     const { logger } = resolveOptions(
       options.logger === undefined ? {} : { logger: options.logger },
     );
-    const enforcer = resolvePolicy(policy).policy;
+    const enforcer = resolvePolicy(policy, policyLevel).policy;
     const host = Host.join({ handle, policy: enforcer, logger, engine: undefined });
     return new PullManager(host, undefined);
   }
@@ -221,7 +229,8 @@ export class PullManager implements ImagePullManager, AsyncDisposable {
    *
    * @param imageRef The runtime's reference of the copy; empty where there is none.
    * @param credentials What the pod presents, or a function that is asked at most once, and only
-   * where the answer depends on it. @default none
+   * where the answer depends on it. At compatibility v1.33 and v1.34 it is asked first, on every
+   * call: also where `imageRef` is empty or the policy exempts the image [W31]. @default none
    *
    * Rejects only where that function fails, with what it threw.
    */
@@ -334,9 +343,19 @@ export class PullManager implements ImagePullManager, AsyncDisposable {
     return engineStats(this.#host);
   }
 
-  /** Prometheus text under upstream's metric names. */
+  /** Prometheus text under upstream's metric names. Also after `close`. */
   async metrics(): Promise<string> {
-    return exposition(metricValues(this.#host));
+    return exposition(this.metricValues());
+  }
+
+  /** The numbers behind `metrics`, for exporters of other kinds. Also after `close`. */
+  metricValues(): MetricValues {
+    return metricValues(this.#host);
+  }
+
+  /** Aborted as soon as `close` is called, or the signal given to `open` is aborted. */
+  get closing(): AbortSignal {
+    return this.#pulls.closing;
   }
 
   /**

@@ -2,6 +2,7 @@
  * Decides for one host thread: from its replica where that is proven current, else by asking the
  * owners, and records what a match has taught.
  */
+import type { KubeletBehaviour } from '../compatibility.ts';
 import {
   abortedError,
   closedError,
@@ -10,7 +11,7 @@ import {
   queueFull,
   storeError,
 } from '../errors.ts';
-import { normalizedImageName } from '../images/image-name.ts';
+import { IMAGE_TEXT, type ImageText } from '../images/image-text.ts';
 import { HOST_ROW } from '../metrics/shared-metrics.ts';
 import { DECISION_REASONS, type DecisionReason } from '../metrics/stats.ts';
 import type { Logger } from '../options.ts';
@@ -60,6 +61,7 @@ export interface DeciderOptions {
   readonly replica: Replica;
   readonly client: EngineClient;
   readonly policy: ImagePullPolicyEnforcer;
+  readonly behaviour: KubeletBehaviour;
   readonly trustsRotatedSecrets: boolean;
   /** `Infinity`: never. */
   readonly reverifyAfterMs: number;
@@ -87,7 +89,9 @@ export class Decider {
   readonly #reverifyAfterMs: number;
   readonly #row: Float64Array;
   readonly #logger: Logger;
-  readonly #rules: { trustsRotatedSecrets: boolean; provenSinceMs: number };
+  readonly #recordKey: ImageText;
+  readonly #asksSourcesLazily: boolean;
+  readonly #rules: { -readonly [Rule in keyof MatchRules]: MatchRules[Rule] };
   readonly #names = new BoundedCache<string, string | PullManagerError>(NAMES_MAX);
   /** Sources of credentials that have not answered yet; closing ends the wait for them. */
   readonly #waits = new Set<(error: PullManagerError) => void>();
@@ -101,7 +105,12 @@ export class Decider {
     this.#reverifyAfterMs = options.reverifyAfterMs;
     this.#row = options.row;
     this.#logger = options.logger;
+    const { recordKey, recordsMatches, asksSourcesLazily, hasServiceAccounts } = options.behaviour;
+    this.#recordKey = IMAGE_TEXT[recordKey];
+    this.#asksSourcesLazily = asksSourcesLazily;
     this.#rules = {
+      recordsMatches,
+      hasServiceAccounts,
       trustsRotatedSecrets: options.trustsRotatedSecrets,
       provenSinceMs: Number.NEGATIVE_INFINITY,
     };
@@ -146,6 +155,9 @@ export class Decider {
   ): Promise<Decision> {
     const refused = this.#refusal(image, imageRef);
     if (refused !== undefined) return this.#count(refused);
+    if (typeof source === 'function' && !this.#asksSourcesLazily) {
+      return this.#decideAfter(source, image, imageRef, signal);
+    }
     if (imageRef === '') return NO_IMAGE_REF;
     if (signal?.aborted === true) {
       return this.#count(failed(abortedError('the decision', signal.reason)));
@@ -161,6 +173,25 @@ export class Decider {
     } catch (error) {
       return this.#count(failed(storeError('the decision', error)));
     }
+  }
+
+  /** Asks the source first, whether the answer depends on it or not [W31]. */
+  async #decideAfter(
+    source: () => PodCredentials | Promise<PodCredentials>,
+    image: string,
+    imageRef: string,
+    signal: AbortSignal | undefined,
+  ): Promise<Decision> {
+    let decision: Decision;
+    try {
+      const presented = await this.#fetch(source, signal);
+      const problem = checkPodCredentials(presented);
+      if (problem === undefined) return this.decide(image, imageRef, presented, signal);
+      decision = failed(problem);
+    } catch (error) {
+      decision = failed(storeError('the decision', error));
+    }
+    return imageRef === '' ? decision : this.#count(decision);
   }
 
   /** The record key of an image; throws `IMAGE_NAME_INVALID`. */
@@ -290,7 +321,7 @@ export class Decider {
     if (known !== undefined) return known;
     let name: string | PullManagerError;
     try {
-      name = normalizedImageName(image);
+      name = this.#recordKey(image);
     } catch (error) {
       name = error as PullManagerError;
     }

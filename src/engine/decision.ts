@@ -84,8 +84,11 @@ export function failed(cause: PullManagerError): Decision {
   };
 }
 
-/** How secrets are compared. */
+/** How what a pod presents is compared with what is recorded. */
 export interface MatchRules {
+  /** Whether a secret that matches is recorded, in a list below the limit; else none has a limit. */
+  readonly recordsMatches: boolean;
+  readonly hasServiceAccounts: boolean;
   /** W16: same coordinates with other content count as proven. */
   readonly trustsRotatedSecrets: boolean;
   /** W17: proofs given before this time do not count; `-Infinity`: all do. */
@@ -130,6 +133,10 @@ export function matchCredentials(
           known.uid === pod.uid && known.namespace === pod.namespace && known.name === pod.name;
         if (!hashEqual && !coordinatesEqual) continue;
         if (!isFresh(known.provenAtMs, rules)) continue;
+        if (!rules.recordsMatches) {
+          if (hashEqual || rules.trustsRotatedSecrets) return SECRET_MATCHES;
+          continue;
+        }
         if (hashEqual) {
           const isRecorded = coordinatesEqual || !hasRoom || isListed(secrets, pod, rules);
           return isRecorded ? SECRET_MATCHES : i;
@@ -142,7 +149,7 @@ export function matchCredentials(
   }
   const accounts = recorded.kubernetesServiceAccounts;
   const account = presented.serviceAccount;
-  if (accounts !== undefined && account !== undefined) {
+  if (accounts !== undefined && account !== undefined && rules.hasServiceAccounts) {
     for (const known of accounts) {
       if (
         known.uid === account.uid &&

@@ -25,6 +25,8 @@ export interface EngineHandle {
   readonly workerCount: number;
   /** Absent where the engine was opened with an enforcer of the caller's own. */
   readonly policy?: VerificationPolicy;
+  /** The level at which `policy` was built. */
+  readonly policyCompatibility: CompatibilityLevel;
   readonly compatibility: CompatibilityLevel;
   readonly rotatedSecrets: 'trust' | 'verify';
   readonly reverifyAfterMs: number;
@@ -72,6 +74,7 @@ export class Engine {
       listsOnlyOwnKeys: backend.listsOnlyOwnKeys,
       workerCount,
       ...(options.policyData === undefined ? {} : { policy: options.policyData }),
+      policyCompatibility: options.policyCompatibility,
       compatibility,
       rotatedSecrets: options.rotatedSecrets,
       reverifyAfterMs: options.reverifyAfterMs,

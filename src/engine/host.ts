@@ -2,6 +2,7 @@
  * A thread's place in a running engine: a replica to decide on, links to the owners, a row of
  * counters. The opener has one, and every thread that attached.
  */
+import { KUBELET_BEHAVIOUR } from '../compatibility.ts';
 import { closedError, PullManagerError } from '../errors.ts';
 import { SharedMetrics } from '../metrics/shared-metrics.ts';
 import type { Logger } from '../options.ts';
@@ -69,6 +70,7 @@ export class Host {
       replica,
       client,
       policy,
+      behaviour: KUBELET_BEHAVIOUR[handle.compatibility],
       trustsRotatedSecrets: handle.rotatedSecrets !== 'verify',
       reverifyAfterMs: handle.reverifyAfterMs,
       row,

@@ -3,9 +3,10 @@
  *
  * Requests are sent during the call, so those of one caller on one image take effect in call order.
  */
+import { KUBELET_BEHAVIOUR } from '../compatibility.ts';
 import { REQUEST } from '../protocol/frames.ts';
 import type { ImagePullCredentials } from '../records/record.ts';
-import { normalizeCredentials } from '../records/validate.ts';
+import { listedCredentials, normalizeCredentials } from '../records/validate.ts';
 import { textProblem } from './arguments.ts';
 import type { Decider } from './decider.ts';
 import type { EngineClient } from './engine-client.ts';
@@ -16,11 +17,13 @@ export class PullWriter {
   readonly #client: EngineClient;
   readonly #decider: Decider;
   readonly #keepsProofTimes: boolean;
+  readonly #hasServiceAccounts: boolean;
 
   constructor({ client, decider, handle }: Host) {
     this.#client = client;
     this.#decider = decider;
     this.#keepsProofTimes = Number.isFinite(handle.reverifyAfterMs);
+    this.#hasServiceAccounts = KUBELET_BEHAVIOUR[handle.compatibility].hasServiceAccounts;
   }
 
   /** Notes that a pull begins. */
@@ -46,7 +49,7 @@ export class PullWriter {
   ): Promise<void> {
     const problem = textProblem('imageRef', imageRef);
     if (problem !== undefined) throw problem;
-    const proven = this.#proven(normalizeCredentials(credentials));
+    const proven = this.#proven(this.#known(normalizeCredentials(credentials)));
     const client = this.#client;
     const imageName = this.#decider.imageName(image);
     const recordOwner = client.ownerOf(imageRef);
@@ -60,6 +63,14 @@ export class PullWriter {
     return client
       .write(recordOwner, PULLED, undefined, imageRef, imageName, proven, isAsked)
       .then(() => client.write(intentOwner, OUTCOME, image));
+  }
+
+  /** What a kubelet of this level knows of the credentials. */
+  #known(credentials: ImagePullCredentials | null): ImagePullCredentials | null {
+    if (this.#hasServiceAccounts || credentials?.kubernetesServiceAccounts === undefined) {
+      return credentials;
+    }
+    return listedCredentials(credentials.kubernetesSecrets ?? [], []);
   }
 
   /** The same credentials, stamped as proven now where this engine keeps such times. */

@@ -1,69 +1,139 @@
 /**
- * The allow list of exempt images: the grammar of its patterns, and matching names against them.
+ * The allow list of exempt images: the grammar of its patterns, and matching images against them.
  *
- * A pattern is an exact name, or a prefix ending in `/*` that covers every depth below it. No other
- * character is special, so nothing here is a glob.
+ * A plain pattern is an exact name, or a prefix ending in `/*` that covers every depth below it. No
+ * other character is special. Globs have an entry form of their own: see `glob.ts`.
  *
  * Source: kubernetes pkg/kubelet/images/pullmanager/image_pull_policies.go.
  */
+import {
+  COMPATIBILITY_DEFAULT,
+  type CompatibilityLevel,
+  checkCompatibility,
+  KUBELET_BEHAVIOUR,
+  type KubeletBehaviour,
+} from '../compatibility.ts';
 import { AllowlistPatternError, invalidArgument } from '../errors.ts';
 import { normalizedImageName } from '../images/image-name.ts';
+import { IMAGE_TEXT } from '../images/image-text.ts';
+import { ImageGlob } from './glob.ts';
 
 /**
- * Checks every pattern of an allow list.
+ * An entry of an allow list: a pattern in the reference's own grammar, or a glob.
  *
- * @throws `AllowlistPatternError` for the first bad one; `INVALID_ARGUMENT` where the value is not
- * an array of strings.
+ * In a component of a glob `*` is any run of characters but `/`, `?` one of them, `{a,b}` either of
+ * two or more; `**` as a whole component is any number of components, at the end at least one. A
+ * registry host is required, a tag or digest is refused, and nothing else is special. At most 512
+ * characters, two `*` in a component, and 64 names by its braces.
  */
-export function validateAllowlistImagesPatterns(patterns: readonly string[]): void {
-  for (const pattern of copyPatterns(patterns, 'patterns')) parsePattern(pattern);
+export type AllowlistEntry = string | { readonly glob: string };
+
+/**
+ * Checks every entry of an allow list, by the rules of a compatibility level.
+ *
+ * @param compatibility Up to v1.35 an exact name must be fully qualified. @default 'v1.35'
+ * @throws `AllowlistPatternError` for the first bad one; `INVALID_ARGUMENT` where the value is not
+ * an array of entries, or the level is unknown.
+ */
+export function validateAllowlistImagesPatterns(
+  patterns: readonly AllowlistEntry[],
+  compatibility: CompatibilityLevel = COMPATIBILITY_DEFAULT,
+): void {
+  const level = checkCompatibility(compatibility, 'compatibility');
+  // Building it is the check.
+  void new Allowlist(copyEntries(patterns, 'patterns'), KUBELET_BEHAVIOUR[level]);
 }
 
-/** A copy of a list of patterns, proven to be an array of strings; `argument` names the list. */
-export function copyPatterns(patterns: readonly string[], argument: string): string[] {
-  if (!Array.isArray(patterns)) throw invalidArgument(argument, 'must be an array of strings');
-  const copy: string[] = [];
+/** A frozen copy of a list of entries, proven to be one; `argument` names the list. */
+export function copyEntries(
+  entries: readonly AllowlistEntry[],
+  argument: string,
+): readonly AllowlistEntry[] {
+  const problem = 'must be an array of strings and globs';
+  if (!Array.isArray(entries)) throw invalidArgument(argument, problem);
+  const copy: AllowlistEntry[] = [];
   // By index: holes must not pass as absent.
-  for (let i = 0; i < patterns.length; i++) {
-    const pattern: unknown = patterns[i];
-    if (typeof pattern !== 'string') throw invalidArgument(`${argument}[${i}]`, 'must be a string');
-    copy.push(pattern);
-  }
-  return copy;
+  for (let i = 0; i < entries.length; i++) copy.push(copyEntry(entries[i], `${argument}[${i}]`));
+  return Object.freeze(copy);
 }
 
-/** Valid patterns, ready for matching. */
+function copyEntry(entry: unknown, argument: string): AllowlistEntry {
+  if (typeof entry === 'string') return entry;
+  if (typeof entry !== 'object' || entry === null || Array.isArray(entry)) {
+    throw invalidArgument(argument, 'must be a string or { glob: string }');
+  }
+  const { glob, ...others } = entry as { readonly glob?: unknown };
+  if (typeof glob !== 'string') throw invalidArgument(`${argument}.glob`, 'must be a string');
+  // One that is ignored might have been meant to exempt less.
+  if (Object.keys(others).length > 0) {
+    throw invalidArgument(argument, 'must have no field but glob');
+  }
+  return Object.freeze({ glob });
+}
+
+/** Valid entries, ready for matching. */
 export class Allowlist {
   readonly #names = new Set<string>();
   /** Sorted by UTF-16 units; none begins with another, so only one can match. */
   readonly #prefixes: readonly string[];
+  readonly #globs: ImageGlob[] = [];
 
-  /** Throws `AllowlistPatternError` for the first bad pattern. */
-  constructor(patterns: readonly string[]) {
+  /** Throws `AllowlistPatternError` for the first bad entry. */
+  constructor(
+    entries: readonly AllowlistEntry[],
+    behaviour: KubeletBehaviour = KUBELET_BEHAVIOUR[COMPATIBILITY_DEFAULT],
+  ) {
+    const { allowlistCompares, allowlistHolds } = behaviour;
     const prefixes: string[] = [];
-    for (const pattern of patterns) {
-      const { text, isPrefix } = parsePattern(pattern);
-      if (isPrefix) prefixes.push(text);
-      else this.#names.add(text);
+    for (const entry of entries) {
+      checkEnds(typeof entry === 'string' ? entry : entry.glob);
+      if (typeof entry !== 'string') {
+        this.#globs.push(new ImageGlob(entry.glob, IMAGE_TEXT[allowlistHolds]));
+        continue;
+      }
+      const { text, isPrefix } = parsePattern(entry, allowlistHolds);
+      if (!isPrefix) this.#names.add(text);
+      else if (allowlistCompares !== 'rawText' || beginsFullName(text)) prefixes.push(text);
     }
     this.#prefixes = withoutCovered(prefixes);
   }
 
-  /** Whether a name equals an exact entry or begins with a prefix. Case matters. */
-  includes(name: string): boolean {
-    return this.#names.has(name) || this.#hasPrefixOf(name);
+  /**
+   * Whether a text equals an exact entry, begins with a prefix, or matches a glob. Case matters.
+   *
+   * @param text What the level compares of an image.
+   */
+  includes(text: string): boolean {
+    return (
+      this.#names.has(text) ||
+      this.#hasPrefixOf(text) ||
+      this.#globs.some((glob) => glob.matches(text))
+    );
   }
 
-  #hasPrefixOf(name: string): boolean {
-    // A prefix of the name is at most the name, and nothing on the list lies between the two.
+  #hasPrefixOf(text: string): boolean {
+    // A prefix of the text is at most the text, and nothing on the list lies between the two.
     let low = 0;
     let high = this.#prefixes.length;
     while (low < high) {
       const middle = (low + high) >>> 1;
-      if (this.#prefixes[middle]! <= name) low = middle + 1;
+      if (this.#prefixes[middle]! <= text) low = middle + 1;
       else high = middle;
     }
-    return low > 0 && name.startsWith(this.#prefixes[low - 1]!);
+    return low > 0 && text.startsWith(this.#prefixes[low - 1]!);
+  }
+}
+
+/**
+ * Whether image names with a registry host begin with a prefix. Prefixes of short names, and those
+ * of no name at all, are accepted up to v1.35 and match nothing: raw text must not make them match.
+ */
+function beginsFullName(prefix: string): boolean {
+  const image = `${prefix}a/a`;
+  try {
+    return !normalizedImageName(image).endsWith(`/${image}`);
+  } catch {
+    return false;
   }
 }
 
@@ -87,14 +157,16 @@ interface ParsedPattern {
   readonly isPrefix: boolean;
 }
 
-/** The checks run in the reference's order; the first failure is the one reported. */
-function parsePattern(pattern: string): ParsedPattern {
-  if (hasOuterSpace(pattern)) {
-    throw new AllowlistPatternError(pattern, 'leading or trailing white space is not allowed');
-  }
+/** What exact entries are. */
+const HELD = {
+  normalizedName: 'a full image name, registry host included,',
+  nameAsTyped: 'an image name',
+} as const;
+
+/** The checks run in the reference's order, after those of the ends; the first failure is reported. */
+function parsePattern(pattern: string, holds: KubeletBehaviour['allowlistHolds']): ParsedPattern {
   const isPrefix = pattern.endsWith('/*');
   const text = isPrefix ? pattern.slice(0, -1) : pattern;
-  if (text === '') throw new AllowlistPatternError(pattern, 'the pattern is too short');
   if (text.includes('*')) {
     const reason = "a wildcard is allowed only at the end, as '/*'";
     throw new AllowlistPatternError(pattern, reason);
@@ -105,25 +177,23 @@ function parsePattern(pattern: string): ParsedPattern {
     }
     return { text, isPrefix };
   }
-  const name = ownName(pattern);
-  if (name !== pattern) {
-    const reason = 'must be a full image name, registry host included, without tag and digest';
-    throw new AllowlistPatternError(pattern, reason);
+  let own: string;
+  try {
+    own = IMAGE_TEXT[holds](pattern);
+  } catch (cause) {
+    throw new AllowlistPatternError(pattern, 'not an image name', cause);
+  }
+  if (own !== pattern) {
+    throw new AllowlistPatternError(pattern, `must be ${HELD[holds]} without tag and digest`);
   }
   return { text, isPrefix };
 }
 
-/** What an exact entry must be identical to: up to v1.35, its normalised name. */
-function ownName(pattern: string): string {
-  try {
-    return normalizedImageName(pattern);
-  } catch (cause) {
-    throw new AllowlistPatternError(pattern, 'not an image name', cause);
+function checkEnds(pattern: string): void {
+  if (isSpace(pattern.charCodeAt(0)) || isSpace(pattern.charCodeAt(pattern.length - 1))) {
+    throw new AllowlistPatternError(pattern, 'leading or trailing white space is not allowed');
   }
-}
-
-function hasOuterSpace(text: string): boolean {
-  return isSpace(text.charCodeAt(0)) || isSpace(text.charCodeAt(text.length - 1));
+  if (pattern === '') throw new AllowlistPatternError(pattern, 'the pattern is too short');
 }
 
 /**

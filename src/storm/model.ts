@@ -5,11 +5,13 @@
  * shares the image-name parser with the engine and nothing else; it is the oracle of the storm and
  * of every harness that needs one.
  *
- * Source: kubernetes pkg/kubelet/images/pullmanager at v1.35, with the deviations W3 and W4 (lists
+ * Source: kubernetes pkg/kubelet/images/pullmanager at v1.33 to v1.36, with the deviations W3 and W4 (lists
  * are merged and always normalised), W8 (what cannot be read is never taken for absent), W12 (times
  * are not cut to seconds).
  */
-import { normalizedImageName } from '../images/image-name.ts';
+import { KUBELET_BEHAVIOUR, type KubeletBehaviour } from '../compatibility.ts';
+import { IMAGE_TEXT, type ImageText } from '../images/image-text.ts';
+import type { AllowlistEntry } from '../policies/allowlist.ts';
 import type { VerificationPolicy } from '../policies/enforcer.ts';
 import type {
   ImagePullCredentials,
@@ -80,6 +82,8 @@ export type ModelAnswer =
 export interface ModelOptions {
   /** @default { kind: 'NeverVerifyPreloadedImages' } */
   readonly policy?: VerificationPolicy;
+  /** How the kubelet of the level behaves. @default v1.35 */
+  readonly behaviour?: KubeletBehaviour;
   /** Clock in milliseconds since 1970. @default Date.now */
   readonly now?: () => number;
 }
@@ -111,6 +115,7 @@ const DONE: ModelAnswer = { kind: 'done' };
  */
 export class PullModel {
   readonly policy: VerificationPolicy;
+  readonly behaviour: KubeletBehaviour;
   readonly #now: () => number;
   readonly #records = new Map<string, StoredRecord>();
   readonly #intents = new Set<string>();
@@ -118,6 +123,7 @@ export class PullModel {
 
   constructor(options: ModelOptions = {}) {
     this.policy = options.policy ?? { kind: 'NeverVerifyPreloadedImages' };
+    this.behaviour = options.behaviour ?? KUBELET_BEHAVIOUR['v1.35'];
     this.#now = options.now ?? Date.now;
   }
 
@@ -190,11 +196,13 @@ export class PullModel {
     readonly imageRef: string;
     readonly credentials: ImagePullCredentials | null;
   }): ModelAnswer {
-    const name = nameOf(operation.image);
+    const { recordKey, hasServiceAccounts } = this.behaviour;
+    const name = textOf(operation.image, IMAGE_TEXT[recordKey]);
     if (name === undefined) return { kind: 'failed', error: 'image-name' };
     const stored = this.#records.get(operation.imageRef);
     if (stored?.damage === 'unreadable') return { kind: 'failed', error: 'unreadable' };
-    const { credentials } = operation;
+    const { credentials: given } = operation;
+    const credentials = hasServiceAccounts ? given : withoutAccounts(given);
     if (stored === undefined || stored.damage === 'corrupt') {
       const names = new Map<string, ImagePullCredentials>();
       if (credentials !== null) names.set(name, normalized(credentials));
@@ -222,6 +230,7 @@ export class PullModel {
     const decision = decideOn({
       image,
       policy: this.policy,
+      behaviour: this.behaviour,
       record: stored?.names,
       isIntended: this.#intents.has(image) || this.inFlight(image) > 0,
       credentials,
@@ -266,6 +275,8 @@ export class PullModel {
 export interface ModelView {
   readonly image: string;
   readonly policy: VerificationPolicy;
+  /** @default v1.35 */
+  readonly behaviour?: KubeletBehaviour;
   /** Proofs of the pulled record by name; undefined: there is no record. */
   readonly record: ReadonlyMap<string, ImagePullCredentials> | undefined;
   /** Whether an intent or a pull in flight exists for the image. */
@@ -276,8 +287,10 @@ export interface ModelView {
 /** Decides on one snapshot; changes nothing. */
 export function decideOn(view: ModelView): ModelDecision {
   const { image, policy, record, isIntended, credentials } = view;
-  const name = nameOf(image);
-  if (!mustVerify(policy, name, record !== undefined || isIntended)) {
+  const behaviour = view.behaviour ?? KUBELET_BEHAVIOUR['v1.35'];
+  const compared = textOf(image, IMAGE_TEXT[behaviour.allowlistCompares]);
+  const name = textOf(image, IMAGE_TEXT[behaviour.recordKey]);
+  if (!mustVerify(policy, compared, record !== undefined || isIntended)) {
     return { mustPull: false, reason: 'credentialPolicyAllowed' };
   }
   if (record === undefined) return { mustPull: true, reason: 'mustAuthenticate' };
@@ -287,7 +300,7 @@ export function decideOn(view: ModelView): ModelDecision {
   const found: ModelDecision = { mustPull: false, reason: 'credentialRecordFound' };
   if (proof.nodePodsAccessible === true) return found;
   const recorded = proof.kubernetesSecrets ?? [];
-  const mayWrite = recorded.length < MATCH_WRITE_LIMIT;
+  const mayWrite = behaviour.recordsMatches && recorded.length < MATCH_WRITE_LIMIT;
   for (const offered of credentials?.secrets ?? []) {
     for (const known of recorded) {
       const isHashEqual =
@@ -296,10 +309,11 @@ export function decideOn(view: ModelView): ModelDecision {
       if (isHashEqual) {
         return isSamePlace || !mayWrite ? found : { ...found, learned: offered };
       }
+      if (isSamePlace && !behaviour.recordsMatches) return found;
       if (isSamePlace && mayWrite) return { ...found, learned: offered };
     }
   }
-  const account = credentials?.serviceAccount;
+  const account = behaviour.hasServiceAccounts ? credentials?.serviceAccount : undefined;
   if (account !== undefined) {
     const wanted = coordinates(account);
     for (const known of proof.kubernetesServiceAccounts ?? []) {
@@ -309,10 +323,10 @@ export function decideOn(view: ModelView): ModelDecision {
   return { mustPull: true, reason: 'mustAuthenticate' };
 }
 
-/** Whether a policy demands proof. `name` is undefined where the image has no valid name. */
+/** Whether a policy demands proof. `text` is what an allow list compares; undefined: no such text. */
 export function mustVerify(
   policy: VerificationPolicy,
-  name: string | undefined,
+  text: string | undefined,
   isPulled: boolean,
 ): boolean {
   switch (policy.kind) {
@@ -323,17 +337,24 @@ export function mustVerify(
     case 'AlwaysVerify':
       return true;
     case 'NeverVerifyAllowlistedImages':
-      return name === undefined || !policy.allowlist.some((pattern) => isListed(pattern, name));
+      return text === undefined || !policy.allowlist.some((pattern) => isListed(pattern, text));
   }
 }
 
-function isListed(pattern: string, name: string): boolean {
-  return pattern.endsWith('/*') ? name.startsWith(pattern.slice(0, -1)) : name === pattern;
+function isListed(pattern: AllowlistEntry, text: string): boolean {
+  if (typeof pattern !== 'string') throw new TypeError('the model knows no globs');
+  return pattern.endsWith('/*') ? text.startsWith(pattern.slice(0, -1)) : text === pattern;
 }
 
-function nameOf(image: string): string | undefined {
+function withoutAccounts(credentials: ImagePullCredentials | null): ImagePullCredentials | null {
+  if (credentials === null) return null;
+  const { kubernetesServiceAccounts: _, ...known } = credentials;
+  return known;
+}
+
+function textOf(image: string, part: ImageText): string | undefined {
   try {
-    return normalizedImageName(image);
+    return part(image);
   } catch {
     return undefined;
   }

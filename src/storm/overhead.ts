@@ -1,6 +1,5 @@
 /** What the storm itself costs: its callers against an engine that does nothing. */
 import type { EngineStats } from '../metrics/stats.ts';
-import type { VerificationPolicy } from '../policies/enforcer.ts';
 import { Caller } from './caller.ts';
 import type { StormDecision, StormEngine } from './engine.ts';
 import { Ledger } from './ledger.ts';
@@ -26,14 +25,16 @@ const CALLERS = 64;
 export async function measureOverhead(
   universe: Universe,
   options: PlanOptions,
-  policy: VerificationPolicy,
+  { policy, behaviour }: Pick<Verifier, 'policy' | 'behaviour'>,
 ): Promise<Overhead> {
   const shape = new PlanShape(universe, { ...options, decisionShare: 1 });
+  const begin = (ledger: Ledger): Verifier =>
+    new Verifier(ledger, policy, CALLERS * BATCH_SIZE, behaviour);
   const plain: number[] = [];
   const verified: number[] = [];
   for (let round = 0; round < ROUNDS; round++) {
-    plain.push(await timeRound(universe, shape, policy, false));
-    verified.push(await timeRound(universe, shape, policy, true));
+    plain.push(await timeRound(universe, shape, begin, false));
+    verified.push(await timeRound(universe, shape, begin, true));
   }
   const driverNs = Math.min(...plain);
   return { driverNs, verifyNs: Math.max(0, Math.min(...verified) - driverNs) };
@@ -42,11 +43,11 @@ export async function measureOverhead(
 async function timeRound(
   universe: Universe,
   shape: PlanShape,
-  policy: VerificationPolicy,
+  begin: (ledger: Ledger) => Verifier,
   isVerified: boolean,
 ): Promise<number> {
   const ledger = new Ledger(universe);
-  const verifier = new Verifier(ledger, policy, CALLERS * BATCH_SIZE);
+  const verifier = begin(ledger);
   const recorder = new Recorder();
   const state = new StormState({ ledger, verifier, shape, recorder, engine: NULL_ENGINE });
   state.isVerified = isVerified;

@@ -1,4 +1,9 @@
 /** The parameters of a storm: one table for the command line, scenario files and the help text. */
+import {
+  COMPATIBILITY_LEVELS,
+  type CompatibilityLevel,
+  checkCompatibility,
+} from '../compatibility.ts';
 import { invalidArgument, quote } from '../errors.ts';
 import { suggestion } from '../util/suggest.ts';
 
@@ -26,6 +31,7 @@ export interface StormParameters {
   readonly tenants: number;
   readonly records: number | undefined;
   readonly policy: PolicyName;
+  readonly compatibility: CompatibilityLevel;
   readonly decisionShare: number;
   readonly failureShare: number;
   readonly preloadedShare: number;
@@ -47,7 +53,7 @@ export interface StormParameters {
 /** Name of a parameter. */
 export type ParameterName = keyof StormParameters;
 
-type Kind = 'count' | 'share' | 'number' | 'duration' | 'text' | 'texts' | 'policy';
+type Kind = 'count' | 'share' | 'number' | 'duration' | 'text' | 'texts' | 'policy' | 'level';
 
 /** One parameter: its type and limits, and how it is shown. */
 export interface Parameter {
@@ -152,6 +158,12 @@ export const PARAMETERS: Readonly<Record<ParameterName, Parameter>> = {
     placeholder: 'NAME',
     help: `verification policy: ${POLICIES.join(', ')}`,
   },
+  compatibility: {
+    kind: 'level',
+    flag: 'compatibility',
+    placeholder: 'LEVEL',
+    help: `kubelet version whose behaviour is claimed: ${COMPATIBILITY_LEVELS.join(', ')}`,
+  },
   thresholds: {
     kind: 'texts',
     flag: 'threshold',
@@ -210,6 +222,8 @@ export function parseParameter(
         where,
         `${quote(String(value))} is no policy${suggestion(String(value), POLICIES)}`,
       );
+    case 'level':
+      return checkCompatibility(value, where);
     case 'duration':
       return inRange(parameter, parseDuration(value, where), where);
     default:

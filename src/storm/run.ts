@@ -1,5 +1,6 @@
 /** Runs a storm: fills the engine, lets the callers loose, and checks what is left in the end. */
 
+import { KUBELET_BEHAVIOUR } from '../compatibility.ts';
 import { PullManagerError } from '../errors.ts';
 import type { EngineStats } from '../metrics/stats.ts';
 import type { VerificationPolicy } from '../policies/enforcer.ts';
@@ -58,15 +59,17 @@ const PROGRESS_INTERVAL_MS = 200;
 /** Carries out a storm. Rejects where the engine cannot be opened, hangs, or its store is not empty. */
 export async function runStorm(input: StormInput): Promise<StormRun> {
   const { parameters } = input;
+  const behaviour = KUBELET_BEHAVIOUR[parameters.compatibility];
   const universe = new Universe(input.images, {
     ...parameters,
+    behaviour,
     minimumImages: minimumImages(parameters),
   });
   const ledger = new Ledger(universe);
   const fillers = Math.min(FILL_CALLERS_MAX, Math.max(parameters.concurrency, 256));
   const slots = Math.max(parameters.concurrency, fillers) * BATCH_SIZE;
   const policy = policyOf(parameters.policy, universe);
-  const verifier = new Verifier(ledger, policy, slots);
+  const verifier = new Verifier(ledger, policy, slots, behaviour);
   const recorder = new Recorder();
   const shape = new PlanShape(universe, parameters);
   const engine = await input.open([], policy);

@@ -1,5 +1,6 @@
 /** The built-in scenarios, and scenarios of the user's own. */
 import { readFileSync } from 'node:fs';
+import { COMPATIBILITY_DEFAULT } from '../compatibility.ts';
 import { errorCode, invalidArgument, PullManagerError, quote } from '../errors.ts';
 import { suggestion } from '../util/suggest.ts';
 import {
@@ -32,6 +33,7 @@ export const DEFAULT_PARAMETERS: StormParameters = {
   tenants: 3_000,
   records: undefined,
   policy: 'NeverVerifyPreloadedImages',
+  compatibility: COMPATIBILITY_DEFAULT,
   decisionShare: 0.9,
   failureShare: 0.05,
   preloadedShare: 0.08,

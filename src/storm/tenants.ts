@@ -157,7 +157,7 @@ export class Tenants {
     const namespace = `team-${this.teamOf(tenant)}`;
     const uid = `tenant-${tenant}`;
     const hasAccount = shareOf(seed, SALT.ACCOUNT, tenant) < serviceAccountShare;
-    const hasBoth = shareOf(seed, SALT.BOTH, tenant) < BOTH_SHARE;
+    const hasBoth = serviceAccountShare > 0 && shareOf(seed, SALT.BOTH, tenant) < BOTH_SHARE;
     const account = hasAccount || hasBoth ? { uid, namespace, name: 'puller' } : undefined;
     const values: ImagePullSecret[] = [];
     const numbers: SecretNumbers[] = [];

@@ -2,6 +2,8 @@
  * What a storm is about: images, their references on the node, and who may pull them. Everything
  * follows from the seed and the scenario; nothing here changes during a run but a memo.
  */
+import { KUBELET_BEHAVIOUR, type KubeletBehaviour } from '../compatibility.ts';
+import { IMAGE_TEXT } from '../images/image-text.ts';
 import type { ImageReference } from './image-list.ts';
 import { hashNumbers, Random, shareOf, shuffled } from './random.ts';
 import { type Credential, Tenants } from './tenants.ts';
@@ -30,6 +32,8 @@ export interface UniverseOptions {
   readonly rotatedShare: number;
   /** At least this many images; made-up ones are added where the list is shorter. @default 0 */
   readonly minimumImages?: number;
+  /** Says under which names proofs are filed, and whether there are service accounts. @default v1.35 */
+  readonly behaviour?: KubeletBehaviour;
 }
 
 /** Teams that own a private image. */
@@ -71,7 +75,11 @@ export class Universe {
       shareOf(seed, SALT.SHORT, index) < SHORT_NAME_SHARE ? shortForm(image) : image,
     );
     const numbers = new Map<string, number>();
-    this.nameOfImage = Int32Array.from(references, ({ name }) => numberOf(numbers, name));
+    const { recordKey, hasServiceAccounts } = options.behaviour ?? KUBELET_BEHAVIOUR['v1.35'];
+    const isTyped = recordKey === 'nameAsTyped';
+    this.nameOfImage = Int32Array.from(references, ({ name }, image) =>
+      numberOf(numbers, isTyped ? IMAGE_TEXT[recordKey](this.images[image]!) : name),
+    );
     this.names = [...numbers.keys()];
     this.kindOfImage = new Uint8Array(count);
     this.refOfImage = new Int32Array(count);
@@ -89,7 +97,9 @@ export class Universe {
     this.imagesOfRef = imagesOfRef;
     this.refs = imagesOfRef.map((_, ref) => `sha256:${hexDigits(seed, ref)}`);
     this.byPopularity = shuffled(count, new Random(seed, 0xface));
-    this.tenants = new Tenants(options);
+    this.tenants = new Tenants(
+      hasServiceAccounts ? options : { ...options, serviceAccountShare: 0 },
+    );
     const { teamCount } = this.tenants;
     this.#owners = Int32Array.from(
       { length: count * OWNERS_OF_IMAGE },

@@ -11,6 +11,8 @@
  * part of the record may or may not be gone, in any mixture. Such records are few, and the storm
  * reads them once the pruning is over, which settles them.
  */
+import { KUBELET_BEHAVIOUR, type KubeletBehaviour } from '../compatibility.ts';
+import { IMAGE_TEXT } from '../images/image-text.ts';
 import type { VerificationPolicy } from '../policies/enforcer.ts';
 import type { Learning, LearningEnd, Ledger, Readers } from './ledger.ts';
 import { MATCH_WRITE_LIMIT, mustVerify } from './model.ts';
@@ -52,6 +54,7 @@ const SECRETS_DECIDE = 128;
 export class Verifier implements Readers {
   readonly ledger: Ledger;
   readonly #policy: VerificationPolicy;
+  readonly behaviour: KubeletBehaviour;
   /** By image: whether the policy demands proof of a preloaded image, and of a pulled one. */
   readonly #verifiesUnknown: Uint8Array;
   readonly #verifiesPulled: Uint8Array;
@@ -77,13 +80,25 @@ export class Verifier implements Readers {
   #areSettled = true;
 
   /** @param slotCount Decisions that may be under way at one time. */
-  constructor(ledger: Ledger, policy: VerificationPolicy, slotCount: number) {
+  constructor(
+    ledger: Ledger,
+    policy: VerificationPolicy,
+    slotCount: number,
+    behaviour: KubeletBehaviour = KUBELET_BEHAVIOUR['v1.35'],
+  ) {
     this.ledger = ledger;
     this.#policy = policy;
+    this.behaviour = behaviour;
     const { universe } = ledger;
     const verifies = (isPulled: boolean): Uint8Array => {
-      const byName = universe.names.map((name) => Number(mustVerify(policy, name, isPulled)));
-      return Uint8Array.from(universe.nameOfImage, (name) => byName[name]!);
+      const compared = IMAGE_TEXT[behaviour.allowlistCompares];
+      const byText = new Map<string, number>();
+      return Uint8Array.from(universe.images, (image) => {
+        const text = compared(image);
+        const known = byText.get(text) ?? Number(mustVerify(policy, text, isPulled));
+        byText.set(text, known);
+        return known;
+      });
     };
     this.#verifiesUnknown = verifies(false);
     this.#verifiesPulled = verifies(true);
@@ -293,13 +308,16 @@ export class Verifier implements Readers {
 
   #evaluateSecret(name: NameTrack, secret: SecretNumbers, index: number, since: number): number {
     const { place, hash, places } = secret;
+    const { recordsMatches } = this.behaviour;
     const own = this.#see(name.secrets.get(place), hash, since);
     const size = name.secrets.size < MATCH_WRITE_LIMIT ? BELOW : this.#sizeOf(name, since);
     if (size !== BELOW) this.#isSmall = false;
     let matches = 0;
     let canMiss = false;
     if ((own & SEEN.VALUE) !== 0) matches |= CAN_MATCH;
-    if ((own & SEEN.OTHER) !== 0) {
+    if ((own & SEEN.OTHER) !== 0 && !recordsMatches) {
+      matches |= CAN_MATCH;
+    } else if ((own & SEEN.OTHER) !== 0) {
       if ((size & BELOW) !== 0) {
         matches |= CAN_MATCH;
         this.#learnable |= 1 << index;
@@ -314,7 +332,8 @@ export class Verifier implements Readers {
       const seen = this.#see(name.secrets.get(other), hash, since);
       if ((seen & SEEN.VALUE) === 0) continue;
       matches |= CAN_MATCH;
-      if (own !== SEEN.VALUE && (size & BELOW) !== 0) this.#learnable |= 1 << index;
+      if (recordsMatches && own !== SEEN.VALUE && (size & BELOW) !== 0)
+        this.#learnable |= 1 << index;
       if (seen === SEEN.VALUE) canMiss = false;
     }
     return canMiss ? matches | CAN_MISS : matches;
@@ -389,7 +408,7 @@ export class Verifier implements Readers {
       const register = name.nodeWide.possible(1, since) & SEEN.VALUE ? name.nodeWide : undefined;
       const seen = register ?? name.accounts.get(account);
       if (seen !== undefined) ledger.observe(ref, seen, 1, since);
-    } else if (this.#isSmall) {
+    } else if (this.#isSmall && this.behaviour.recordsMatches) {
       const { place, hash } = secrets[31 - Math.clz32(matchable)]!;
       const register = name.secrets.get(place);
       if (register !== undefined) ledger.observe(ref, register, hash, since);

@@ -77,6 +77,7 @@ describe('the command', () => {
     [['storm', 'smoek'], '"smoek" is not known (did you mean "smoke"?)'],
     [['storm', '--sed', '1'], 'unknown flag --sed (did you mean "--seed"?)'],
     [['storm', '--ops', '0'], '--ops must be at least 1'],
+    [['storm', '--compatibility', 'v1.32'], "--compatibility must be one of 'v1.33', 'v1.34'"],
     [['storm', '--threshold', 'decide.p98<2ms'], 'did you mean "decide.p'],
   ])('%j is wrong usage', async (args, message) => {
     const { code, stdout, stderr } = await run(...args);
@@ -119,6 +120,16 @@ describe('storm', () => {
     expect(decided).toBeGreaterThan(2_000);
     // Nothing that was made for the run is left.
     expect(leftStores()).toEqual([]);
+  });
+
+  it.each(['v1.33', 'v1.34', 'v1.36'])('passes at compatibility %s', async (level) => {
+    const policy = ['--policy', 'NeverVerifyAllowlistedImages', '--compatibility', level];
+    const where = ['--store', 'memory', '--workers', '0', '--seed', '7', '--json'];
+    const { code, stdout } = await run('storm', 'mixed', ...SMALL, ...policy, ...where);
+    const result = JSON.parse(stdout) as StormResult;
+    expect(result).toMatchObject({ wrongDecisions: 0, wrongRecords: 0, passed: true });
+    expect(result.command).toContain(`--compatibility ${level}`);
+    expect(code).toBe(0);
   });
 
   it('prints a summary, without colours and without progress on a pipe', async () => {

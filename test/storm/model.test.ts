@@ -1,7 +1,15 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { COMPATIBILITY_LEVELS, KUBELET_BEHAVIOUR } from '../../src/compatibility.ts';
+import { errorCode } from '../../src/errors.ts';
 import type { VerificationPolicy } from '../../src/policies/enforcer.ts';
-import type { ImagePullCredentials, ImagePullSecret } from '../../src/records/record.ts';
+import { PullManager } from '../../src/pull-manager.ts';
+import type {
+  ImagePullCredentials,
+  ImagePulledRecord,
+  ImagePullSecret,
+  PodCredentials,
+} from '../../src/records/record.ts';
 import {
   decideOn,
   MATCH_WRITE_LIMIT,
@@ -10,6 +18,7 @@ import {
   PullModel,
 } from '../../src/storm/model.ts';
 import { mergeModelCredentials, normalized } from '../../src/storm/model-credentials.ts';
+import { Random } from '../../src/storm/random.ts';
 
 const IMAGE = 'docker.io/library/nginx:1';
 const NAME = 'docker.io/library/nginx';
@@ -401,5 +410,66 @@ describe('pruning and restarts', () => {
     expect(model.apply(write!)).toEqual({ kind: 'failed', error: 'unreadable' });
     model.apply({ op: 'repair', imageRef: REF });
     expect(proofOf(model)).toEqual({ kubernetesSecrets: [secret('1', 'h1')] });
+  });
+});
+
+describe('at each compatibility level', () => {
+  it.each(COMPATIBILITY_LEVELS)('%s answers a random history as the engine does', async (level) => {
+    const random = new Random(7, COMPATIBILITY_LEVELS.indexOf(level));
+    const pick = <T>(list: readonly T[]): T => list[random.below(list.length)]!;
+    const places = ['1', '2', '3'];
+    const secrets = places.flatMap((place) => ['', 'h1', 'h2'].map((hash) => secret(place, hash)));
+    const accounts = places.map((uid) => ({ uid, namespace: 'n', name: 'a' }));
+    const images = ['ubuntu:1', 'docker.io/ubuntu', 'docker.io/library/ubuntu', 'r.io/a:1', 'Bad'];
+    const refs = ['ref1', 'ref2', ''];
+    const policy: VerificationPolicy = {
+      kind: 'NeverVerifyAllowlistedImages',
+      allowlist: ['r.io/b', 'docker.io/library/*'],
+    };
+    for (const given of [policy, { kind: 'NeverVerifyPreloadedImages' } as const]) {
+      const model = new PullModel({ policy: given, behaviour: KUBELET_BEHAVIOUR[level] });
+      await using manager = await PullManager.open({
+        store: { kind: 'memory' },
+        workerCount: 0,
+        policy: given,
+        compatibility: level,
+      });
+      for (let step = 0; step < 1500; step++) {
+        const image = pick(images);
+        let imageRef = pick(refs);
+        const list = random.below(3) > 0 ? [pick(secrets)] : [pick(secrets), pick(secrets)];
+        const serviceAccount = pick(accounts);
+        if (random.below(4) === 0) {
+          imageRef ||= 'ref1';
+          const proof: ImagePullCredentials = {
+            ...(random.below(3) > 0 ? { kubernetesSecrets: list } : {}),
+            ...(random.below(3) === 0 ? { kubernetesServiceAccounts: [serviceAccount] } : {}),
+          };
+          const credentials = random.below(9) === 0 ? null : proof;
+          const written = model.apply({ op: 'pulled', image, imageRef, credentials });
+          const code = await manager.recordImagePulled(image, imageRef, credentials).then(
+            () => 'done',
+            (error: unknown) => errorCode(error),
+          );
+          expect(code === 'done').toBe(written.kind === 'done');
+          continue;
+        }
+        const credentials: PodCredentials = {
+          secrets: list,
+          ...(random.below(3) === 0 ? { serviceAccount } : {}),
+        };
+        const expected = model.apply({ op: 'decide', image, imageRef, credentials });
+        const source = random.below(2) === 0 ? credentials : () => credentials;
+        const { mustPull, reason } = await manager.decide(image, imageRef, source);
+        expect([step, { kind: 'decision', mustPull, reason }]).toEqual([step, expected]);
+        const { records } = await manager.listImagePulledRecords();
+        const listed = model.apply({ op: 'listRecords' });
+        const byRef = (all: readonly ImagePulledRecord[]): [string, unknown][] =>
+          all
+            .map((record): [string, unknown] => [record.imageRef, { ...record.credentialMapping }])
+            .sort(([a], [b]) => (a < b ? -1 : 1));
+        if (listed.kind === 'records') expect(byRef(records)).toEqual(byRef(listed.records));
+      }
+    }
   });
 });

@@ -93,7 +93,7 @@ async function run(
       const { universe, verifier } = stormRun.state;
       const overhead = stormRun.wasInterrupted
         ? undefined
-        : await measureOverhead(universe, parameters, verifier.policy);
+        : await measureOverhead(universe, parameters, verifier);
       const command = commandOf(scenario, parsed, seed);
       return stormResult({ scenario, command, seed, store, run: stormRun, thresholds, overhead });
     } finally {
@@ -112,10 +112,11 @@ function openEngine(
   policy: VerificationPolicy,
   images: readonly StormRuntimeImage[],
 ): Promise<PullManager> {
-  const { stripes, workers } = parameters;
+  const { stripes, workers, compatibility } = parameters;
   return PullManager.open({
     store: store.options,
     policy,
+    compatibility,
     imageService: { listImages: async () => images },
     ...(stripes === undefined ? {} : { stripeCount: stripes }),
     ...(workers === undefined ? {} : { workerCount: workers }),
