@@ -3,31 +3,23 @@
  * owners, and records what a match has taught.
  */
 import type { KubeletBehaviour } from '../compatibility.ts';
-import {
-  abortedError,
-  closedError,
-  invalidArgument,
-  PullManagerError,
-  queueFull,
-  storeError,
-} from '../errors.ts';
-import { IMAGE_TEXT, type ImageText } from '../images/image-text.ts';
+import { abortedError, closedError, PullManagerError, storeError } from '../errors.ts';
 import { HOST_ROW } from '../metrics/shared-metrics.ts';
 import { DECISION_REASONS, type DecisionReason } from '../metrics/stats.ts';
 import type { Logger } from '../options.ts';
 import type { ImagePullPolicyEnforcer } from '../policies/enforcer.ts';
-import { REQUEST, STATE, TEXT_LENGTH_MAX } from '../protocol/frames.ts';
+import { REQUEST, STATE } from '../protocol/frames.ts';
 import { ENGINE_STATE, type SharedState } from '../protocol/shared-state.ts';
-import {
-  type ImagePullCredentials,
-  type ImagePullSecret,
-  NO_CREDENTIALS,
-  type PodCredentials,
-  type PodCredentialsSource,
-  type PulledRecord,
+import type {
+  ImagePullCredentials,
+  ImagePullSecret,
+  PodCredentials,
+  PodCredentialsSource,
+  PulledRecord,
 } from '../records/record.ts';
 import { checkPodCredentials, normalizeCredentials } from '../records/validate.ts';
-import { BoundedCache } from '../util/bounded-cache.ts';
+import { textProblem } from './arguments.ts';
+import { type CredentialSource, CredentialSources } from './credential-sources.ts';
 import {
   ACCOUNT_MATCHES,
   type Decision,
@@ -48,10 +40,9 @@ import {
   SERVICE_ACCOUNT_FOUND,
 } from './decision.ts';
 import type { EngineClient } from './engine-client.ts';
+import type { RecordKeys } from './record-keys.ts';
 import { KEY_UNITS_MAX, type RecordEntry, type Replica } from './replica.ts';
 
-/** Image names remembered with their parsed form. */
-const NAMES_MAX = 1 << 16;
 /** How often two keys with different owners are read again when one changed in between. */
 const SNAPSHOT_ATTEMPTS = 64;
 
@@ -60,6 +51,7 @@ export interface DeciderOptions {
   /** Learns from what `client` hears. */
   readonly replica: Replica;
   readonly client: EngineClient;
+  readonly recordKeys: RecordKeys;
   readonly policy: ImagePullPolicyEnforcer;
   readonly behaviour: KubeletBehaviour;
   readonly trustsRotatedSecrets: boolean;
@@ -89,12 +81,10 @@ export class Decider {
   readonly #reverifyAfterMs: number;
   readonly #row: Float64Array;
   readonly #logger: Logger;
-  readonly #recordKey: ImageText;
+  readonly #recordKeys: RecordKeys;
+  readonly #sources: CredentialSources;
   readonly #asksSourcesLazily: boolean;
   readonly #rules: { -readonly [Rule in keyof MatchRules]: MatchRules[Rule] };
-  readonly #names = new BoundedCache<string, string | PullManagerError>(NAMES_MAX);
-  /** Sources of credentials that have not answered yet; closing ends the wait for them. */
-  readonly #waits = new Set<(error: PullManagerError) => void>();
   #isClosed = false;
 
   constructor(options: DeciderOptions) {
@@ -105,8 +95,9 @@ export class Decider {
     this.#reverifyAfterMs = options.reverifyAfterMs;
     this.#row = options.row;
     this.#logger = options.logger;
-    const { recordKey, recordsMatches, asksSourcesLazily, hasServiceAccounts } = options.behaviour;
-    this.#recordKey = IMAGE_TEXT[recordKey];
+    const { recordsMatches, asksSourcesLazily, hasServiceAccounts } = options.behaviour;
+    this.#recordKeys = options.recordKeys;
+    this.#sources = new CredentialSources(options.client.maxPending);
     this.#asksSourcesLazily = asksSourcesLazily;
     this.#rules = {
       recordsMatches,
@@ -119,8 +110,7 @@ export class Decider {
   /** Ends the wait for credentials that never come, and refuses from now on. */
   close(): void {
     this.#isClosed = true;
-    const error = closedError('the decision');
-    for (const end of this.#waits) end(error);
+    this.#sources.close();
   }
 
   /** The answer, where the replica has it; `undefined` where a worker must be asked. */
@@ -177,14 +167,14 @@ export class Decider {
 
   /** Asks the source first, whether the answer depends on it or not [W31]. */
   async #decideAfter(
-    source: () => PodCredentials | Promise<PodCredentials>,
+    source: CredentialSource,
     image: string,
     imageRef: string,
     signal: AbortSignal | undefined,
   ): Promise<Decision> {
     let decision: Decision;
     try {
-      const presented = await this.#fetch(source, signal);
+      const presented = await this.#sources.ask(source, signal);
       const problem = checkPodCredentials(presented);
       if (problem === undefined) return this.decide(image, imageRef, presented, signal);
       decision = failed(problem);
@@ -194,26 +184,12 @@ export class Decider {
     return imageRef === '' ? decision : this.#count(decision);
   }
 
-  /** The record key of an image; throws `IMAGE_NAME_INVALID`. */
-  imageName(image: string): string {
-    const name = this.#nameOf(image);
-    if (typeof name !== 'string') throw name;
-    return name;
-  }
-
   #refusal(image: string, imageRef: string): Decision | undefined {
     if (this.#isClosed || this.#state.engineState !== ENGINE_STATE.OPEN) {
       return failed(closedError('the decision'));
     }
-    if (typeof image !== 'string' || typeof imageRef !== 'string') {
-      const argument = typeof image === 'string' ? 'imageRef' : 'image';
-      return failed(invalidArgument(argument, 'must be a string'));
-    }
-    if (image.length > TEXT_LENGTH_MAX || imageRef.length > TEXT_LENGTH_MAX) {
-      const argument = image.length > TEXT_LENGTH_MAX ? 'image' : 'imageRef';
-      return failed(invalidArgument(argument, `must have at most ${TEXT_LENGTH_MAX} characters`));
-    }
-    return undefined;
+    const problem = textProblem('image', image) ?? textProblem('imageRef', imageRef);
+    return problem && failed(problem);
   }
 
   /** The replica's entry, if it is true at this instant: also by an answer that came just now. */
@@ -290,7 +266,7 @@ export class Decider {
     if (entry !== undefined && entry.lastImage === image) {
       proof = entry.lastProof;
     } else {
-      const name = this.#nameOf(image);
+      const name = this.#recordKeys.find(image);
       if (typeof name !== 'string') return failed(name);
       proof = record.credentialsFor(name);
       if (entry !== undefined) {
@@ -316,19 +292,6 @@ export class Decider {
     }
   }
 
-  #nameOf(image: string): string | PullManagerError {
-    const known = this.#names.get(image);
-    if (known !== undefined) return known;
-    let name: string | PullManagerError;
-    try {
-      name = this.#recordKey(image);
-    } catch (error) {
-      name = error as PullManagerError;
-    }
-    if (image.length <= KEY_UNITS_MAX) this.#names.set(image, name);
-    return name;
-  }
-
   /** Compares what the pod presents with what is recorded. */
   async #verify(
     image: string,
@@ -337,7 +300,8 @@ export class Decider {
     source: PodCredentialsSource,
     signal: AbortSignal | undefined,
   ): Promise<Decision> {
-    const presented = typeof source === 'function' ? await this.#fetch(source, signal) : source;
+    const presented =
+      typeof source === 'function' ? await this.#sources.ask(source, signal) : source;
     const problem = checkPodCredentials(presented);
     if (problem !== undefined) return failed(problem);
     const rules = this.#currentRules();
@@ -345,49 +309,6 @@ export class Decider {
     if (match < 0) return decisionOf(match);
     await this.#recordMatch(image, imageRef, recorded, presented.secrets![match]!, rules);
     return SECRET_FOUND;
-  }
-
-  /** Asks the caller's source; its failure is told apart from ours. */
-  #fetch(
-    source: () => PodCredentials | Promise<PodCredentials>,
-    signal: AbortSignal | undefined,
-  ): Promise<PodCredentials> {
-    // It may have come to that while the owner was asked.
-    if (this.#isClosed) return Promise.reject(closedError('the decision'));
-    if (this.#waits.size >= this.#client.maxPending) {
-      return Promise.reject(queueFull('too many decisions wait for credentials already'));
-    }
-    if (signal?.aborted === true) {
-      return Promise.reject(abortedError('the decision', signal.reason));
-    }
-    return new Promise((resolve, reject) => {
-      const end = (error: PullManagerError): void => {
-        settle();
-        reject(error);
-      };
-      const onAbort = (): void => end(abortedError('the decision', signal!.reason));
-      const settle = (): void => {
-        this.#waits.delete(end);
-        signal?.removeEventListener('abort', onAbort);
-      };
-      this.#waits.add(end);
-      signal?.addEventListener('abort', onAbort, { once: true });
-      void (async () => {
-        try {
-          const presented = await source();
-          settle();
-          resolve(presented ?? NO_CREDENTIALS);
-        } catch (cause) {
-          end(
-            new PullManagerError(
-              'CREDENTIALS_SOURCE_FAILED',
-              'the source of pod credentials failed',
-              { cause },
-            ),
-          );
-        }
-      })();
-    });
   }
 
   /** Adds a secret that matched under other coordinates, or with other content, to the record. */
@@ -404,7 +325,7 @@ export class Decider {
       if (provenAtMs !== undefined) secret.provenAtMs = provenAtMs;
       const credentials = normalizeCredentials({ kubernetesSecrets: [secret] });
       const owner = this.#client.ownerOf(imageRef);
-      const imageName = this.imageName(image);
+      const imageName = this.#recordKeys.of(image);
       const { PULLED } = REQUEST;
       await this.#client.write(owner, PULLED, undefined, imageRef, imageName, credentials, true);
     } catch (error) {

@@ -11,6 +11,7 @@ import { ENGINE_STATE, SharedState } from '../protocol/shared-state.ts';
 import { Decider } from './decider.ts';
 import type { Engine, EngineHandle } from './engine.ts';
 import { EngineClient } from './engine-client.ts';
+import { RecordKeys } from './record-keys.ts';
 import { Replica } from './replica.ts';
 
 export interface HostOptions {
@@ -28,6 +29,7 @@ export class Host {
   readonly metrics: SharedMetrics;
   readonly client: EngineClient;
   readonly decider: Decider;
+  readonly recordKeys: RecordKeys;
   /** The counters that this thread writes. */
   readonly row: Float64Array;
 
@@ -37,6 +39,7 @@ export class Host {
     metrics: SharedMetrics,
     client: EngineClient,
     decider: Decider,
+    recordKeys: RecordKeys,
     row: Float64Array,
   ) {
     this.handle = handle;
@@ -44,6 +47,7 @@ export class Host {
     this.metrics = metrics;
     this.client = client;
     this.decider = decider;
+    this.recordKeys = recordKeys;
     this.row = row;
   }
 
@@ -65,17 +69,20 @@ export class Host {
       kick: () => engine?.kick(),
       listener: replica,
     });
+    const behaviour = KUBELET_BEHAVIOUR[handle.compatibility];
+    const recordKeys = new RecordKeys(behaviour);
     const decider = new Decider({
       state,
       replica,
       client,
       policy,
-      behaviour: KUBELET_BEHAVIOUR[handle.compatibility],
+      recordKeys,
+      behaviour,
       trustsRotatedSecrets: handle.rotatedSecrets !== 'verify',
       reverifyAfterMs: handle.reverifyAfterMs,
       row,
       logger,
     });
-    return new Host(handle, state, metrics, client, decider, row);
+    return new Host(handle, state, metrics, client, decider, recordKeys, row);
   }
 }

@@ -8,20 +8,23 @@ import { REQUEST } from '../protocol/frames.ts';
 import type { ImagePullCredentials } from '../records/record.ts';
 import { listedCredentials, normalizeCredentials } from '../records/validate.ts';
 import { textProblem } from './arguments.ts';
-import type { Decider } from './decider.ts';
 import type { EngineClient } from './engine-client.ts';
 import type { Host } from './host.ts';
+import type { RecordKeys } from './record-keys.ts';
+import type { Replica } from './replica.ts';
 
 /** Used by one thread. Every promise resolves when the write is durable. */
 export class PullWriter {
   readonly #client: EngineClient;
-  readonly #decider: Decider;
+  readonly #replica: Replica;
+  readonly #recordKeys: RecordKeys;
   readonly #keepsProofTimes: boolean;
   readonly #hasServiceAccounts: boolean;
 
-  constructor({ client, decider, handle }: Host) {
+  constructor({ client, decider, recordKeys, handle }: Host) {
     this.#client = client;
-    this.#decider = decider;
+    this.#replica = decider.replica;
+    this.#recordKeys = recordKeys;
     this.#keepsProofTimes = Number.isFinite(handle.reverifyAfterMs);
     this.#hasServiceAccounts = KUBELET_BEHAVIOUR[handle.compatibility].hasServiceAccounts;
   }
@@ -51,12 +54,12 @@ export class PullWriter {
     if (problem !== undefined) throw problem;
     const proven = this.#proven(this.#known(normalizeCredentials(credentials)));
     const client = this.#client;
-    const imageName = this.#decider.imageName(image);
+    const imageName = this.#recordKeys.of(image);
     const recordOwner = client.ownerOf(imageRef);
     const intentOwner = client.ownerOf(image);
     const { PULLED, OUTCOME } = REQUEST;
     // Who has decided on the image is likely to again: the answer spares that decision a trip.
-    const isAsked = this.#decider.replica.wasUsed(imageRef);
+    const isAsked = this.#replica.wasUsed(imageRef);
     if (recordOwner === intentOwner) {
       return client.write(recordOwner, PULLED, image, imageRef, imageName, proven, isAsked);
     }

@@ -13,6 +13,7 @@ import { packMessage, unpackMessage } from './message.ts';
 import { PartReceiver, PartSender } from './parts.ts';
 import { type OutgoingRequest, RequestWriter } from './request-writer.ts';
 import { RingReader, RingWriter } from './ring.ts';
+import { SentRequests } from './sent-requests.ts';
 import { LINK, type SharedState, WORKER } from './shared-state.ts';
 
 /** What a worker said about a record and an intent at one instant. */
@@ -66,10 +67,7 @@ export class HostLink {
   readonly #receiver: PartReceiver;
   readonly #decodeRecord: (bytes: Uint8Array, length: number) => PulledRecord;
   #generation = 0;
-  /** Sent and not answered, oldest first, in a ring of its own. */
-  #sent: (Pending | undefined)[] = new Array(256);
-  #sentFrom = 0;
-  #sentCount = 0;
+  readonly #sent = new SentRequests<Pending>();
   #completed = 0;
   #unpublished = 0;
   /** Not sent, since the ring was full. */
@@ -115,7 +113,7 @@ export class HostLink {
 
   /** Requests and calls that wait. */
   get pending(): number {
-    return this.#sentCount + this.#queue.length - this.#queueFrom + this.#calls.size;
+    return this.#sent.count + this.#queue.length - this.#queueFrom + this.#calls.size;
   }
 
   /**
@@ -176,7 +174,7 @@ export class HostLink {
     }
     while (this.#completed !== completed) {
       this.#completed = (this.#completed + 1) | 0;
-      settle(this.#shiftSent());
+      settle(this.#sent.shift());
     }
     if (generation !== this.#generation) {
       any = true;
@@ -240,7 +238,7 @@ export class HostLink {
     this.#calls = new Map();
     this.#unsentCalls = [];
     this.#callUnderway = false;
-    while (this.#sentCount > 0) this.#shiftSent().fail(error);
+    while (this.#sent.count > 0) this.#sent.shift().fail(error);
     for (let i = from; i < queue.length; i++) queue[i]!.fail(error);
     for (const call of calls.values()) call.fail(error);
   }
@@ -287,7 +285,7 @@ export class HostLink {
 
   #send(request: Pending): boolean {
     if (!this.#writer.send(request)) return false;
-    this.#pushSent(request);
+    this.#sent.push(request);
     return true;
   }
 
@@ -348,31 +346,9 @@ export class HostLink {
     return fromWire(unpackMessage(this.#receiver.bytes(lengthAt)) as WireError);
   }
 
-  #pushSent(request: Pending): void {
-    if (this.#sentCount === this.#sent.length) {
-      const grown: (Pending | undefined)[] = new Array(this.#sent.length * 2);
-      for (let i = 0; i < this.#sentCount; i++) grown[i] = this.#sentItem(i);
-      this.#sent = grown;
-      this.#sentFrom = 0;
-    }
-    this.#sent[(this.#sentFrom + this.#sentCount++) & (this.#sent.length - 1)] = request;
-  }
-
-  #sentItem(position: number): Pending {
-    return this.#sent[(this.#sentFrom + position) & (this.#sent.length - 1)]!;
-  }
-
   /** The waiting request with this number; numbers count from 1 since the link was connected. */
   #sentAt(number: number): Pending {
-    return this.#sentItem((number - this.#completed - 1) | 0);
-  }
-
-  #shiftSent(): Pending {
-    const request = this.#sent[this.#sentFrom]!;
-    this.#sent[this.#sentFrom] = undefined;
-    this.#sentFrom = (this.#sentFrom + 1) & (this.#sent.length - 1);
-    this.#sentCount--;
-    return request;
+    return this.#sent.at((number - this.#completed - 1) | 0);
   }
 }
 
