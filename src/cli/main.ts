@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 /** The `pullwarden` command. */
 import { readFileSync } from 'node:fs';
-import { errorCode, quote } from '../errors.ts';
+import { errorCode, PULL_MANAGER_ERROR_CODES, quote } from '../errors.ts';
 import { suggestion } from '../util/suggest.ts';
 import { UsageError } from './args.ts';
 import { check } from './commands/check.ts';
@@ -65,10 +65,15 @@ function version(): string {
   return (JSON.parse(text) as { version: string }).version;
 }
 
+const USAGE_CODES: readonly string[] = [
+  PULL_MANAGER_ERROR_CODES.INVALID_ARGUMENT,
+  PULL_MANAGER_ERROR_CODES.ALLOWLIST_PATTERN_INVALID,
+];
+
 /** One line on stderr; the stack only where somebody asked for it. */
 function report(error: unknown, args: readonly string[]): ExitCode {
   const code = errorCode(error);
-  const isUsage = error instanceof UsageError || code === 'ERR_PULLMANAGER_INVALID_ARGUMENT';
+  const isUsage = error instanceof UsageError || (code !== undefined && USAGE_CODES.includes(code));
   const message = error instanceof Error ? error.message : String(error);
   const text = args.includes('--debug') && error instanceof Error ? error.stack : message;
   const prefix = code === undefined ? '' : `${code}: `;

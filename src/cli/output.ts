@@ -1,5 +1,6 @@
 /** Results on their way out: in large pieces, no faster than they are taken. */
-import { type FileHandle, open, unlink } from 'node:fs/promises';
+import type { Stats } from 'node:fs';
+import { type FileHandle, link, open, rename, stat, unlink } from 'node:fs/promises';
 import { errorCode, PullManagerError, quote } from '../errors.ts';
 
 /** Where a result goes. */
@@ -48,47 +49,44 @@ export class StandardOutput implements Output {
 
 const FILE_MODE = 0o600;
 
-/** A file of the owner's alone; removed again where it does not become whole. */
+/** A file of the owner's alone, that is there as a whole or not at all. */
 export class FileOutput implements Output {
   readonly isClosed = false;
   readonly #path: string;
   readonly #file: FileHandle;
-  readonly #isOurs: boolean;
+  /** Where it is until it is whole; undefined for devices and pipes. */
+  readonly #partial: string | undefined;
+  readonly #replaces: boolean;
   #piece = '';
 
-  private constructor(path: string, file: FileHandle, isOurs: boolean) {
+  private constructor(
+    path: string,
+    file: FileHandle,
+    partial: string | undefined,
+    replaces: boolean,
+  ) {
     this.#path = path;
     this.#file = file;
-    this.#isOurs = isOurs;
+    this.#partial = partial;
+    this.#replaces = replaces;
   }
 
   /**
-   * Begins a new file; devices and pipes are written to as they are.
+   * Begins a file beside its place; devices and pipes are written to as they are.
    *
-   * @param replaces - whether a file that is there may be written over.
+   * @param replaces - whether a file that is there may be replaced.
    * @throws `STORE_UNAVAILABLE` naming the path.
    */
   static async create(path: string, replaces: boolean): Promise<FileOutput> {
     try {
-      return new FileOutput(path, await open(path, 'wx', FILE_MODE), true);
-    } catch (error) {
-      if (errorCode(error) !== 'EEXIST') throw cannotWrite(path, error);
-    }
-    let file: FileHandle | undefined;
-    try {
-      file = await open(path, 'r+');
-      const isFile = (await file.stat()).isFile();
-      if (isFile && !replaces) {
-        const message = `${quote(path)} is there already: give another name, or --force`;
-        throw new PullManagerError('STORE_UNAVAILABLE', message, { path });
+      const there = await statOrNone(path);
+      if (there !== undefined && !there.isFile()) {
+        return new FileOutput(path, await open(path, 'w'), undefined, replaces);
       }
-      if (isFile) {
-        await file.chmod(FILE_MODE);
-        await file.truncate();
-      }
-      return new FileOutput(path, file, isFile);
+      if (there !== undefined && !replaces) throw isThere(path);
+      const partial = `${path}.${process.pid}.partial`;
+      return new FileOutput(path, await open(partial, 'wx', FILE_MODE), partial, replaces);
     } catch (error) {
-      await file?.close();
       throw cannotWrite(path, error);
     }
   }
@@ -100,18 +98,24 @@ export class FileOutput implements Output {
 
   async end(): Promise<void> {
     await this.#flush();
+    const partial = this.#partial;
     try {
-      if (this.#isOurs) await this.#file.sync();
+      if (partial !== undefined) await this.#file.sync();
       await this.#file.close();
+      if (partial === undefined) return;
+      if (this.#replaces) return await rename(partial, this.#path);
+      // Unlike a renaming, a link replaces nothing that came in between.
+      await link(partial, this.#path);
+      await unlink(partial);
     } catch (error) {
-      throw cannotWrite(this.#path, error);
+      throw errorCode(error) === 'EEXIST' ? isThere(this.#path) : cannotWrite(this.#path, error);
     }
   }
 
-  /** Gives up: a part of a file is worse than none. */
+  /** Gives up: nothing is left. */
   async discard(): Promise<void> {
     await this.#file.close().catch(() => {});
-    if (this.#isOurs) await unlink(this.#path).catch(() => {});
+    if (this.#partial !== undefined) await unlink(this.#partial).catch(() => {});
   }
 
   async #flush(): Promise<void> {
@@ -123,6 +127,20 @@ export class FileOutput implements Output {
       throw cannotWrite(this.#path, error);
     }
   }
+}
+
+async function statOrNone(path: string): Promise<Stats | undefined> {
+  try {
+    return await stat(path);
+  } catch (error) {
+    if (errorCode(error) === 'ENOENT') return undefined;
+    throw error;
+  }
+}
+
+function isThere(path: string): PullManagerError {
+  const message = `${quote(path)} is there already: give another name, or --force`;
+  return new PullManagerError('STORE_UNAVAILABLE', message, { path });
 }
 
 function cannotWrite(path: string, cause: unknown): PullManagerError {

@@ -1,10 +1,7 @@
 /** `pullwarden check`: one decision of the real engine, and why. */
 import { readFileSync } from 'node:fs';
 import { errorCode, invalidArgument, PullManagerError, quote } from '../../errors.ts';
-import {
-  createImagePullCredentialVerificationPolicy,
-  type VerificationPolicy,
-} from '../../policies/enforcer.ts';
+import type { VerificationPolicy } from '../../policies/enforcer.ts';
 import type {
   ImagePullSecret,
   ImagePullServiceAccount,
@@ -121,11 +118,7 @@ function policyOf({ values }: ParsedArgs): VerificationPolicy {
       `must be one of ${POLICIES.join(', ')}, not ${quote(given!)}${hint}`,
     );
   }
-  if (kind === 'NeverVerifyAllowlistedImages') {
-    const policy: VerificationPolicy = { kind, allowlist: allowlist ?? [] };
-    asUsage('--allowlist', () => createImagePullCredentialVerificationPolicy(policy));
-    return policy;
-  }
+  if (kind === 'NeverVerifyAllowlistedImages') return { kind, allowlist: allowlist ?? [] };
   if (allowlist !== undefined)
     throw new UsageError(`--allowlist says nothing with --policy ${kind}`);
   return { kind };
@@ -208,13 +201,4 @@ function readSecrets(path: string): readonly ImagePullSecret[] {
     throw invalidArgument('--secret-file', `${quote(path)}: ${problem.message}`);
   }
   return secrets as ImagePullSecret[];
-}
-
-/** Runs `parse`; what it throws is the fault of the flag. */
-function asUsage(argument: string, parse: () => unknown): void {
-  try {
-    parse();
-  } catch (error) {
-    throw invalidArgument(argument, (error as Error).message);
-  }
 }

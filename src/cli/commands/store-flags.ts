@@ -1,6 +1,7 @@
 /** The flags by which every tool is told its store. */
 
 import { COMPATIBILITY_DEFAULT } from '../../compatibility.ts';
+import { quote } from '../../errors.ts';
 import {
   parseCompatibility,
   parseStoreChoice,
@@ -22,7 +23,7 @@ export const STORE_HELP: readonly HelpRow[] = [
     '--store KIND:PATH',
     `journal:PATH, lmdb:PATH, kubelet:DIR or module:MODULE (default: ${STORE_DEFAULT})`,
   ],
-  ['--store-options JSON', 'what the factory of a module: store is given (default: nothing)'],
+  ['--store-options JSON', 'what the factory of a module is given (default: nothing)'],
   [
     '--compatibility LEVEL',
     `kubelet version whose behaviour is claimed (default: ${COMPATIBILITY_DEFAULT})`,
@@ -48,7 +49,7 @@ export function positionalsOf<const N extends readonly string[]>(
     throw new UsageError(`${names[positionals.length]} is missing`);
   }
   if (positionals.length > names.length) {
-    throw new UsageError(`unexpected argument ${JSON.stringify(positionals[names.length])}`);
+    throw new UsageError(`unexpected argument ${quote(positionals[names.length]!)}`);
   }
   return positionals as unknown as { [K in keyof N]: string };
 }

@@ -1,6 +1,6 @@
 /** `pullwarden records verify`: every entry of a store looked at, and bad ones put aside. */
 import { type Finding, type VerifyResult, verifyStore } from '../../../records-tools/verify.ts';
-import { formatCount, plural } from '../../../storm/report/format.ts';
+import { formatCount } from '../../../storm/report/format.ts';
 import type { Paint } from '../../../storm/report/style.ts';
 import type { ParsedArgs } from '../../args.ts';
 import { EXIT, type ExitCode } from '../../exit-codes.ts';
@@ -96,7 +96,7 @@ async function printSummary(result: VerifyResult, output: Output, paint: Paint):
   const { counts, quarantined, remarks, passed } = result;
   for (const remark of remarks) await output.write(`remark ${printable(remark)}\n`);
   const parts = Object.entries(counts).map(([verdict, n]) => `${formatCount(n)} ${verdict}`);
-  const moved = quarantined === 0 ? '' : `; ${plural(quarantined, 'entry')} put into quarantine`;
+  const moved = quarantined === 0 ? '' : `; ${formatCount(quarantined)} put into quarantine`;
   const verdict = passed ? paint('green', 'PASSED') : paint('red', 'FAILED');
-  await output.write(`${verdict}: ${parts.join(', ')}${moved.replace('entrys', 'entries')}\n`);
+  await output.write(`${verdict}: ${parts.join(', ')}${moved}\n`);
 }
