@@ -45,19 +45,15 @@ function columnWidths(
   for (const row of rows) {
     for (let i = 0; i < row.length; i++) widths[i] = Math.max(widths[i]!, displayWidth(row[i]!));
   }
+  const shrinkable = widths.map((_, i) => i).filter((i) => columns[i]!.shrinks === true);
+  if (shrinkable.length === 0) return widths;
+  for (const i of shrinkable) widths[i] = Math.min(widths[i]!, Math.max(width, WIDTH_MIN));
   let excess = widths.reduce((a, b) => a + b, 0) + GAP.length * (columns.length - 1) - width;
-  while (excess > 0) {
-    // From the widest, down to the next widest, and so on.
-    const shrinkable = widths.flatMap((w, i) => (columns[i]!.shrinks && w > WIDTH_MIN ? [i] : []));
-    if (shrinkable.length === 0) break;
+  for (; excess > 0; excess--) {
+    // Always the widest, so that columns end up equally wide rather than one with nothing.
     const widest = shrinkable.reduce((a, b) => (widths[b]! > widths[a]! ? b : a));
-    const next = Math.max(
-      WIDTH_MIN,
-      ...shrinkable.filter((i) => widths[i]! < widths[widest]!).map((i) => widths[i]!),
-    );
-    const cut = Math.max(1, Math.min(excess, widths[widest]! - next));
-    widths[widest]! -= cut;
-    excess -= cut;
+    if (widths[widest]! <= WIDTH_MIN) break;
+    widths[widest]!--;
   }
   return widths;
 }

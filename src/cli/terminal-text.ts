@@ -29,18 +29,16 @@ export function displayWidth(text: string): number {
 
 /** The text, or as much of its beginning as fits with `…` behind. `width` is at least 1. */
 export function truncated(text: string, width: number): string {
-  if (text.length <= width && displayWidth(text) <= width) return text;
+  if (displayWidth(text) <= width) return text;
   let cut = '';
   let used = 0;
   for (const character of text) {
     used += columnsOf(character);
-    if (used >= width) {
-      // One more could fit if nothing followed: then the whole text would have.
-      return displayWidth(text) <= width ? text : `${cut}…`;
-    }
+    // The last column is for the mark.
+    if (used >= width) break;
     cut += character;
   }
-  return text;
+  return `${cut}…`;
 }
 
 function columnsOf(character: string): number {
