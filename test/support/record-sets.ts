@@ -70,8 +70,8 @@ export async function contentOf(options: StoreOptions): Promise<Content> {
   const store = await openStore(options);
   try {
     const intents = await store.accessor.listImagePullIntents();
-    const pulled = await store.accessor.listImagePulledRecords();
-    const records = pulled.records.map(({ imageRef, lastUpdatedTime, credentialMapping }) => ({
+    const listed = await store.accessor.listImagePulledRecords();
+    const records = listed.records.map(({ imageRef, lastUpdatedTime, credentialMapping }) => ({
       imageRef,
       lastUpdatedTime,
       credentialMapping,
