@@ -7,6 +7,7 @@
  * | `meta` | `format` | msgpack `[version]` |
  * | `intents` | SHA-256 of the image | CRC-32, then msgpack `[version, image]` |
  * | `pulled` | SHA-256 of the imageRef | CRC-32, then the packed record of `records/codec.ts` |
+ * | `quarantine` | see `lmdb-inspection.ts` | what `records verify --repair` took out; only there if it did |
  *
  * Keys are hashes because LMDB's are limited to 1,978 bytes and image names are not. Each value
  * repeats its key, so that a misfiled or damaged one is seen and never taken for "absent". The
@@ -20,14 +21,12 @@
  * transaction runs JavaScript while it holds LMDB's lock, and a worker that is terminated there never
  * gives it back. `batch` rather than `transaction`, which was seen to hang in lmdb-js 3.5.6.
  */
-import { createHash } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
-import { crc32 } from 'node:zlib';
-import { Packr } from 'msgpackr';
 import { closedError, PullManagerError, quote } from '../errors.ts';
-import { decodeRecord, encodeRecord, packText, unpackText } from '../records/codec.ts';
-import { type ImagePulledRecord, type ImagePullIntent, PulledRecord } from '../records/record.ts';
+import { packText } from '../records/codec.ts';
+import type { ImagePulledRecord, ImagePullIntent } from '../records/record.ts';
 import type { OwnedAccessor, RecordListing, RecordWrite } from './accessor.ts';
+import type { Inspectable, InspectedEntry } from './inspection.ts';
 import {
   type BinaryDatabase,
   checkRoom,
@@ -35,11 +34,15 @@ import {
   lmdbError,
   openEnvironment,
 } from './lmdb-environment.ts';
+import { inspectEnvironment, quarantineEntry } from './lmdb-inspection.ts';
+import {
+  decodeIntent,
+  decodePulled,
+  type EncodedWrite,
+  encodeWrite,
+  hashKey,
+} from './lmdb-values.ts';
 
-const INTENT_VERSION = 1;
-const CHECKSUM_BYTES = 4;
-/** Marks the bytes of a text that UTF-8 cannot carry; no UTF-8 text has it. */
-const NOT_UTF8: Buffer = Buffer.from([0xff]);
 /**
  * lmdb-js starts a timer with each read transaction. In a thread that blocks, these pile up: after
  * this many the accessor asks for one turn of the event loop.
@@ -49,20 +52,18 @@ const REASON_WAIT_MS = 1000;
 /** What a write may take at worst: a page on each level of its tree, and of that of free pages. */
 const ROOM_BYTES_PER_WRITE = 8 * 4096;
 
-const packr = new Packr({ useRecords: false });
-
 /**
  * Opens the environment that `prepareLmdb` made ready, in the calling thread; several threads of a
  * process may have it open.
  *
  * Reads answer at once, commits with a promise: the thread's event loop has to turn.
  */
-export async function openLmdb(path: string): Promise<OwnedAccessor> {
+export async function openLmdb(path: string): Promise<OwnedAccessor & Inspectable> {
   const environment = await openEnvironment(path);
   return new LmdbAccessor(environment, path);
 }
 
-class LmdbAccessor implements OwnedAccessor {
+class LmdbAccessor implements OwnedAccessor, Inspectable {
   readonly listsOnlyOwnKeys = false;
   readonly #environment: Environment;
   readonly #path: string;
@@ -128,7 +129,7 @@ class LmdbAccessor implements OwnedAccessor {
   listImagePulledRecords(): RecordListing<ImagePulledRecord> {
     return this.#read('listImagePulledRecords', ({ pulled }) =>
       this.#list<ImagePulledRecord>(pulled, (value) => {
-        const record = decodeRecord(checkedPayload(value));
+        const record = decodePulled(value);
         return [record.imageRef, record];
       }),
     );
@@ -139,7 +140,7 @@ class LmdbAccessor implements OwnedAccessor {
       pulled.getBinary(hashKey(packText(imageRef, 'imageRef'))),
     );
     if (value === undefined) return undefined;
-    const record = this.#decode(() => decodeRecord(checkedPayload(value)), { imageRef });
+    const record = this.#decode(() => decodePulled(value), { imageRef });
     if (record.imageRef !== imageRef) throw this.#misfiled({ imageRef });
     return record;
   }
@@ -162,6 +163,16 @@ class LmdbAccessor implements OwnedAccessor {
     const forget = (): void => void this.#underWay.delete(committed);
     committed.then(forget, forget);
     return committed;
+  }
+
+  inspect(): AsyncIterable<InspectedEntry> {
+    this.#assertOpen('inspect');
+    return inspectEnvironment(this.#environment, this.#path);
+  }
+
+  quarantine(entry: InspectedEntry): Promise<string> {
+    this.#assertOpen('quarantine');
+    return quarantineEntry(this.#environment, this.#path, entry);
   }
 
   close(): Promise<void> {
@@ -253,83 +264,6 @@ class LmdbAccessor implements OwnedAccessor {
     const message = 'a stored value is that of another key';
     return new PullManagerError('RECORD_CORRUPT', message, { ...fields, path: this.#path });
   }
-}
-
-interface EncodedWrite {
-  readonly database: BinaryDatabase;
-  readonly key: Uint8Array;
-  /** Undefined: remove. */
-  readonly value: Uint8Array | undefined;
-}
-
-function encodeWrite(environment: Environment, write: RecordWrite): EncodedWrite {
-  const { intents, pulled } = environment;
-  switch (write.op) {
-    case 'writeIntent': {
-      const image = packText(write.image, 'image');
-      const payload = packr.pack([INTENT_VERSION, image]);
-      return { database: intents, key: hashKey(image), value: withChecksum(payload) };
-    }
-    case 'deleteIntent': {
-      const image = packText(write.image, 'image');
-      return { database: intents, key: hashKey(image), value: undefined };
-    }
-    case 'writePulled': {
-      const imageRef = packText(write.record.imageRef, 'imageRef');
-      const payload = encodeRecord(PulledRecord.from(write.record));
-      return { database: pulled, key: hashKey(imageRef), value: withChecksum(payload) };
-    }
-    case 'deletePulled': {
-      const imageRef = packText(write.imageRef, 'imageRef');
-      return { database: pulled, key: hashKey(imageRef), value: undefined };
-    }
-  }
-}
-
-/** 32 bytes for any text; different texts stay different, lone surrogates included. */
-function hashKey(packed: string | Uint8Array): Buffer {
-  const hash = createHash('sha256');
-  if (typeof packed === 'string') hash.update(packed, 'utf8');
-  else hash.update(NOT_UTF8).update(packed);
-  return hash.digest();
-}
-
-function withChecksum(payload: Uint8Array): Uint8Array {
-  // Memory of its own: the packer reuses its buffer, and LMDB may read this one from its thread.
-  const value = Buffer.allocUnsafeSlow(CHECKSUM_BYTES + payload.byteLength);
-  value.set(payload, CHECKSUM_BYTES);
-  value.writeUInt32LE(crc32(payload), 0);
-  return value;
-}
-
-function checkedPayload(value: Uint8Array): Uint8Array {
-  const bytes = Buffer.from(value.buffer, value.byteOffset, value.byteLength);
-  const payload = bytes.subarray(CHECKSUM_BYTES);
-  if (bytes.byteLength <= CHECKSUM_BYTES || bytes.readUInt32LE(0) !== crc32(payload)) {
-    throw new PullManagerError('RECORD_CORRUPT', 'a stored value does not match its checksum');
-  }
-  return payload;
-}
-
-function decodeIntent(value: Uint8Array): string {
-  const [version, image, ...rest] = unpackArray(checkedPayload(value));
-  if (version !== INTENT_VERSION || rest.length > 0) {
-    throw new PullManagerError('RECORD_CORRUPT', 'a stored intent has an unknown version or shape');
-  }
-  return unpackText(image);
-}
-
-function unpackArray(bytes: Uint8Array): unknown[] {
-  let value: unknown;
-  try {
-    value = packr.unpack(bytes);
-  } catch (cause) {
-    throw new PullManagerError('RECORD_CORRUPT', 'a stored value is not msgpack', { cause });
-  }
-  if (!Array.isArray(value)) {
-    throw new PullManagerError('RECORD_CORRUPT', 'a stored value is not an array');
-  }
-  return value;
 }
 
 function entryCount(database: BinaryDatabase): number {

@@ -1,9 +1,11 @@
 #!/usr/bin/env node
 /** The `pullwarden` command. */
 import { readFileSync } from 'node:fs';
-import { errorCode, quote } from '../errors.ts';
+import { errorCode, PULL_MANAGER_ERROR_CODES, quote } from '../errors.ts';
 import { suggestion } from '../util/suggest.ts';
 import { UsageError } from './args.ts';
+import { check } from './commands/check.ts';
+import { records } from './commands/records/records.ts';
 import { storm } from './commands/storm.ts';
 import { EXIT, type ExitCode } from './exit-codes.ts';
 
@@ -12,6 +14,11 @@ type Command = (args: readonly string[]) => Promise<ExitCode>;
 
 const COMMANDS: Readonly<Record<string, { readonly run: Command; readonly help: string }>> = {
   storm: { run: storm, help: 'run a pull storm against the engine and check every decision' },
+  records: {
+    run: records,
+    help: 'list, show, verify, prune, import or export the records of a store',
+  },
+  check: { run: check, help: 'ask for one decision, and why' },
 };
 
 const HELP = `Usage: pullwarden <command> [options]
@@ -58,10 +65,15 @@ function version(): string {
   return (JSON.parse(text) as { version: string }).version;
 }
 
+const USAGE_CODES: readonly string[] = [
+  PULL_MANAGER_ERROR_CODES.INVALID_ARGUMENT,
+  PULL_MANAGER_ERROR_CODES.ALLOWLIST_PATTERN_INVALID,
+];
+
 /** One line on stderr; the stack only where somebody asked for it. */
 function report(error: unknown, args: readonly string[]): ExitCode {
   const code = errorCode(error);
-  const isUsage = error instanceof UsageError || code === 'ERR_PULLMANAGER_INVALID_ARGUMENT';
+  const isUsage = error instanceof UsageError || (code !== undefined && USAGE_CODES.includes(code));
   const message = error instanceof Error ? error.message : String(error);
   const text = args.includes('--debug') && error instanceof Error ? error.stack : message;
   const prefix = code === undefined ? '' : `${code}: `;
@@ -70,15 +82,19 @@ function report(error: unknown, args: readonly string[]): ExitCode {
   return isUsage ? EXIT.USAGE : EXIT.FAILED;
 }
 
+const args = process.argv.slice(2);
+let isOutputLost = false;
+
 // Whoever reads us may stop before we are done (`| head`): that is no failure of ours.
 process.stdout.on('error', (error: unknown) => {
-  if (errorCode(error) !== 'EPIPE') throw error;
+  if (errorCode(error) === 'EPIPE' || isOutputLost) return;
+  isOutputLost = true;
+  process.exitCode = report(new Error(`cannot write the result: ${errorCode(error)}`), args);
 });
 
-const args = process.argv.slice(2);
 main(args).then(
   (code) => {
-    process.exitCode = code;
+    process.exitCode = isOutputLost ? EXIT.FAILED : code;
   },
   (error: unknown) => {
     process.exitCode = report(error, args);

@@ -3,8 +3,7 @@ import { mkdtempSync, rmSync, statfsSync } from 'node:fs';
 import { homedir, tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import type { StoreOptions } from '../accessors/backend.ts';
-import { invalidArgument, quote } from '../errors.ts';
-import { suggestion } from '../util/suggest.ts';
+import { parseStoreLocation } from '../accessors/store-location.ts';
 
 /** Kinds of stores that a storm can run on. */
 export const STORE_KINDS = ['journal', 'lmdb', 'memory'] as const;
@@ -28,25 +27,8 @@ type StoreKind = (typeof STORE_KINDS)[number];
  * @throws `INVALID_ARGUMENT` for anything else, with the nearest right one.
  */
 export function parseStore(text: string, where = '--store'): { kind: StoreKind; path?: string } {
-  const colon = text.indexOf(':');
-  const word = colon === -1 ? text : text.slice(0, colon);
-  const kind = STORE_KINDS.find((known) => known === word);
-  if (kind === undefined) {
-    const hint = suggestion(word, STORE_KINDS);
-    throw invalidArgument(
-      where,
-      `${quote(text)} is no store${hint}: write journal:PATH, lmdb:PATH or memory`,
-    );
-  }
-  if (colon === -1) return { kind };
-  const path = text.slice(colon + 1);
-  if (kind === 'memory' || path === '') {
-    throw invalidArgument(
-      where,
-      `${quote(text)} ${path === '' ? 'lacks a path' : 'takes no path'}`,
-    );
-  }
-  return { kind, path: resolve(path) };
+  const { kind, location } = parseStoreLocation(text, STORE_KINDS, where);
+  return location === undefined ? { kind } : { kind, path: resolve(location) };
 }
 
 /** Makes a store ready; without a path, in a new directory on a real disk. */

@@ -103,8 +103,13 @@ function targetLayout(
 /**
  * Without a manifest the directory is new, or a first start was cut short: then its files are
  * empty. Anything else means that the manifest is lost.
+ *
+ * @throws `STORE_CORRUPT`
  */
-async function checkNothingIsLost(path: string, files: readonly JournalFile[]): Promise<void> {
+export async function checkNothingIsLost(
+  path: string,
+  files: readonly JournalFile[],
+): Promise<void> {
   for (const file of files) {
     if (file.temporary) continue;
     if (file.kind === 'journal' && (await isEmptySegment(file))) continue;

@@ -36,6 +36,8 @@ export interface RecoveryOptions {
   readonly pacer: Pacer;
   /** Flush what was read: it may be in the page cache only, and is about to be served. */
   readonly flushes: boolean;
+  /** Told of each batch that was being written when its writer ended; it is dropped. */
+  readonly onTorn?: (path: string, offset: number) => void;
 }
 
 export interface RecoveredPartition {
@@ -144,6 +146,7 @@ class Replay {
     this.nextSequence = scan.sequence;
     this.journalBytes += scan.offset - segment.start;
     this.segmentCount++;
+    if (scan.end === 'torn') this.#options.onTorn?.(file.path, scan.offset);
     if (limit === Number.POSITIVE_INFINITY || scan.end === 'limit') return false;
     if (!segment.header.flushed && scan.end !== 'closed') return true;
     throw corruptFile(file.path, scan.offset, 'batches are missing that a later file follows on');

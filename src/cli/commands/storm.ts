@@ -29,6 +29,8 @@ import { prepareStore, type StormStore } from '../../storm/store.ts';
 import { parseThreshold, type Threshold } from '../../storm/thresholds.ts';
 import { type Flag, type ParsedArgs, parseCommandArgs, UsageError } from '../args.ts';
 import { EXIT, type ExitCode } from '../exit-codes.ts';
+import { COMMON_HELP, type HelpRow, helpRows } from '../help.ts';
+import { withInterrupt } from '../interrupt.ts';
 
 const FLAGS: Readonly<Record<string, Flag>> = {
   ...Object.fromEntries(
@@ -123,23 +125,6 @@ function openEngine(
   });
 }
 
-/** Gives a signal that Ctrl-C aborts. The second Ctrl-C ends the process at once. */
-async function withInterrupt<T>(work: (signal: AbortSignal) => Promise<T>): Promise<T> {
-  const controller = new AbortController();
-  const interrupt = (): void => {
-    if (controller.signal.aborted) process.exit(EXIT.INTERRUPTED);
-    controller.abort();
-  };
-  process.on('SIGINT', interrupt);
-  process.on('SIGTERM', interrupt);
-  try {
-    return await work(controller.signal);
-  } finally {
-    process.removeListener('SIGINT', interrupt);
-    process.removeListener('SIGTERM', interrupt);
-  }
-}
-
 function print(result: StormResult, { values }: ParsedArgs): void {
   if (values.json === true) {
     process.stdout.write(`${JSON.stringify(result)}\n`);
@@ -178,7 +163,7 @@ function withFlags(base: StormParameters, { values }: ParsedArgs): StormParamete
 }
 
 function helpText(): string {
-  const rows = PARAMETER_NAMES.flatMap((name): [string, string][] => {
+  const rows = PARAMETER_NAMES.flatMap((name): HelpRow[] => {
     const { flag, placeholder, help } = PARAMETERS[name];
     if (flag === undefined) return [];
     return [[`--${flag} ${placeholder}`, `${help} (default: ${defaultOf(name)})`]];
@@ -187,10 +172,8 @@ function helpText(): string {
     ['--json', 'print the result as one JSON object'],
     ['--no-progress', 'no live line, even on a terminal'],
     ['--no-color', 'no colours (also: NO_COLOR)'],
-    ['--debug', 'show the stack of an error'],
-    ['--help', 'show this help'],
+    ...COMMON_HELP,
   );
-  const width = Math.max(...rows.map(([flag]) => flag.length));
   const names = SCENARIO_NAMES.map((name) => `  ${name.padEnd(20)} ${describeScenario(name)}`);
   return `Usage: pullwarden storm [scenario] [options]
 
@@ -201,7 +184,7 @@ Scenarios (default: ${DEFAULT_SCENARIO}), or a JSON file with the same parameter
 ${names.join('\n')}
 
 Options:
-${rows.map(([flag, help]) => `  ${flag.padEnd(width)}  ${wrapped(help, width + 4)}`).join('\n')}
+${helpRows(rows)}
 
 Exit codes: 0 passed, 1 could not run, 2 wrong usage, 99 threshold crossed or wrong decision,
 130 interrupted.
@@ -209,23 +192,6 @@ Exit codes: 0 passed, 1 could not run, 2 wrong usage, 99 threshold crossed or wr
 Example:
   pullwarden storm rollout --duration 5s --threshold 'decide.p99<2ms'
 `;
-}
-
-const HELP_WIDTH = 100;
-
-/** The text in lines that fit beside a column of `indent` characters. */
-function wrapped(text: string, indent: number): string {
-  const lines: string[] = [];
-  let line = '';
-  for (const word of text.split(' ')) {
-    if (line !== '' && line.length + 1 + word.length > HELP_WIDTH - indent) {
-      lines.push(line);
-      line = word;
-    } else {
-      line = line === '' ? word : `${line} ${word}`;
-    }
-  }
-  return [...lines, line].join(`\n${' '.repeat(indent)}`);
 }
 
 function defaultOf(name: ParameterName): string {

@@ -1,0 +1,204 @@
+/** `pullwarden check`: one decision of the real engine, and why. */
+import { readFileSync } from 'node:fs';
+import { errorCode, invalidArgument, PullManagerError, quote } from '../../errors.ts';
+import type { VerificationPolicy } from '../../policies/enforcer.ts';
+import type {
+  ImagePullSecret,
+  ImagePullServiceAccount,
+  PodCredentials,
+} from '../../records/record.ts';
+import { checkPodCredentials } from '../../records/validate.ts';
+import { explainDecision } from '../../records-tools/explain.ts';
+import { POLICIES, parseDuration } from '../../storm/parameters.ts';
+import { suggestion } from '../../util/suggest.ts';
+import { type ParsedArgs, UsageError } from '../args.ts';
+import { EXIT, type ExitCode } from '../exit-codes.ts';
+import { printable } from '../terminal-text.ts';
+import { runTool } from './records/records.ts';
+import { COLOR_HELP, JSON_HELP, paintOf, type Tool } from './records/tool.ts';
+import { positionalsOf, STORE_FLAGS, STORE_HELP, storeOf } from './store-flags.ts';
+
+const TOOL: Tool = {
+  summary: 'ask for one decision, and why',
+  flags: {
+    ...STORE_FLAGS,
+    secret: { type: 'string', multiple: true },
+    'secret-file': { type: 'string', multiple: true },
+    'service-account': { type: 'string' },
+    policy: { type: 'string' },
+    allowlist: { type: 'string', multiple: true },
+    'rotated-secrets': { type: 'string' },
+    'reverify-after': { type: 'string' },
+    'exit-code': { type: 'boolean' },
+    json: { type: 'boolean' },
+  },
+  help: {
+    usage: 'check IMAGE IMAGEREF [options]',
+    about: [
+      'Asks the engine whether a pod that presents these credentials may use the image on the node, or ' +
+        'must pull it, and says why. The store stays as it is: a match is not recorded.',
+    ],
+    options: [
+      [
+        '--secret LIST',
+        'uid=…,namespace=…,name=…[,hash=…], a pull secret of the pod; repeatable (default: none)',
+      ],
+      [
+        '--secret-file FILE',
+        'JSON, one secret or a list: { uid, namespace, name, credentialHash }; keeps hashes off the ' +
+          'command line, which others can read; repeatable (default: none)',
+      ],
+      ['--service-account LIST', 'uid=…,namespace=…,name=…, that of the pod (default: none)'],
+      ['--policy KIND', `${POLICIES.join(', ')} (default: NeverVerifyPreloadedImages)`],
+      [
+        '--allowlist PATTERN',
+        'for NeverVerifyAllowlistedImages, and implies it; repeatable (default: none)',
+      ],
+      ['--rotated-secrets HOW', 'trust or verify (default: trust)'],
+      ['--reverify-after TIME', 'age from which a proof must be given again (default: never)'],
+      ...STORE_HELP,
+      ['--exit-code', 'exit 1 where the answer is "must pull" (default: 0 for either answer)'],
+      JSON_HELP,
+      COLOR_HELP,
+    ],
+    exitCodes: { [EXIT.FAILED]: 'could not run, or the record is damaged' },
+    example:
+      'pullwarden check registry.example.com/a:1 sha256:c0ffee --secret uid=1,namespace=a,name=pull,hash=f0',
+  },
+  run,
+};
+
+const SCHEMA = 'pullwarden.check/1';
+
+/** Runs `pullwarden check` with its arguments. */
+export function check(args: readonly string[]): Promise<ExitCode> {
+  return runTool(TOOL, args);
+}
+
+async function run(parsed: ParsedArgs): Promise<ExitCode> {
+  const { values } = parsed;
+  const [image, imageRef] = positionalsOf(parsed, ['IMAGE', 'IMAGEREF']);
+  const store = storeOf(parsed);
+  const reverifyAfter = values['reverify-after'];
+  const { mustPull, reason, detail, cause } = await explainDecision(store, {
+    image,
+    imageRef,
+    credentials: credentialsOf(parsed),
+    policy: policyOf(parsed),
+    rotatedSecrets: rotatedOf(values['rotated-secrets'] as string | undefined),
+    ...(reverifyAfter === undefined
+      ? {}
+      : { reverifyAfter: parseDuration(reverifyAfter, '--reverify-after') }),
+  });
+  if (values.json === true) {
+    const why = cause === undefined ? {} : { cause: { code: cause.code, message: cause.message } };
+    const answer = { mustPull, reason, detail, ...why };
+    const result = { schema: SCHEMA, store: store.label, image, imageRef, ...answer };
+    process.stdout.write(`${JSON.stringify(result)}\n`);
+  } else {
+    const paint = paintOf(parsed);
+    const verdict = mustPull ? paint('yellow', 'must pull') : paint('green', 'may be used');
+    const why = cause === undefined ? '' : ` ${printable(cause.message)}`;
+    process.stdout.write(`${verdict} (${reason}): ${detail}${why}\n`);
+  }
+  if (reason === 'error') return EXIT.FAILED;
+  return values['exit-code'] === true && mustPull ? EXIT.FAILED : EXIT.PASSED;
+}
+
+function policyOf({ values }: ParsedArgs): VerificationPolicy {
+  const allowlist = values.allowlist as readonly string[] | undefined;
+  const given = values.policy as string | undefined;
+  const implied =
+    allowlist === undefined ? 'NeverVerifyPreloadedImages' : 'NeverVerifyAllowlistedImages';
+  const kind = POLICIES.find((known) => known === (given ?? implied));
+  if (kind === undefined) {
+    const hint = suggestion(given!, POLICIES);
+    throw invalidArgument(
+      '--policy',
+      `must be one of ${POLICIES.join(', ')}, not ${quote(given!)}${hint}`,
+    );
+  }
+  if (kind === 'NeverVerifyAllowlistedImages') return { kind, allowlist: allowlist ?? [] };
+  if (allowlist !== undefined)
+    throw new UsageError(`--allowlist says nothing with --policy ${kind}`);
+  return { kind };
+}
+
+function rotatedOf(text: string | undefined): 'trust' | 'verify' {
+  if (text === undefined || text === 'trust') return 'trust';
+  if (text === 'verify') return 'verify';
+  throw invalidArgument('--rotated-secrets', `must be trust or verify, not ${quote(text)}`);
+}
+
+function credentialsOf({ values }: ParsedArgs): PodCredentials {
+  const lists = (values.secret as readonly string[] | undefined) ?? [];
+  const files = (values['secret-file'] as readonly string[] | undefined) ?? [];
+  const secrets = [...lists.map(secretOf), ...files.flatMap(readSecrets)];
+  const account = values['service-account'] as string | undefined;
+  return account === undefined ? { secrets } : { secrets, serviceAccount: accountOf(account) };
+}
+
+function secretOf(text: string): ImagePullSecret {
+  const { uid, namespace, name, hash } = pairsOf(text, '--secret', [
+    'uid',
+    'namespace',
+    'name',
+    'hash',
+  ]);
+  return {
+    uid: uid ?? '',
+    namespace: namespace ?? '',
+    name: name ?? '',
+    credentialHash: hash ?? '',
+  };
+}
+
+function accountOf(text: string): ImagePullServiceAccount {
+  const { uid, namespace, name } = pairsOf(text, '--service-account', ['uid', 'namespace', 'name']);
+  return { uid: uid ?? '', namespace: namespace ?? '', name: name ?? '' };
+}
+
+/** `key=value,key=value`. Messages name keys and never the text: it may hold a hash. */
+function pairsOf(text: string, argument: string, known: readonly string[]): Record<string, string> {
+  const pairs: Record<string, string> = Object.create(null);
+  for (const part of text.split(',')) {
+    const equals = part.indexOf('=');
+    const key = equals === -1 ? undefined : known.find((name) => name === part.slice(0, equals));
+    if (key === undefined) {
+      throw invalidArgument(
+        argument,
+        `must be a list of ${known.map((name) => `${name}=…`).join(',')}`,
+      );
+    }
+    if (pairs[key] !== undefined) throw invalidArgument(argument, `names ${key} twice`);
+    pairs[key] = part.slice(equals + 1);
+  }
+  for (const key of known) {
+    if (key !== 'hash' && pairs[key] === undefined)
+      throw invalidArgument(argument, `lacks ${key}=…`);
+  }
+  return pairs;
+}
+
+function readSecrets(path: string): readonly ImagePullSecret[] {
+  let text: string;
+  try {
+    text = readFileSync(path, 'utf8');
+  } catch (cause) {
+    const message = `--secret-file: cannot read ${quote(path)}: ${errorCode(cause)}`;
+    throw new PullManagerError('STORE_UNAVAILABLE', message, { path, cause });
+  }
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    // Not what the parser says: it repeats the text.
+    throw invalidArgument('--secret-file', `is not JSON: ${quote(path)}`);
+  }
+  const secrets = Array.isArray(value) ? value : [value];
+  const problem = checkPodCredentials({ secrets });
+  if (problem !== undefined) {
+    throw invalidArgument('--secret-file', `${quote(path)}: ${problem.message}`);
+  }
+  return secrets as ImagePullSecret[];
+}

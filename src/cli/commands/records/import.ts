@@ -1,0 +1,137 @@
+/** `pullwarden records import`: brings records of a file, or of another store, into a store. */
+import { invalidArgument, quote } from '../../../errors.ts';
+import { readExport } from '../../../records-tools/export-format.ts';
+import {
+  type ImportOptions,
+  type ImportResult,
+  importRecords,
+} from '../../../records-tools/import-records.ts';
+import { lossesOf } from '../../../records-tools/losses.ts';
+import type { OnConflict } from '../../../records-tools/merge-records.ts';
+import { withReader, withWriter } from '../../../records-tools/open-store.ts';
+import type { StoreChoice } from '../../../records-tools/store-choice.ts';
+import { itemsOf, type TransferItem } from '../../../records-tools/transfer.ts';
+import { formatCount, plural } from '../../../storm/report/format.ts';
+import { suggestion } from '../../../util/suggest.ts';
+import { type ParsedArgs, UsageError } from '../../args.ts';
+import { EXIT, type ExitCode } from '../../exit-codes.ts';
+import { openInput } from '../../input.ts';
+import { Progress } from '../../progress.ts';
+import { positionalsOf, STORE_FLAGS, STORE_HELP, storeOf } from '../store-flags.ts';
+import { JSON_HELP, PROGRESS_HELP, ProblemReport, type Tool } from './tool.ts';
+
+export const importTool: Tool = {
+  summary: 'bring the records of a file or another store into a store',
+  flags: {
+    ...STORE_FLAGS,
+    from: { type: 'string' },
+    'from-options': { type: 'string' },
+    'on-conflict': { type: 'string' },
+    json: { type: 'boolean' },
+    progress: { type: 'boolean' },
+  },
+  help: {
+    usage: 'records import FILE|- | --from KIND:PATH [options]',
+    about: [
+      'Brings in a file of `records export`, or what another store holds, and makes the store if it is ' +
+        'not there. It may be broken off and repeated: the result is the same. What cannot be read, or ' +
+        'not be expressed by the store, is named and counted.',
+    ],
+    options: [
+      ['--from KIND:PATH', 'the store that is read, in place of a file'],
+      ['--from-options JSON', 'as --store-options, for --from (default: nothing)'],
+      ...STORE_HELP,
+      [
+        '--on-conflict HOW',
+        'a record that is there already: merge, keep it, or replace it (default: merge)',
+      ],
+      JSON_HELP,
+      PROGRESS_HELP,
+    ],
+    exitCodes: { [EXIT.FAILED]: 'could not run, not to the end, or entries were left out' },
+    example: 'pullwarden records import --from kubelet:./image_manager --store journal:./records',
+  },
+  run: runImport,
+};
+
+const SCHEMA = 'pullwarden.records.import/1';
+const HOWS: readonly OnConflict[] = ['merge', 'keep', 'replace'];
+
+async function runImport(parsed: ParsedArgs, signal: AbortSignal): Promise<ExitCode> {
+  const { values } = parsed;
+  const target = storeOf(parsed);
+  const onConflict = howOf(values['on-conflict'] as string | undefined);
+  const isJson = values.json === true;
+  const progress = new Progress(values.progress !== false);
+  const report = new ProblemReport(isJson);
+  const options: ImportOptions = {
+    onConflict,
+    losses: lossesOf(target),
+    onProblem: (problem) => {
+      progress.clear();
+      report.add(problem);
+    },
+    onProgress: (done) => progress.update(() => `${formatCount(done)} done`),
+    signal,
+  };
+  let result: ImportResult;
+  try {
+    result = await withSource(parsed, signal, (items) =>
+      withWriter(target, true, (accessor) => importRecords(items, accessor, options)),
+    );
+  } finally {
+    progress.clear();
+    report.end();
+  }
+  print(result, target, isJson ? report.all : undefined);
+  return result.damaged + result.refused === 0 ? EXIT.PASSED : EXIT.FAILED;
+}
+
+/** Opens the source before the target: a source that is not there makes no target. */
+async function withSource<T>(
+  parsed: ParsedArgs,
+  signal: AbortSignal,
+  work: (items: AsyncIterable<TransferItem>) => Promise<T>,
+): Promise<T> {
+  const { values } = parsed;
+  if (values.from !== undefined) {
+    positionalsOf(parsed, []);
+    return withReader(storeOf(parsed, 'from'), (reader) => work(itemsOf(reader)));
+  }
+  if (values['from-options'] !== undefined) throw new UsageError('--from-options needs --from');
+  if (parsed.positionals.length === 0) {
+    throw new UsageError('nothing to import: give a FILE, - for the standard input, or --from');
+  }
+  const [file] = positionalsOf(parsed, ['FILE']);
+  const name = file === '-' ? 'standard input' : file;
+  await using input = await openInput(file, 'import', signal);
+  return await work(await readExport(input.stream, name));
+}
+
+function howOf(text: string | undefined): OnConflict {
+  if (text === undefined) return 'merge';
+  const how = HOWS.find((known) => known === text);
+  if (how !== undefined) return how;
+  const problem = `must be one of ${HOWS.join(', ')}, not ${quote(text)}${suggestion(text, HOWS)}`;
+  throw invalidArgument('--on-conflict', problem);
+}
+
+function print(
+  result: ImportResult,
+  { label }: StoreChoice,
+  problems: readonly string[] | undefined,
+): void {
+  if (problems !== undefined) {
+    const full = { schema: SCHEMA, store: label, ...result, problems };
+    process.stdout.write(`${JSON.stringify(full)}\n`);
+    return;
+  }
+  const { intents, records, damaged, refused, lossy } = result;
+  const outcomes = Object.entries(records).map(([what, n]) => `${formatCount(n)} ${what}`);
+  const ends = [`${formatCount(damaged)} damaged`, `${formatCount(refused)} refused`];
+  process.stdout.write(
+    `intents: ${formatCount(intents.added)} added, ${formatCount(intents.unchanged)} unchanged\n` +
+      `records: ${outcomes.join(', ')}\n` +
+      `${ends.join(', ')}, ${plural(lossy, 'record')} not kept in full\n`,
+  );
+}

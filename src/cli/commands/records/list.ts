@@ -1,0 +1,170 @@
+/** `pullwarden records list`: the intents and pulled records of a store, a line each. */
+import type { PullManagerError } from '../../../errors.ts';
+import { compareUtf8, type PulledRecord } from '../../../records/record.ts';
+import { type RecordsReader, withReader } from '../../../records-tools/open-store.ts';
+import {
+  intentFilter,
+  type RecordSummary,
+  recordFilter,
+  summaryOf,
+} from '../../../records-tools/summaries.ts';
+import { sortedRecords } from '../../../records-tools/transfer.ts';
+import { plural } from '../../../storm/report/format.ts';
+import type { ParsedArgs } from '../../args.ts';
+import { EXIT, type ExitCode } from '../../exit-codes.ts';
+import { type Output, StandardOutput } from '../../output.ts';
+import { type Column, tableLines } from '../../table.ts';
+import { positionalsOf, STORE_FLAGS, STORE_HELP, storeOf } from '../store-flags.ts';
+import { COLOR_HELP, JSON_HELP, ProblemReport, paintOf, type Tool, terminalWidth } from './tool.ts';
+
+export const listTool: Tool = {
+  summary: 'list intents and pulled records',
+  flags: {
+    ...STORE_FLAGS,
+    intents: { type: 'boolean' },
+    pulled: { type: 'boolean' },
+    image: { type: 'string' },
+    namespace: { type: 'string' },
+    json: { type: 'boolean' },
+  },
+  help: {
+    usage: 'records list [options]',
+    about: [
+      'Lists intents and pulled records, in the order of their keys. On a terminal the table is cut to ' +
+        'its width; elsewhere it is tab-separated and whole, and the first line names the columns. ' +
+        'What is unprintable is written as \\u{…}. Hashes are not shown.',
+    ],
+    options: [
+      ...STORE_HELP,
+      ['--intents', 'only intents (default: both)'],
+      ['--pulled', 'only pulled records (default: both)'],
+      ['--image NAME', 'only of this image, whatever its tag or digest (default: all)'],
+      [
+        '--namespace NS',
+        'only records that a secret or service account of it has opened (default: all)',
+      ],
+      JSON_HELP,
+      COLOR_HELP,
+    ],
+    example: 'pullwarden records list --store journal:./records --namespace team-a',
+  },
+  run: list,
+};
+
+const SCHEMA = 'pullwarden.records.list/1';
+
+const COLUMNS: readonly Column[] = [
+  { title: 'KIND' },
+  { title: 'IMAGE REF', shrinks: true },
+  { title: 'NAMES', shrinks: true },
+  { title: 'SECRETS', align: 'right' },
+  { title: 'ACCOUNTS', align: 'right' },
+  { title: 'NODE-WIDE' },
+  { title: 'UPDATED' },
+];
+
+interface Listed {
+  readonly intents: readonly string[];
+  readonly records: readonly PulledRecord[];
+  readonly errors: readonly PullManagerError[];
+}
+
+async function list(parsed: ParsedArgs, signal: AbortSignal): Promise<ExitCode> {
+  positionalsOf(parsed, []);
+  const store = storeOf(parsed);
+  const listed = await withReader(store, (reader) => read(reader, parsed));
+  signal.throwIfAborted();
+  const output = new StandardOutput();
+  if (parsed.values.json === true) await printJson(listed, store.label, output, signal);
+  else await printTable(listed, parsed, output, signal);
+  await output.end();
+  const problems = new ProblemReport(false);
+  for (const { message } of listed.errors) problems.add(message);
+  problems.end();
+  return listed.errors.length === 0 ? EXIT.PASSED : EXIT.FAILED;
+}
+
+async function read(reader: RecordsReader, { values }: ParsedArgs): Promise<Listed> {
+  const image = values.image as string | undefined;
+  const namespace = values.namespace as string | undefined;
+  // Both flags are as good as none.
+  const isAll = (values.intents === true) === (values.pulled === true);
+  const none = { records: [], errors: [] };
+  const wantsIntents = isAll || values.intents === true;
+  const intents = wantsIntents ? await reader.listImagePullIntents() : none;
+  const wantsPulled = isAll || values.pulled === true;
+  const pulled = wantsPulled ? await reader.listImagePulledRecords() : none;
+  const isWantedIntent = intentFilter({ image, namespace });
+  return {
+    intents: intents.records
+      .map((intent) => intent.image)
+      .filter(isWantedIntent)
+      .sort(compareUtf8),
+    records: sortedRecords(pulled.records.filter(recordFilter({ image, namespace }))),
+    errors: [...intents.errors, ...pulled.errors],
+  };
+}
+
+async function printTable(
+  { intents, records }: Listed,
+  parsed: ParsedArgs,
+  output: Output,
+  signal: AbortSignal,
+): Promise<void> {
+  const rows = [
+    ...intents.map((image) => ['intent', image, '-', '-', '-', '-', '-']),
+    ...records.map((record) => rowOf(summaryOf(record))),
+  ];
+  const width = terminalWidth();
+  const paint = paintOf(parsed);
+  let isTitle = true;
+  for (const line of tableLines(COLUMNS, rows, width)) {
+    if (output.isClosed) return;
+    signal.throwIfAborted();
+    await output.write(`${isTitle ? paint('bold', line) : line}\n`);
+    isTitle = false;
+  }
+  if (width === undefined) return;
+  const summary = `${plural(intents.length, 'intent')}, ${plural(records.length, 'pulled record')}`;
+  await output.write(`\n${paint('dim', summary)}\n`);
+}
+
+function rowOf({ imageRef, lastUpdatedTime, names }: RecordSummary): string[] {
+  const sum = (count: (name: RecordSummary['names'][number]) => number): string =>
+    String(names.reduce((total, name) => total + count(name), 0));
+  return [
+    'pulled',
+    imageRef,
+    names.map(({ name }) => name).join(', ') || '-',
+    sum(({ secrets }) => secrets),
+    sum(({ serviceAccounts }) => serviceAccounts),
+    names.some(({ nodePodsAccessible }) => nodePodsAccessible) ? 'yes' : 'no',
+    lastUpdatedTime ?? '-',
+  ];
+}
+
+/** Bit by bit: the text of 100,000 records in one piece would take as much memory again. */
+async function printJson(
+  { intents, records, errors }: Listed,
+  label: string,
+  output: Output,
+  signal: AbortSignal,
+): Promise<void> {
+  const problems = errors.map(({ code, message }) => ({ code, message }));
+  const head = { schema: SCHEMA, store: label, errors: problems };
+  await output.write(`${JSON.stringify(head).slice(0, -1)},"intents":[`);
+  let separator = '';
+  for (const image of intents) {
+    await output.write(separator + JSON.stringify({ image }));
+    separator = ',';
+  }
+  await output.write('],"pulled":[');
+  separator = '';
+  for (const record of records) {
+    if (output.isClosed) return;
+    signal.throwIfAborted();
+    await output.write(separator + JSON.stringify(summaryOf(record)));
+    separator = ',';
+  }
+  await output.write(']}\n');
+}

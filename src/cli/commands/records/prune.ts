@@ -1,0 +1,132 @@
+/** `pullwarden records prune`: deletes the records of images that the runtime no longer has. */
+import { invalidArgument, quote } from '../../../errors.ts';
+import { linesOf } from '../../../records-tools/lines.ts';
+import { withReader, withWriter } from '../../../records-tools/open-store.ts';
+import { type PrunePlan, planPrune, prune } from '../../../records-tools/prune.ts';
+import { formatCount, plural } from '../../../storm/report/format.ts';
+import { type ParsedArgs, UsageError } from '../../args.ts';
+import { EXIT, type ExitCode } from '../../exit-codes.ts';
+import { openInput } from '../../input.ts';
+import { StandardOutput } from '../../output.ts';
+import { Progress } from '../../progress.ts';
+import { printable } from '../../terminal-text.ts';
+import { positionalsOf, STORE_FLAGS, STORE_HELP, storeOf } from '../store-flags.ts';
+import { JSON_HELP, PROGRESS_HELP, ProblemReport, type Tool } from './tool.ts';
+
+export const pruneTool: Tool = {
+  summary: 'delete the records of images that the runtime no longer has',
+  flags: {
+    ...STORE_FLAGS,
+    keep: { type: 'string' },
+    until: { type: 'string' },
+    'dry-run': { type: 'boolean' },
+    'allow-empty': { type: 'boolean' },
+    json: { type: 'boolean' },
+    progress: { type: 'boolean' },
+  },
+  help: {
+    usage: 'records prune --keep FILE|- --until TIME [options]',
+    about: [
+      'Deletes each pulled record that was last updated before TIME and whose imageRef is not in the ' +
+        'list of all images that the runtime has, one imageRef a line. Take TIME before you ask the ' +
+        'runtime for its list. Intents, and records that cannot be read, stay.',
+    ],
+    options: [
+      ...STORE_HELP,
+      ['--keep FILE', 'the list; - for the standard input (required)'],
+      ['--until TIME', 'for example 2026-01-31T12:00:00Z (required)'],
+      ['--dry-run', 'only print what would be deleted (default: delete)'],
+      ['--allow-empty', 'believe an empty list: delete all older records (default: refuse)'],
+      JSON_HELP,
+      PROGRESS_HELP,
+    ],
+    exitCodes: { [EXIT.FAILED]: 'could not run, not to the end, or records could not be read' },
+    example: 'pullwarden records prune --keep refs.txt --until 2026-01-31T12:00:00Z --dry-run',
+  },
+  run: runPrune,
+};
+
+const SCHEMA = 'pullwarden.records.prune/1';
+
+async function runPrune(parsed: ParsedArgs, signal: AbortSignal): Promise<ExitCode> {
+  positionalsOf(parsed, []);
+  const { values } = parsed;
+  const store = storeOf(parsed);
+  const untilMs = timeOf(values.until as string | undefined);
+  const isDry = values['dry-run'] === true;
+  const keep = values.keep as string | undefined;
+  if (keep === undefined) throw new UsageError('--keep is missing: the list of the runtime');
+  const imageRefs = await readRefs(keep, signal);
+  if (imageRefs.size === 0 && values['allow-empty'] !== true) {
+    const problem = 'is empty: a runtime without images is rare, a command that failed is not';
+    throw invalidArgument('--keep', `${problem}; give --allow-empty if it is so`);
+  }
+  const isJson = values.json === true;
+  const output = new StandardOutput();
+  const progress = new Progress(values.progress !== false);
+  const pruned: string[] = [];
+  const onPruned = async (chunk: readonly string[]): Promise<void> => {
+    pruned.push(...chunk);
+    progress.update(() => `${formatCount(pruned.length)} records deleted`);
+    const what = isDry ? 'would prune' : 'pruned';
+    if (!isJson) for (const ref of chunk) await output.write(`${what}\t${printable(ref)}\n`);
+  };
+  let plan: PrunePlan | undefined;
+  try {
+    if (isDry) {
+      plan = await withReader(store, (reader) => planPrune(reader, imageRefs, untilMs));
+      await onPruned(plan.prunable);
+    } else {
+      await withWriter(store, false, async (accessor) => {
+        plan = await planPrune(accessor, imageRefs, untilMs);
+        await prune(accessor, plan, onPruned, signal);
+      });
+    }
+  } finally {
+    progress.clear();
+    // Also what was deleted before it was interrupted or failed.
+    if (!isJson) await output.end();
+  }
+  const { kept, errors } = plan!;
+  if (isJson) {
+    const problems = errors.map(({ code, message }) => ({ code, message }));
+    const result = {
+      schema: SCHEMA,
+      store: store.label,
+      dryRun: isDry,
+      pruned,
+      kept,
+      errors: problems,
+    };
+    await output.write(`${JSON.stringify(result)}\n`);
+  } else {
+    const what = isDry ? 'would be pruned' : 'pruned';
+    const sums = `${plural(pruned.length, 'record')} ${what}, ${formatCount(kept)} kept`;
+    await output.write(`${sums}, ${plural(errors.length, 'error')}\n`);
+  }
+  await output.end();
+  const report = new ProblemReport(false);
+  for (const { message } of errors) report.add(message);
+  report.end();
+  return errors.length === 0 ? EXIT.PASSED : EXIT.FAILED;
+}
+
+async function readRefs(file: string, signal: AbortSignal): Promise<Set<string>> {
+  const refs = new Set<string>();
+  await using input = await openInput(file, '--keep', signal);
+  for await (const { number, text } of linesOf(input.stream)) {
+    if (text === undefined) throw invalidArgument('--keep', `line ${number}: is not UTF-8`);
+    if (text !== '') refs.add(text);
+  }
+  return refs;
+}
+
+const ISO_TIME = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2}:\d{2})$/;
+
+function timeOf(text: string | undefined): number {
+  if (text === undefined) throw new UsageError('--until is missing: the time of the list');
+  const ms = ISO_TIME.test(text) ? Date.parse(text) : Number.NaN;
+  if (Number.isFinite(ms)) return ms;
+  const example = 'like 2026-01-31T12:00:00Z, with its zone';
+  throw invalidArgument('--until', `must be a date and time ${example}, not ${quote(text)}`);
+}

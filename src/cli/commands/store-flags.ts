@@ -1,0 +1,55 @@
+/** The flags by which every tool is told its store. */
+
+import { COMPATIBILITY_DEFAULT } from '../../compatibility.ts';
+import { quote } from '../../errors.ts';
+import {
+  parseCompatibility,
+  parseStoreChoice,
+  type StoreChoice,
+} from '../../records-tools/store-choice.ts';
+import { type Flag, type ParsedArgs, UsageError } from '../args.ts';
+import type { HelpRow } from '../help.ts';
+
+const STORE_DEFAULT = 'journal:./pullwarden-data';
+
+export const STORE_FLAGS: Readonly<Record<string, Flag>> = {
+  store: { type: 'string' },
+  'store-options': { type: 'string' },
+  compatibility: { type: 'string' },
+};
+
+export const STORE_HELP: readonly HelpRow[] = [
+  [
+    '--store KIND:PATH',
+    `journal:PATH, lmdb:PATH, kubelet:DIR or module:MODULE (default: ${STORE_DEFAULT})`,
+  ],
+  ['--store-options JSON', 'what the factory of a module is given (default: nothing)'],
+  [
+    '--compatibility LEVEL',
+    `kubelet version whose behaviour is claimed (default: ${COMPATIBILITY_DEFAULT})`,
+  ],
+];
+
+/** The store that the flags name. Throws `INVALID_ARGUMENT`. */
+export function storeOf({ values }: ParsedArgs, flag: 'store' | 'from' = 'store'): StoreChoice {
+  const text = (values[flag] as string | undefined) ?? STORE_DEFAULT;
+  const level = values.compatibility as string | undefined;
+  const compatibility =
+    level === undefined ? undefined : parseCompatibility(level, '--compatibility');
+  const options = values[`${flag}-options`] as string | undefined;
+  return parseStoreChoice(text, `--${flag}`, compatibility, options);
+}
+
+/** The positional arguments, of which there must be as many as there are names. */
+export function positionalsOf<const N extends readonly string[]>(
+  { positionals }: ParsedArgs,
+  names: N,
+): { [K in keyof N]: string } {
+  if (positionals.length < names.length) {
+    throw new UsageError(`${names[positionals.length]} is missing`);
+  }
+  if (positionals.length > names.length) {
+    throw new UsageError(`unexpected argument ${quote(positionals[names.length]!)}`);
+  }
+  return positionals as unknown as { [K in keyof N]: string };
+}

@@ -1,0 +1,150 @@
+/** Results on their way out: in large pieces, no faster than they are taken. */
+import type { Stats } from 'node:fs';
+import { type FileHandle, link, open, rename, stat, unlink } from 'node:fs/promises';
+import { errorCode, PullManagerError, quote } from '../errors.ts';
+
+/** Where a result goes. */
+export interface Output {
+  /** Whether nobody takes any more: the reader has gone, or the disk is full. */
+  readonly isClosed: boolean;
+  write(text: string): Promise<void>;
+  /** Waits until everything has gone out. */
+  end(): Promise<void>;
+}
+
+const PIECE_LENGTH = 64 * 1024;
+
+/** The standard output. Errors are those of the stream, which `main` reports: here it is closed then. */
+export class StandardOutput implements Output {
+  #piece = '';
+  #isClosed = false;
+
+  constructor() {
+    process.stdout.once('error', () => {
+      this.#isClosed = true;
+    });
+  }
+
+  get isClosed(): boolean {
+    return this.#isClosed;
+  }
+
+  async write(text: string): Promise<void> {
+    this.#piece += text;
+    if (this.#piece.length >= PIECE_LENGTH) await this.end();
+  }
+
+  async end(): Promise<void> {
+    const piece = this.#piece;
+    this.#piece = '';
+    if (piece === '' || this.#isClosed) return;
+    await new Promise<void>((resolve) => {
+      process.stdout.write(piece, (error) => {
+        if (error) this.#isClosed = true;
+        resolve();
+      });
+    });
+  }
+}
+
+const FILE_MODE = 0o600;
+
+/** A file of the owner's alone, that is there as a whole or not at all. */
+export class FileOutput implements Output {
+  readonly isClosed = false;
+  readonly #path: string;
+  readonly #file: FileHandle;
+  /** Where it is until it is whole; undefined for devices and pipes. */
+  readonly #partial: string | undefined;
+  readonly #replaces: boolean;
+  #piece = '';
+
+  private constructor(
+    path: string,
+    file: FileHandle,
+    partial: string | undefined,
+    replaces: boolean,
+  ) {
+    this.#path = path;
+    this.#file = file;
+    this.#partial = partial;
+    this.#replaces = replaces;
+  }
+
+  /**
+   * Begins a file beside its place; devices and pipes are written to as they are.
+   *
+   * @param replaces - whether a file that is there may be replaced.
+   * @throws `STORE_UNAVAILABLE` naming the path.
+   */
+  static async create(path: string, replaces: boolean): Promise<FileOutput> {
+    try {
+      const there = await statOrNone(path);
+      if (there !== undefined && !there.isFile()) {
+        return new FileOutput(path, await open(path, 'w'), undefined, replaces);
+      }
+      if (there !== undefined && !replaces) throw isThere(path);
+      const partial = `${path}.${process.pid}.partial`;
+      return new FileOutput(path, await open(partial, 'wx', FILE_MODE), partial, replaces);
+    } catch (error) {
+      throw cannotWrite(path, error);
+    }
+  }
+
+  async write(text: string): Promise<void> {
+    this.#piece += text;
+    if (this.#piece.length >= PIECE_LENGTH) await this.#flush();
+  }
+
+  async end(): Promise<void> {
+    await this.#flush();
+    const partial = this.#partial;
+    try {
+      if (partial !== undefined) await this.#file.sync();
+      await this.#file.close();
+      if (partial === undefined) return;
+      if (this.#replaces) return await rename(partial, this.#path);
+      // Unlike a renaming, a link replaces nothing that came in between.
+      await link(partial, this.#path);
+      await unlink(partial);
+    } catch (error) {
+      throw errorCode(error) === 'EEXIST' ? isThere(this.#path) : cannotWrite(this.#path, error);
+    }
+  }
+
+  /** Gives up: nothing is left. */
+  async discard(): Promise<void> {
+    await this.#file.close().catch(() => {});
+    if (this.#partial !== undefined) await unlink(this.#partial).catch(() => {});
+  }
+
+  async #flush(): Promise<void> {
+    const piece = this.#piece;
+    this.#piece = '';
+    try {
+      if (piece !== '') await this.#file.writeFile(piece);
+    } catch (error) {
+      throw cannotWrite(this.#path, error);
+    }
+  }
+}
+
+async function statOrNone(path: string): Promise<Stats | undefined> {
+  try {
+    return await stat(path);
+  } catch (error) {
+    if (errorCode(error) === 'ENOENT') return undefined;
+    throw error;
+  }
+}
+
+function isThere(path: string): PullManagerError {
+  const message = `${quote(path)} is there already: give another name, or --force`;
+  return new PullManagerError('STORE_UNAVAILABLE', message, { path });
+}
+
+function cannotWrite(path: string, cause: unknown): PullManagerError {
+  if (cause instanceof PullManagerError) return cause;
+  const message = `cannot write ${quote(path)}: ${errorCode(cause) ?? 'unknown error'}`;
+  return new PullManagerError('STORE_UNAVAILABLE', message, { path, cause });
+}

@@ -1,0 +1,174 @@
+/**
+ * Stores opened without an engine, by one accessor in the calling thread.
+ *
+ * For reading, nothing is created: a path that holds no store is an error. A journal is then only
+ * read, in whatever layout it has. An lmdb environment, a kubelet's directory and a module are opened
+ * as an engine opens them, because that is the only way to read them. All stores with a directory
+ * are locked, which leaves a file `LOCK` in it.
+ */
+import { readdir } from 'node:fs/promises';
+import type { AccessorContext, OwnedAccessor, PullRecordsAccessor } from '../accessors/accessor.ts';
+import { openAccessor, openBackend, type StoreOptions } from '../accessors/backend.ts';
+import { acquireDirectoryLock } from '../accessors/directory-lock.ts';
+import type { Inspectable } from '../accessors/inspection.ts';
+import {
+  inspectJournal,
+  isJournal,
+  type JournalSight,
+  readJournal,
+} from '../accessors/journal/journal-reader.ts';
+import { errorCode, PullManagerError, quote, storeError } from '../errors.ts';
+import { STRIPE_COUNT_MAX } from '../locks/stripe.ts';
+import type { StoreChoice } from './store-choice.ts';
+
+/** What can be asked of a store without changing it. */
+export type RecordsReader = Pick<
+  PullRecordsAccessor,
+  | 'listImagePullIntents'
+  | 'imagePullIntentExists'
+  | 'listImagePulledRecords'
+  | 'getImagePulledRecord'
+>;
+
+const SOLE_WORKER: AccessorContext = {
+  workerIndex: 0,
+  workerCount: 1,
+  stripeCount: STRIPE_COUNT_MAX,
+  generation: 1,
+  // So that Ctrl-C is heard.
+  mayBlock: false,
+};
+
+/**
+ * Gives a store to `work`, for reading, and closes it after, whatever happens.
+ *
+ * Errors: `STORE_UNAVAILABLE` (also where there is no store), `STORE_IN_USE`, `STORE_CORRUPT`,
+ * `STORE_VERSION_UNSUPPORTED`, `INVALID_ARGUMENT`.
+ */
+export async function withReader<T>(
+  choice: StoreChoice,
+  work: (reader: RecordsReader) => Promise<T>,
+): Promise<T> {
+  await checkThere(choice.options);
+  const { options } = choice;
+  if (!('kind' in options) || options.kind !== 'journal') return withAccessor(choice, work);
+  return withJournal(options.path, async (path) => {
+    const state = await readJournal(path);
+    return work({
+      listImagePullIntents: () => ({
+        records: Array.from(state.intents, (image) => ({ image })),
+        errors: [],
+      }),
+      imagePullIntentExists: (image) => state.intents.has(image),
+      listImagePulledRecords: () => ({ records: [...state.records.values()], errors: [] }),
+      getImagePulledRecord: (imageRef) => state.records.get(imageRef),
+    });
+  });
+}
+
+/**
+ * Gives a store to `work`, for reading and writing, and closes it after, whatever happens.
+ *
+ * A journal takes the layout of an engine with one worker; the next engine brings it into its own.
+ *
+ * @param mayCreate - whether a store that is not there is made.
+ */
+export async function withWriter<T>(
+  choice: StoreChoice,
+  mayCreate: boolean,
+  work: (accessor: OwnedAccessor) => Promise<T>,
+): Promise<T> {
+  if (!mayCreate) await checkThere(choice.options);
+  return withAccessor(choice, work);
+}
+
+/** What a store offers for being looked through. */
+export type Inspected =
+  | { readonly how: 'entries'; readonly store: Inspectable }
+  | { readonly how: 'journal'; readonly sights: AsyncIterable<JournalSight> }
+  | { readonly how: 'listings'; readonly reader: RecordsReader };
+
+/** Gives a store to `work`, to be looked through piece by piece. Errors: as `withReader`. */
+export async function withInspected<T>(
+  choice: StoreChoice,
+  work: (inspected: Inspected) => Promise<T>,
+): Promise<T> {
+  await checkThere(choice.options);
+  const { options } = choice;
+  if ('kind' in options && options.kind === 'journal') {
+    return withJournal(options.path, (path) =>
+      work({ how: 'journal', sights: inspectJournal(path) }),
+    );
+  }
+  return withAccessor(choice, (accessor) =>
+    work(
+      isInspectable(accessor)
+        ? { how: 'entries', store: accessor }
+        : { how: 'listings', reader: accessor },
+    ),
+  );
+}
+
+function isInspectable(accessor: object): accessor is Inspectable {
+  const { inspect, quarantine } = accessor as Partial<Inspectable>;
+  return typeof inspect === 'function' && typeof quarantine === 'function';
+}
+
+async function withAccessor<T>(
+  { options, compatibility }: StoreChoice,
+  work: (accessor: OwnedAccessor) => Promise<T>,
+): Promise<T> {
+  const { workerCount, stripeCount } = SOLE_WORKER;
+  const backend = await openBackend(options, { workerCount, stripeCount, compatibility });
+  try {
+    const accessor = await openAccessor(backend.spec, SOLE_WORKER);
+    try {
+      await backend.commitOpen();
+      return await work(accessor);
+    } finally {
+      await accessor.close();
+    }
+  } finally {
+    await backend.release();
+  }
+}
+
+async function withJournal<T>(given: string, work: (path: string) => Promise<T>): Promise<T> {
+  const lock = await acquireDirectoryLock(given);
+  try {
+    return await work(lock.path);
+  } catch (cause) {
+    throw storeError(`cannot read the journal in ${quote(lock.path)}`, cause, lock.path);
+  } finally {
+    await lock.release();
+  }
+}
+
+/** Throws `STORE_UNAVAILABLE` where the path holds no store, before anything is made there. */
+async function checkThere(options: StoreOptions): Promise<void> {
+  // Only the module knows where it keeps what; memory is refused before.
+  if (!('kind' in options) || options.kind === 'memory') return;
+  const path = options.kind === 'kubelet' ? options.dir : options.path;
+  let missing: string | undefined;
+  try {
+    missing = await missingOf(options.kind, path);
+  } catch (cause) {
+    const isAbsent = errorCode(cause) === 'ENOENT';
+    const what = isAbsent ? 'there is no store at' : 'cannot read the store at';
+    throw storeError(`${what} ${quote(path)}`, cause, path);
+  }
+  if (missing === undefined) return;
+  const message = `there is no store at ${quote(path)}: the directory holds no ${missing}`;
+  throw new PullManagerError('STORE_UNAVAILABLE', message, { path });
+}
+
+async function missingOf(
+  kind: 'journal' | 'lmdb' | 'kubelet',
+  path: string,
+): Promise<string | undefined> {
+  if (kind === 'journal') return (await isJournal(path)) ? undefined : 'journal';
+  const names = await readdir(path);
+  if (kind === 'lmdb') return names.includes('data.mdb') ? undefined : 'data.mdb';
+  const isKubelet = names.includes('pulled') || names.includes('pulling');
+  return isKubelet ? undefined : 'directory pulled or pulling, as image_manager does';
+}

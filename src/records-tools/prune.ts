@@ -1,0 +1,53 @@
+/** Records of removed images taken out of a store, by the rules of `pruneUnknownRecords`. */
+import type { OwnedAccessor } from '../accessors/accessor.ts';
+import type { PullManagerError } from '../errors.ts';
+import type { RecordsReader } from './open-store.ts';
+import { sortedRecords } from './transfer.ts';
+
+/** What a pruning is to do, worked out before anything is deleted. */
+export interface PrunePlan {
+  /** imageRefs of the records that go, in UTF-8 order. */
+  readonly prunable: readonly string[];
+  readonly kept: number;
+  /** Of records that cannot be read: they stay. */
+  readonly errors: readonly PullManagerError[];
+}
+
+/**
+ * The records that are older than `untilMs` and not listed. One of that very time stays; one without
+ * a time is older than everything.
+ */
+export async function planPrune(
+  reader: RecordsReader,
+  imageRefs: ReadonlySet<string>,
+  untilMs: number,
+): Promise<PrunePlan> {
+  const { records, errors } = await reader.listImagePulledRecords();
+  const prunable: string[] = [];
+  for (const { imageRef, updatedAtMs } of sortedRecords(records)) {
+    if (updatedAtMs < untilMs && !imageRefs.has(imageRef)) prunable.push(imageRef);
+  }
+  return { prunable, kept: records.length - prunable.length, errors };
+}
+
+const CHUNK = 1_000;
+
+/**
+ * Deletes the records of a plan, a chunk at a time; tells `onPruned` of each chunk that is gone for
+ * good.
+ *
+ * @throws the store's errors, the signal's reason; earlier chunks stay deleted.
+ */
+export async function prune(
+  accessor: OwnedAccessor,
+  { prunable }: PrunePlan,
+  onPruned: (imageRefs: readonly string[]) => Promise<void>,
+  signal: AbortSignal,
+): Promise<void> {
+  for (let from = 0; from < prunable.length; from += CHUNK) {
+    signal.throwIfAborted();
+    const chunk = prunable.slice(from, from + CHUNK);
+    await accessor.commit(chunk.map((imageRef) => ({ op: 'deletePulled', imageRef })));
+    await onPruned(chunk);
+  }
+}

@@ -1,0 +1,51 @@
+/** The real command line, as a process of its own. */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { fileURLToPath } from 'node:url';
+
+const MAIN = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url));
+
+export interface Outcome {
+  readonly code: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+export interface CliOptions {
+  readonly cwd?: string;
+  /** What is on the standard input. @default nothing */
+  readonly input?: string;
+  /** A file descriptor in place of the pipe for the result. */
+  readonly stdout?: number;
+}
+
+/** Starts `pullwarden` with these arguments. */
+export function startCli(args: readonly string[], options: CliOptions = {}): ChildProcess {
+  // Resolved here: the working directory of the process may be elsewhere.
+  const loader = import.meta.resolve('tsx');
+  const child = spawn(process.execPath, ['--import', loader, MAIN, ...args], {
+    cwd: options.cwd,
+    env: { ...process.env, NO_COLOR: '', FORCE_COLOR: undefined },
+    stdio: ['pipe', options.stdout ?? 'pipe', 'pipe'],
+  });
+  child.stdin!.on('error', () => {});
+  child.stdin!.end(options.input ?? '');
+  return child;
+}
+
+/** What came of a process. */
+export async function outcomeOf(child: ChildProcess): Promise<Outcome> {
+  const texts = { stdout: '', stderr: '' };
+  for (const name of ['stdout', 'stderr'] as const) {
+    child[name]?.setEncoding('utf8').on('data', (text: string) => {
+      texts[name] += text;
+    });
+  }
+  const [code] = (await once(child, 'close')) as [number | null];
+  return { code, ...texts };
+}
+
+/** Runs `pullwarden` to its end. */
+export function runCli(args: readonly string[], options?: CliOptions): Promise<Outcome> {
+  return outcomeOf(startCli(args, options));
+}
