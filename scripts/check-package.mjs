@@ -9,6 +9,7 @@
  */
 import { spawnSync } from 'node:child_process';
 import {
+  cpSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
@@ -23,6 +24,9 @@ import { isBuilt, ROOT } from './build.mjs';
 import { readmeSnippets } from './readme-snippets.mjs';
 
 const SNIPPET_TIMEOUT_MS = 60_000;
+const CONFORMANCE_TIMEOUT_MS = 300_000;
+/** Tests of the conformance suite for the two stores of the example, each with every law. */
+const CONFORMANCE_TESTS_MIN = 2 * 20;
 const INSTALL_TIMEOUT_MS = 300_000;
 const NEWER_NODES = [24, 22, 26];
 /** Run from a directory of its own: as a dependency it would bring a second compiler. */
@@ -34,6 +38,7 @@ const EXPECTED = [
   /^(src|workers)\/[\w./-]+\.(ts|proto)$/,
   /^dist\/(src|workers)\/[\w./-]+\.(js|d\.ts|js\.map|d\.ts\.map)$/,
   /^data\/[\w.-]+\.(tsv|jsonl|json|txt)$/,
+  /^examples\/[\w./-]+\.mjs$/,
 ];
 const REQUIRED = [
   'package.json',
@@ -43,8 +48,31 @@ const REQUIRED = [
   'dist/src/index.js',
   'dist/src/index.d.ts',
   'dist/src/cli/main.js',
+  'dist/src/testing/index.js',
+  'dist/src/testing/index.d.ts',
+  'examples/file-store/file-store.mjs',
   'data/official-images.tsv',
 ];
+
+/** Records through two workers with a cache each, and finds the record again after a restart. */
+const STORE_SNIPPET = `
+import assert from 'node:assert';
+import { PullManager } from 'pullwarden';
+const [, , directory] = process.argv;
+const store = { module: './file-store/cached-file-store.mjs', options: { directory } };
+const image = 'registry.example.com/team/app:1';
+for (const round of [0, 1]) {
+  const manager = await PullManager.open({ store, workerCount: 2 });
+  if (round === 0) {
+    await manager.recordPullIntent(image);
+    await manager.recordImagePulled(image, 'sha256:1', { nodePodsAccessible: true });
+  }
+  assert.equal(await manager.mustAttemptImagePull(image, 'sha256:1'), false);
+  assert.deepEqual((await manager.listImagePullIntents()).records, []);
+  assert.equal((await manager.listImagePulledRecords()).records.length, 1);
+  await manager.close();
+}
+`;
 
 const manifest = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'));
 const scratch = realpathSync(mkdtempSync(join(tmpdir(), 'pullwarden-package-')));
@@ -153,6 +181,19 @@ function checkOn({ version, path }, consumer, snippets) {
     writeFileSync(join(consumer, 'entry.mjs'), `${code}\n${rest}\n${last}\n`);
     run(path, ['entry.mjs'], { cwd: consumer });
   });
+  check(`the example store under node:test, ${version}`, () => {
+    const args = ['--test', '--test-reporter=tap', 'file-store/conformance.mjs'];
+    const report = run(path, args, { cwd: consumer, timeout: CONFORMANCE_TIMEOUT_MS });
+    const passed = Number(/^# pass (\d+)$/m.exec(report)?.[1]);
+    if (!(passed >= CONFORMANCE_TESTS_MIN))
+      throw new Error(`only ${passed} tests passed\n${report}`);
+    return `${passed} tests`;
+  });
+  check(`the example store in an engine, ${version}`, () => {
+    const directory = mkdtempSync(join(consumer, 'records-'));
+    writeFileSync(join(consumer, 'engine.mjs'), STORE_SNIPPET);
+    run(path, ['engine.mjs', directory], { cwd: consumer });
+  });
   for (const [index, { line, code }] of snippets.entries()) {
     check(`README.md line ${line}, ${version}`, () => {
       const directory = mkdtempSync(join(consumer, `snippet-${index + 1}-`));
@@ -163,7 +204,18 @@ function checkOn({ version, path }, consumer, snippets) {
 }
 
 function checkTypes(consumer) {
-  const code = `import { PullManager, type Decision, type PullManagerOptions } from 'pullwarden';
+  const code = `import { PullManager, cachedAccessor } from 'pullwarden';
+import type { AccessorFactory, Decision, PullManagerOptions, PullRecordsAccessor } from 'pullwarden';
+import { accessorSuite } from 'pullwarden/testing';
+import { describe, it } from 'node:test';
+declare function openStore(options: unknown): Promise<PullRecordsAccessor>;
+export const factory: AccessorFactory = async (options) =>
+  cachedAccessor(await openStore(options), { pulledMax: 500 });
+accessorSuite({
+  name: 'mine',
+  runner: { describe, it },
+  open: async () => ({ accessor: await openStore({}) }),
+});
 const options: PullManagerOptions = { store: { kind: 'memory' }, workerCount: 0 };
 await using manager: PullManager = await PullManager.open(options);
 const decision: Decision = await manager.decide('docker.io/library/busybox', 'sha256:1');
@@ -207,6 +259,8 @@ function main() {
   const types = `@types/node@${manifest.devDependencies['@types/node']}`;
   if (check('installs in an empty project', () => npmInstall(consumer, tarball, types))) {
     check('types resolve', () => checkTypes(consumer));
+    const example = join(consumer, 'node_modules', 'pullwarden', 'examples', 'file-store');
+    cpSync(example, join(consumer, 'file-store'), { recursive: true });
     const snippets = readSnippets();
     check('README.md has runnable snippets', () => {
       if (snippets.length === 0) throw new Error('no block fenced as js');

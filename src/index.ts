@@ -10,13 +10,19 @@
  * }
  * await manager.close();
  * ```
+ *
+ * @module
  */
 export type {
   Awaitable,
   PullRecordsAccessor,
+  RecordListing,
   RecordWrite,
 } from './accessors/accessor.ts';
 export type { StoreOptions } from './accessors/backend.ts';
+export { type CachedAccessor, type CacheOptions, cachedAccessor } from './accessors/cached.ts';
+export type { CacheUsage } from './accessors/key-cache.ts';
+export type { AccessorFactory } from './accessors/module.ts';
 export type { CompatibilityLevel } from './compatibility.ts';
 export type { DecisionRequest } from './engine/decider.ts';
 export type { Decision } from './engine/decision.ts';

@@ -12,7 +12,9 @@ import type {
   RecordChange,
 } from '../records/record.ts';
 
+/** At once or as a promise. */
 export type Awaitable<T> = T | Promise<T>;
+/** What a listing of a store answers: what could be read, and what could not. */
 export type RecordListing<T> = Listing<T, PullManagerError>;
 
 /** One write of a batch. Writes of one key take effect in batch order. */

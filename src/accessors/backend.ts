@@ -19,7 +19,7 @@ import { openModule, resolveModuleUrl } from './module.ts';
 
 /** Which store an engine keeps its records in. */
 export type StoreOptions =
-  /** The embedded default; `flush` survives power loss, `write` a crash of the process. @default 'flush' */
+  /** The embedded default; `flush` (default) survives power loss, `write` a crash of the process. */
   | { kind: 'journal'; path: string; durability?: 'flush' | 'write' }
   /** Needs the optional peer dependency `lmdb`; for record sets larger than memory. */
   | { kind: 'lmdb'; path: string }

@@ -8,15 +8,9 @@
 import { createRequire } from 'node:module';
 import { isAbsolute, join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { types } from 'node:util';
 import { closedError, invalidArgument, PullManagerError, quote, storeError } from '../errors.ts';
-import {
-  type ImagePullCredentials,
-  type ImagePulledRecord,
-  type ImagePullIntent,
-  PulledRecord,
-} from '../records/record.ts';
-import { normalizeCredentials } from '../records/validate.ts';
+import { type ImagePulledRecord, type ImagePullIntent, PulledRecord } from '../records/record.ts';
+import { settle } from '../util/settle.ts';
 import type {
   AccessorContext,
   Awaitable,
@@ -25,25 +19,26 @@ import type {
   RecordListing,
   RecordWrite,
 } from './accessor.ts';
+import {
+  checkIntent,
+  checkListing,
+  checkRecord,
+  checkRecordOf,
+  missingMethod,
+  nameOf,
+} from './answers.ts';
 
-/** What a store module exports by default. Called once in each worker. */
+/**
+ * What a store module exports by default: makes the accessor of one worker.
+ *
+ * Called once in each worker, and again for one that replaces a dead worker; with `workerCount: 0`
+ * once in the calling thread, as worker 0 of 1. `options` is a structured clone of the engine's
+ * option `store.options`. What it throws makes opening the engine fail with `STORE_UNAVAILABLE`.
+ */
 export type AccessorFactory = (
   options: unknown,
   context: { readonly workerIndex: number; readonly workerCount: number },
 ) => Awaitable<PullRecordsAccessor>;
-
-const METHODS = [
-  'listImagePullIntents',
-  'imagePullIntentExists',
-  'writeImagePullIntent',
-  'deleteImagePullIntent',
-  'listImagePulledRecords',
-  'getImagePulledRecord',
-  'writeImagePulledRecord',
-  'deleteImagePulledRecord',
-  'commit',
-  'close',
-] as const satisfies readonly (keyof PullRecordsAccessor)[];
 
 /**
  * The URL of a store module, so that every thread loads the same file: URLs and paths as they are
@@ -102,12 +97,8 @@ export async function openModule(
   if (typeof accessor !== 'object' || accessor === null) {
     throw unusable(url, 'does not make an accessor: its default export returned no object');
   }
-  const methods = accessor as Record<string, unknown>;
-  for (const method of METHODS) {
-    if (typeof methods[method] !== 'function') {
-      throw unusable(url, `makes an accessor without the method ${method}`);
-    }
-  }
+  const missing = missingMethod(accessor);
+  if (missing !== undefined) throw unusable(url, `makes an accessor without the method ${missing}`);
   return new ModuleAccessor(accessor as PullRecordsAccessor, url);
 }
 
@@ -175,12 +166,7 @@ class ModuleAccessor implements OwnedAccessor {
     return this.#call(
       'getImagePulledRecord',
       () => this.#accessor.getImagePulledRecord(imageRef),
-      (answer) => {
-        if (answer === undefined) return undefined;
-        const record = checkRecord(answer);
-        if (record.imageRef === imageRef) return record;
-        throw damaged('the record is that of another imageRef', { imageRef });
-      },
+      (answer) => checkRecordOf(imageRef, answer),
     );
   }
 
@@ -220,17 +206,9 @@ class ModuleAccessor implements OwnedAccessor {
   /** Calls the user's method. Synchronous answers stay synchronous; errors of all kinds are mapped. */
   #call<T, R>(what: string, run: () => Awaitable<T>, check: (answer: T) => R): Awaitable<R> {
     if (this.#closed !== undefined) throw closedError(what);
-    try {
-      const answer = run();
-      if (!isThenable(answer)) return check(answer);
-      return Promise.resolve(answer)
-        .then(check)
-        .catch((cause: unknown) => {
-          throw this.#failure(what, cause);
-        });
-    } catch (cause) {
+    return settle(run, check, (cause) => {
       throw this.#failure(what, cause);
-    }
+    });
   }
 
   #failure(what: string, cause: unknown): PullManagerError {
@@ -242,22 +220,9 @@ class ModuleAccessor implements OwnedAccessor {
     listing: unknown,
     check: (record: unknown) => T,
   ): RecordListing<T> {
-    const given = asObject(listing);
-    if (!Array.isArray(given?.records) || !Array.isArray(given.errors)) {
-      throw unusable(this.#url, `answered ${what} without arrays of records and errors`);
-    }
-    const checked: RecordListing<T> = {
-      records: [],
-      errors: given.errors.map((error) => this.#failure(what, error)),
-    };
-    for (const record of given.records) {
-      try {
-        checked.records.push(check(record));
-      } catch (cause) {
-        checked.errors.push(this.#failure(what, cause));
-      }
-    }
-    return checked;
+    const checked = checkListing(listing, check, (cause) => this.#failure(what, cause));
+    if (checked !== undefined) return checked;
+    throw unusable(this.#url, `answered ${what} without arrays of records and errors`);
   }
 }
 
@@ -279,64 +244,7 @@ function plainWrite(write: RecordWrite): RecordWrite {
   return { ...write };
 }
 
-function checkIntent(value: unknown): ImagePullIntent {
-  const image = asObject(value)?.image;
-  if (typeof image !== 'string') throw damaged('an intent has no image');
-  return { image };
-}
-
-function checkRecord(value: unknown): PulledRecord {
-  const given = asObject(value);
-  if (given === undefined) throw damaged(`a record is ${nameOf(value)}; "absent" is undefined`);
-  const { imageRef, lastUpdatedTime, credentialMapping } = given;
-  if (typeof imageRef !== 'string') throw damaged('a record has no imageRef');
-  if (!types.isDate(lastUpdatedTime) || Number.isNaN(lastUpdatedTime.getTime())) {
-    throw damaged('lastUpdatedTime of a record is not a valid Date', { imageRef });
-  }
-  const mapping = asObject(credentialMapping);
-  if (mapping === undefined) throw damaged('a record has no credentialMapping', { imageRef });
-  const checked: Record<string, ImagePullCredentials> = Object.create(null);
-  for (const [imageName, credentials] of Object.entries(mapping)) {
-    checked[imageName] = checkCredentials(credentials, imageRef);
-  }
-  return PulledRecord.from({ imageRef, lastUpdatedTime, credentialMapping: checked });
-}
-
-/** In normal form, as the engine keeps them; anything merely truthy opens no image to everybody. */
-function checkCredentials(value: unknown, imageRef: string): ImagePullCredentials {
-  let problem = 'the credentials of a name are null';
-  try {
-    const credentials = normalizeCredentials(value);
-    if (credentials !== null) return credentials;
-  } catch (cause) {
-    if (!(cause instanceof PullManagerError)) throw cause;
-    problem = cause.message;
-  }
-  throw damaged(problem, { imageRef });
-}
-
-type Fields = Record<string, unknown>;
-
-function asObject(value: unknown): Fields | undefined {
-  return typeof value === 'object' && value !== null ? (value as Fields) : undefined;
-}
-
-function isThenable(value: unknown): value is PromiseLike<unknown> {
-  return typeof asObject(value)?.then === 'function';
-}
-
-function nameOf(value: unknown): string {
-  return value === null ? 'null' : `a value of type ${typeof value}`;
-}
-
 function unusable(url: string, problem: string): PullManagerError {
   const message = `the store module ${quote(url)} ${problem}`;
   return new PullManagerError('STORE_UNAVAILABLE', message, { path: url });
-}
-
-function damaged(problem: string, fields: { imageRef?: string } = {}): PullManagerError {
-  return new PullManagerError('RECORD_CORRUPT', `stored value is damaged: ${problem}`, {
-    ...fields,
-    reason: problem,
-  });
 }

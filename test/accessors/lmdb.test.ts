@@ -1,5 +1,4 @@
 import { spawn } from 'node:child_process';
-import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -7,7 +6,6 @@ import { createInterface } from 'node:readline';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
-import { open } from 'lmdb';
 import { Packr } from 'msgpackr';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { openAccessor, openBackend } from '../../src/accessors/backend.ts';
@@ -18,9 +16,9 @@ import {
   codeOf,
   comparable,
   record,
-  type StoreUnderTest,
   secrets,
 } from '../conformance/accessor-suite.ts';
+import { corruptible, keyOf, tamper } from './lmdb-damage.ts';
 import {
   type OpenedStore,
   openStore,
@@ -51,41 +49,9 @@ async function openForTest(): Promise<OpenedLmdb> {
   return store;
 }
 
-/** Reads or writes the stored bytes of a key, past the accessor. */
-async function tamper(
-  path: string,
-  database: 'intents' | 'pulled' | 'meta',
-  key: Uint8Array,
-  change: (value: Buffer) => Uint8Array,
-): Promise<void> {
-  const binary = { encoding: 'binary', keyEncoding: 'binary' } as const;
-  const root = open<Uint8Array, Uint8Array>({
-    path,
-    noSubdir: false,
-    overlappingSync: false,
-    ...binary,
-  });
-  const part = root.openDB<Uint8Array, Uint8Array>(database, { ...binary });
-  const value = part.getBinary(key);
-  part.putSync(key, change(Buffer.from(value ?? [])));
-  await root.close();
-}
-
-function keyOf(text: string): Buffer {
-  return createHash('sha256').update(text).digest();
-}
-
 accessorSuite({
   name: 'lmdb',
-  open: async (): Promise<StoreUnderTest> => {
-    const store = await openTemporaryStore((path) => ({ kind: 'lmdb', path }));
-    const cut = (value: Buffer): Buffer => value.subarray(0, value.byteLength - 1);
-    return {
-      ...store,
-      corruptPulled: (imageRef) => tamper(store.path, 'pulled', keyOf(imageRef), cut),
-      corruptIntent: (image) => tamper(store.path, 'intents', keyOf(image), cut),
-    };
-  },
+  open: async () => corruptible(await openTemporaryStore((path) => ({ kind: 'lmdb', path }))),
   capabilities: { overlappingCommits: true, historyCount: 20 },
 });
 
