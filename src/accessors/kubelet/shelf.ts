@@ -7,7 +7,6 @@
  * preloaded [W8].
  */
 import { PullManagerError } from '../../errors.ts';
-import type { PulledRecord } from '../../records/record.ts';
 import { type FileState, NO_FILE } from './file-state.ts';
 import type { FiledRecord, FoundFile, Value } from './found-file.ts';
 import { joinRecords } from './join.ts';
@@ -248,5 +247,5 @@ export class Shelf {
 export function joinValues(ours: Value | undefined, theirs: Value | undefined): Value | undefined {
   if (ours === undefined || theirs === undefined) return ours ?? theirs;
   if (ours === true || theirs === true) return theirs;
-  return joinRecords(ours as PulledRecord, theirs as PulledRecord);
+  return joinRecords(ours, theirs);
 }

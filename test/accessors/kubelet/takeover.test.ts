@@ -179,6 +179,27 @@ describe('a kubelet store', () => {
   });
 });
 
+describe('a kubelet store that claims to be v1.33 or v1.34', () => {
+  it('writes v1alpha1, reads no v1beta1, and rewrites nothing', async () => {
+    for (const compatibility of ['v1.33', 'v1.34'] as const) {
+      store = await openTemporary({ compatibility });
+      const kubelet = new PlainKubelet(store.dir);
+      await store.accessor.writeImagePulledRecord(record('old', { name: {} }));
+      await store.close();
+      await kubelet.writePulled(record('new', { name: {} }));
+      const before = await kubelet.read('pulled', 'new');
+      const accessor = await store.reopen();
+      expect(await kubelet.read('pulled', 'old')).toContain('kubelet.config.k8s.io/v1alpha1');
+      expect(await accessor.getImagePulledRecord('old')).toBeDefined();
+      expect(() => accessor.getImagePulledRecord('new')).toThrow('is damaged');
+      await store.close();
+      expect(await kubelet.read('pulled', 'new')).toBe(before);
+      await store.dispose();
+    }
+    store = await openTemporary();
+  });
+});
+
 async function intentsOf(accessor: OwnedAccessor): Promise<string[]> {
   const { records } = await accessor.listImagePullIntents();
   return records.map(({ image }) => image).sort();
