@@ -6,6 +6,7 @@ import {
   KUBELET_BEHAVIOUR,
   type KubeletBehaviour,
 } from '../../compatibility.ts';
+import { quote, storeError } from '../../errors.ts';
 import { makeDirectory } from '../directories.ts';
 import { removeQuietly } from '../journal/file-io.ts';
 import { Pacer } from '../journal/pacer.ts';
@@ -52,16 +53,20 @@ export async function prepareKubelet(
   tuning: { readonly [K in keyof KubeletTuning]?: Partial<KubeletTuning[K]> } = {},
 ): Promise<KubeletPlan> {
   const paths = kubeletPaths(dirname(own));
-  for (const path of Object.values(paths.of)) await prepareDirectory(path);
-  await makeDirectory(paths.redo);
-  await makeDirectory(paths.temporary);
-  for (const name of await readdir(paths.temporary)) {
-    await removeQuietly(join(paths.temporary, name));
-  }
   const behaviour = KUBELET_BEHAVIOUR[compatibility];
   const memory = PlacedFiles.allocate();
   const placed = new PlacedFiles(memory);
-  await replayRedoLogs({ paths, behaviour, placed, pacer: new Pacer(true) });
+  try {
+    for (const path of Object.values(paths.of)) await prepareDirectory(path);
+    await makeDirectory(paths.redo);
+    await makeDirectory(paths.temporary);
+    for (const name of await readdir(paths.temporary)) {
+      await removeQuietly(join(paths.temporary, name));
+    }
+    await replayRedoLogs({ paths, behaviour, placed, pacer: new Pacer(true) });
+  } catch (cause) {
+    throw storeError(`cannot make ${quote(paths.dir)} ready`, cause, paths.dir);
+  }
   return {
     dir: paths.dir,
     behaviour,
