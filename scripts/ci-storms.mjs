@@ -10,7 +10,7 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { ROOT } from './build.mjs';
 
-const STORES = ['journal', 'memory', 'lmdb'];
+const STORES = ['journal', 'memory', 'lmdb', 'kubelet'];
 const WORKER_COUNTS = [0, 1, 2];
 const TIMEOUT_MS = 120_000;
 

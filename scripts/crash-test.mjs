@@ -1,7 +1,7 @@
 /**
  * Kills a process under storm load, again and again, and checks what its store holds afterwards.
  *
- *   node scripts/crash-test.mjs [--kills 60] [--store journal|lmdb|module:FILE?MODE] [--seed N]
+ *   node scripts/crash-test.mjs [--kills 60] [--store journal|lmdb|kubelet|module:FILE?MODE] [--seed N]
  *                               [--seconds-max 480] [--keep]
  *
  * Exits 0 where nothing was lost, invented, half there or opened to the wrong tenant; else 1, with

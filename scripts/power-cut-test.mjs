@@ -2,7 +2,7 @@
  * Cuts the power of a store under storm load and checks what it holds afterwards: shows that what
  * was acknowledged was flushed. Needs Linux and root; says `skipped: why` elsewhere and exits 0.
  *
- *   node scripts/power-cut-test.mjs [--cuts 8] [--stores journal,lmdb] [--seed N]
+ *   node scripts/power-cut-test.mjs [--cuts 8] [--stores journal,lmdb,kubelet] [--seed N]
  *                                   [--seconds-max 120] [--keep]
  *
  * First comes a control: a store that never flushes must lose something, or this proves nothing.
@@ -22,7 +22,7 @@ async function main() {
   const { values } = parseArgs({
     options: {
       cuts: { type: 'string', default: '8' },
-      stores: { type: 'string', default: 'journal,lmdb' },
+      stores: { type: 'string', default: 'journal,lmdb,kubelet' },
       seed: { type: 'string', default: String(Date.now() % 1_000_000) },
       'seconds-max': { type: 'string', default: '120' },
       keep: { type: 'boolean', default: false },

@@ -62,6 +62,11 @@ export interface AccessorContext {
   readonly generation: number;
   /** Whether blocking system calls are welcome (a worker) or not (the calling thread). */
   readonly mayBlock: boolean;
+  /**
+   * Has the owner call `takeForeignChanges` soon; may be called at any time from the event loop.
+   * Absent: nobody will.
+   */
+  readonly wake?: () => void;
 }
 
 /** What the engine's own stores offer beyond the contract. */
@@ -77,4 +82,13 @@ export interface OwnedAccessor extends PullRecordsAccessor {
    * none left and never rejects; the owner lets the event loop turn while it is pending.
    */
   readonly maintenance: Promise<void> | undefined;
+  /** Times of records are kept in steps of so many milliseconds, rounded down. @default 1 */
+  readonly timeResolutionMs?: number;
+  /** Whether `takeForeignChanges` may have something to do. Absent: nobody else writes to the store. */
+  readonly hasForeignChanges?: boolean;
+  /**
+   * Takes in what others have written to the store since the last call, or a part of it, and answers
+   * the keys whose answers may differ now; `all`: it cannot be told which. Called between batches.
+   */
+  takeForeignChanges?(): readonly string[] | 'all';
 }

@@ -12,6 +12,13 @@ import {
   openJournal,
   prepareJournal,
 } from './journal/journal-accessor.ts';
+import { openKubelet } from './kubelet/kubelet-accessor.ts';
+import {
+  type KubeletPlan,
+  kubeletLockDirectory,
+  prepareKubelet,
+  releaseKubelet,
+} from './kubelet/kubelet-directory.ts';
 import { openLmdb } from './lmdb.ts';
 import { prepareLmdb } from './lmdb-environment.ts';
 import { openMemory } from './memory.ts';
@@ -23,7 +30,7 @@ export type StoreOptions =
   | { kind: 'journal'; path: string; durability?: 'flush' | 'write' }
   /** Needs the optional peer dependency `lmdb`; for record sets larger than memory. */
   | { kind: 'lmdb'; path: string }
-  /** The kubelet's own `image_manager` directory. Not available in this version. */
+  /** The kubelet's own `image_manager` directory, the one that holds `pulling` and `pulled`. */
   | { kind: 'kubelet'; dir: string }
   /** Keeps nothing beyond the life of the engine. */
   | { kind: 'memory' }
@@ -38,11 +45,12 @@ export type StoreSpec =
   | { readonly kind: 'memory' }
   | { readonly kind: 'journal'; readonly plan: JournalPlan }
   | { readonly kind: 'lmdb'; readonly path: string }
+  | { readonly kind: 'kubelet'; readonly plan: KubeletPlan }
   | { readonly kind: 'module'; readonly url: string; readonly options: unknown };
 
 /** The host's hold on a store, from before the first worker opens it until the last has closed it. */
 export interface StoreBackend {
-  /** `journal`, `lmdb`, `memory` or `module`. */
+  /** `journal`, `lmdb`, `kubelet`, `memory` or `module`. */
   readonly kind: StoreSpec['kind'];
   readonly spec: StoreSpec;
   /** Whether listings of an accessor cover its owner's keys only; else each sees the whole store. */
@@ -98,7 +106,9 @@ export async function openBackend(
         return { kind: 'lmdb', path };
       });
     case 'kubelet':
-      throw invalidArgument('store.kind', "'kubelet' is not available in this version");
+      return openLocked(await kubeletLockDirectory(valid.dir), async (path) => {
+        return { kind: 'kubelet', plan: await prepareKubelet(path, context.compatibility) };
+      });
   }
 }
 
@@ -118,6 +128,8 @@ export async function openAccessor(
       return openJournal(spec.plan, context);
     case 'lmdb':
       return openLmdb(spec.path);
+    case 'kubelet':
+      return openKubelet(spec.plan, context);
     case 'module':
       return openModule(spec, context);
   }
@@ -145,6 +157,7 @@ export function validateStoreOptions(options: StoreOptions): StoreOptions {
     throw invalidArgument('store.kind', `must be one of ${KINDS.join(', ')}`);
   }
   if (fields.kind === 'journal' || fields.kind === 'lmdb') validatePath('store.path', fields.path);
+  if (fields.kind === 'kubelet') validatePath('store.dir', fields.dir);
   if (fields.kind === 'journal' && !DURABILITIES.includes(fields.durability)) {
     throw invalidArgument('store.durability', "must be 'flush' or 'write'");
   }
@@ -183,6 +196,8 @@ async function openLocked(
   }
 }
 
+const LIST_ONLY_OWN_KEYS: readonly StoreSpec['kind'][] = ['journal', 'kubelet', 'memory'];
+
 class Backend implements StoreBackend {
   readonly kind: StoreSpec['kind'];
   readonly spec: StoreSpec;
@@ -194,8 +209,8 @@ class Backend implements StoreBackend {
   constructor(spec: StoreSpec, lock: DirectoryLock | undefined) {
     this.kind = spec.kind;
     this.spec = spec;
-    this.needsEventLoop = spec.kind === 'module';
-    this.listsOnlyOwnKeys = spec.kind === 'journal' || spec.kind === 'memory';
+    this.needsEventLoop = spec.kind === 'module' || spec.kind === 'kubelet';
+    this.listsOnlyOwnKeys = LIST_ONLY_OWN_KEYS.includes(spec.kind);
     this.#lock = lock;
   }
 
@@ -207,6 +222,7 @@ class Backend implements StoreBackend {
   }
 
   async release(): Promise<void> {
+    if (!this.#released && this.spec.kind === 'kubelet') await releaseKubelet(this.spec.plan);
     this.#released = true;
     await this.#lock?.release();
   }

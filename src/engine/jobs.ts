@@ -92,7 +92,10 @@ async function* pages<T>(
  * looks at each record again when its turn comes: the stripes are held only for a chunk at a time.
  */
 async function* prune(owner: JobOwner, call: OwnerCall): AsyncGenerator<void, void, void> {
-  const [imageRefs, untilMs] = call.args as [string[], number];
+  const [imageRefs, cutOffMs] = call.args as [string[], number];
+  // A record of the cut-off's own step may have been written after it [W12].
+  const resolutionMs = owner.accessor.timeResolutionMs ?? 1;
+  const untilMs = Math.floor(cutOffMs / resolutionMs) * resolutionMs;
   const listed = new Set(imageRefs);
   const { records, errors } = await owner.accessor.listImagePulledRecords();
   // A listing of the whole store fails alike for every owner: one of them reports it.

@@ -46,6 +46,7 @@ async function openOwner(task: OwnerTask, mayBlock: boolean): Promise<Owner> {
     stripeCount: state.stripeCount,
     generation: task.generation,
     mayBlock,
+    wake: () => state.ringDoorbell(task.workerIndex),
   };
   const owner = new Owner({
     state,

@@ -85,16 +85,13 @@ export class Owner {
     }
     // The dead predecessor may have flushed what it never published: no replica may go on trusting
     // what it knows of our keys.
-    if (generation > 1) {
-      const { versions } = this.#state;
-      for (let slot = 0; slot < versions.length; slot++) Atomics.add(versions, slot, 1);
-    }
+    if (generation > 1) this.#distrustAll();
     await this.#gauges.start();
   }
 
   /** Whether `turn` would find something to do. */
   hasWork(): boolean {
-    if (this.#gauges.isRecountDue) return true;
+    if (this.#gauges.isRecountDue || this.accessor.hasForeignChanges === true) return true;
     for (const job of this.#jobs) if (job.isReady()) return true;
     for (const link of this.#links) if (link.hasRequests() || link.canFlush()) return true;
     return false;
@@ -107,6 +104,7 @@ export class Owner {
 
   /** Takes, commits and answers one batch. */
   async turn(): Promise<void> {
+    if (this.accessor.hasForeignChanges === true) await this.#takeForeignChanges();
     const batch: OwnerRequest[] = [];
     const calls: OwnerCall[] = [];
     // A different host is first each time, so that none is starved by a full batch.
@@ -215,6 +213,21 @@ export class Owner {
       else text = write.op === 'deletePulled' ? write.imageRef : write.image;
       Atomics.add(versions, fnv1(text) & slotMask, 1);
     }
+  }
+
+  #distrustAll(): void {
+    const { versions } = this.#state;
+    for (let slot = 0; slot < versions.length; slot++) Atomics.add(versions, slot, 1);
+  }
+
+  /** Somebody else wrote to the store: the replicas forget what they knew of those keys. */
+  async #takeForeignChanges(): Promise<void> {
+    const changed = this.accessor.takeForeignChanges?.() ?? [];
+    if (changed.length === 0) return;
+    const { versions, slotMask } = this.#state;
+    if (changed === 'all') this.#distrustAll();
+    else for (const key of changed) Atomics.add(versions, fnv1(key) & slotMask, 1);
+    await this.#gauges.start();
   }
 
   /** Makes what the batch did visible: counters first, then the versions. */

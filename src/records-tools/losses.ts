@@ -1,4 +1,6 @@
 /** What a store cannot keep of a record. */
+import { inexpressible } from '../accessors/kubelet/record-format.ts';
+import { KUBELET_BEHAVIOUR } from '../compatibility.ts';
 import type { PulledRecord } from '../records/record.ts';
 import type { StoreChoice } from './store-choice.ts';
 
@@ -9,6 +11,8 @@ export type Losses = (record: PulledRecord) => readonly string[];
  * What the store would lose. Our own stores keep everything; a module is given everything. The
  * kubelet's files cannot say everything, and its format knows what.
  */
-export function lossesOf(_choice: StoreChoice): Losses {
-  return () => [];
+export function lossesOf({ options, compatibility }: StoreChoice): Losses {
+  if (!('kind' in options) || options.kind !== 'kubelet') return () => [];
+  const behaviour = KUBELET_BEHAVIOUR[compatibility];
+  return (record) => inexpressible(record, behaviour);
 }

@@ -126,7 +126,7 @@ export const PARAMETERS: Readonly<Record<ParameterName, Parameter>> = {
     kind: 'text',
     flag: 'store',
     placeholder: 'STORE',
-    help: 'journal, journal:PATH, lmdb, lmdb:PATH or memory; without PATH in a new temporary directory',
+    help: 'journal, lmdb or kubelet, each alone or with :PATH, or memory; without PATH in a new temporary directory',
   },
   images: {
     kind: 'text',

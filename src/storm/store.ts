@@ -6,7 +6,7 @@ import type { StoreOptions } from '../accessors/backend.ts';
 import { parseStoreLocation } from '../accessors/store-location.ts';
 
 /** Kinds of stores that a storm can run on. */
-export const STORE_KINDS = ['journal', 'lmdb', 'memory'] as const;
+export const STORE_KINDS = ['journal', 'lmdb', 'kubelet', 'memory'] as const;
 
 /** A store that is ready to be opened. */
 export interface StormStore {
@@ -22,7 +22,7 @@ export interface StormStore {
 type StoreKind = (typeof STORE_KINDS)[number];
 
 /**
- * Parses `journal`, `journal:PATH`, `lmdb`, `lmdb:PATH` or `memory`.
+ * Parses `memory`, or `journal`, `lmdb` or `kubelet`, alone or with `:PATH` behind.
  *
  * @throws `INVALID_ARGUMENT` for anything else, with the nearest right one.
  */
@@ -40,7 +40,7 @@ export function prepareStore(text: string): StormStore {
   if (path !== undefined) {
     return {
       label: `${kind}:${path}`,
-      options: { kind, path },
+      options: optionsOf(kind, path),
       isDurable: true,
       remove: () => {},
     };
@@ -48,10 +48,14 @@ export function prepareStore(text: string): StormStore {
   const directory = mkdtempSync(join(temporaryParent(), 'pullwarden-storm-'));
   return {
     label: `${kind} (temporary)`,
-    options: { kind, path: join(directory, 'store') },
+    options: optionsOf(kind, join(directory, 'store')),
     isDurable: true,
     remove: () => rmSync(directory, { recursive: true, force: true }),
   };
+}
+
+function optionsOf(kind: Exclude<StoreKind, 'memory'>, path: string): StormStore['options'] {
+  return kind === 'kubelet' ? { kind, dir: path } : { kind, path };
 }
 
 const TMPFS_MAGIC = 0x0102_1994;

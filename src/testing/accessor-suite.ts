@@ -42,7 +42,7 @@ export function accessorSuite(options: AccessorSuiteOptions): void {
     }
     runner.it('agrees with a model after any history', async () => {
       const { historyCount = HISTORY_COUNT, seed = randomInt(2 ** 31) } = capabilities;
-      await checkHistories(open, historyCount, seed);
+      await checkHistories(open, historyCount, seed, capabilities.timeResolutionMs);
     });
   });
 }

@@ -23,12 +23,13 @@ export async function checkHistories(
   open: () => Promise<StoreUnderTest>,
   count: number,
   seed: number,
+  timeResolutionMs = 1,
 ): Promise<void> {
   for (let index = 0; index < count; index++) {
     const history = historyOf(new Random(seed, index));
     const store = await open();
     try {
-      await checkHistory(store, history);
+      await checkHistory(store, history, timeResolutionMs);
     } catch (cause) {
       const steps = history.map(describeStep).join(', ');
       const message = `history ${index} of seed ${seed} goes wrong: ${messageOf(cause)}\n${steps}`;
@@ -96,7 +97,11 @@ class Model {
   }
 }
 
-async function checkHistory(store: StoreUnderTest, history: readonly Step[]): Promise<void> {
+async function checkHistory(
+  store: StoreUnderTest,
+  history: readonly Step[],
+  timeResolutionMs: number,
+): Promise<void> {
   const model = new Model();
   let { accessor } = store;
   for (const [index, step] of history.entries()) {
@@ -116,15 +121,15 @@ async function checkHistory(store: StoreUnderTest, history: readonly Step[]): Pr
         model.intents.has(key),
         `the intent ${where}`,
       );
-      const found = comparable(await accessor.getImagePulledRecord(key));
-      same(found, comparable(model.pulled.get(key)), `the record ${where}`);
+      const found = comparable(await accessor.getImagePulledRecord(key), timeResolutionMs);
+      same(found, comparable(model.pulled.get(key), timeResolutionMs), `the record ${where}`);
     }
   }
   const images = (await accessor.listImagePullIntents()).records.map(({ image }) => image);
   same(images.sort(), [...model.intents].sort(), 'the listing of intents');
   const { records } = await accessor.listImagePulledRecords();
-  const expected = comparableList([...model.pulled.values()]);
-  same(comparableList(records), expected, 'the listing of records');
+  const expected = comparableList([...model.pulled.values()], timeResolutionMs);
+  same(comparableList(records, timeResolutionMs), expected, 'the listing of records');
 }
 
 async function applySingle(accessor: PullRecordsAccessor, write: RecordWrite): Promise<void> {

@@ -36,7 +36,7 @@ export class Trial {
   async pulled(): Promise<unknown[]> {
     const listing = await this.accessor.listImagePulledRecords();
     same(listing.errors, [], 'the errors of the listing of records');
-    return comparableList(listing.records);
+    return comparableList(listing.records, this.capabilities.timeResolutionMs);
   }
 
   async expectIntents(expected: readonly string[]): Promise<void> {
@@ -44,7 +44,8 @@ export class Trial {
   }
 
   async expectPulled(expected: Parameters<typeof comparableList>[0]): Promise<void> {
-    same(await this.pulled(), comparableList(expected), 'the listing of records');
+    const { timeResolutionMs } = this.capabilities;
+    same(await this.pulled(), comparableList(expected, timeResolutionMs), 'the listing of records');
   }
 
   async expectIntent(image: string, expected: boolean): Promise<void> {
@@ -54,8 +55,10 @@ export class Trial {
 
   async expectRecord(imageRef: string, expected: Parameters<typeof comparable>[0]): Promise<void> {
     const found = await this.accessor.getImagePulledRecord(imageRef);
-    same(comparable(found), comparable(expected), `the record of ${shortened(imageRef)}`);
-    if (expected === undefined) same(found, undefined, `the record of ${shortened(imageRef)}`);
+    const { timeResolutionMs } = this.capabilities;
+    const what = `the record of ${shortened(imageRef)}`;
+    same(comparable(found, timeResolutionMs), comparable(expected, timeResolutionMs), what);
+    if (expected === undefined) same(found, undefined, what);
   }
 
   /** Fails unless it is this one code, after what the store puts before it. */

@@ -60,22 +60,28 @@ export function secret(index: number, credentialHash = `hash-${index}`): ImagePu
   return { uid: `uid-${index}`, namespace: 'ns', name, credentialHash };
 }
 
-/** A form of a record that can be compared whole: names as they are, in one order. */
-export function comparable(of: ImagePulledRecord | undefined): unknown {
+/**
+ * A form of a record that can be compared whole: names as they are, in one order, the time in the
+ * steps of the store.
+ */
+export function comparable(of: ImagePulledRecord | undefined, timeResolutionMs = 1): unknown {
   if (of === undefined) return undefined;
   const { imageRef, updatedAtMs, proofs } = PulledRecord.from(of);
   return {
     imageRef,
-    updatedAtMs,
+    updatedAtMs: Math.floor(updatedAtMs / timeResolutionMs) * timeResolutionMs,
     proofs: proofs.map(({ imageName, credentials }) => [imageName, withoutUndefined(credentials)]),
   };
 }
 
 /** The same for a list, in one order. */
-export function comparableList(records: readonly ImagePulledRecord[]): unknown[] {
+export function comparableList(
+  records: readonly ImagePulledRecord[],
+  timeResolutionMs = 1,
+): unknown[] {
   return [...records]
     .sort((a, b) => (a.imageRef < b.imageRef ? -1 : a.imageRef > b.imageRef ? 1 : 0))
-    .map(comparable);
+    .map((one) => comparable(one, timeResolutionMs));
 }
 
 /** A copy in plain objects. A field that is undefined is as good as one that is not there. */

@@ -23,6 +23,10 @@ export interface AccessorCapabilities {
   readonly loneSurrogates?: 'distinct' | 'replaced';
   /** Commits may be begun before the last one has ended, and take effect in call order. */
   readonly overlappingCommits?: boolean;
+  /** Times of records are kept in steps of so many milliseconds, rounded down. @default 1 */
+  readonly timeResolutionMs?: number;
+  /** The latest time that is kept. @default 8.64e15, the end of `Date` */
+  readonly timeMsMax?: number;
   /** Histories tried against a model. @default 50 */
   readonly historyCount?: number;
   /** Seed of the histories, to run those of a failed test again; another one each time, if it is absent. */

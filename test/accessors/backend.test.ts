@@ -40,7 +40,7 @@ describe('openBackend', () => {
     ['no kind', {}, 'store.kind'],
     ['an unknown kind', { kind: 'postgres' }, 'store.kind'],
     ['a kind from the prototype', { kind: 'constructor' }, 'store.kind'],
-    ['the kubelet kind, not built yet', { kind: 'kubelet', dir: '/x' }, 'store.kind'],
+    ['a kubelet store without directory', { kind: 'kubelet', path: '/x' }, 'store.dir'],
     ['a journal without path', { kind: 'journal' }, 'store.path'],
     ['a journal with an empty path', { kind: 'journal', path: '' }, 'store.path'],
     ['a journal with NUL in its path', { kind: 'journal', path: 'a\0b' }, 'store.path'],

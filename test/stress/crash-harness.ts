@@ -18,7 +18,7 @@ import type { Dump } from './crash-sweep.ts';
 export interface HistoryOptions {
   /** For logs and dumps; keeps them after a finding. */
   readonly directory: string;
-  /** `journal`, `lmdb`, or `module:` and the path of a store module. */
+  /** `journal`, `lmdb`, `kubelet`, or `module:` and the path of a store module. */
   readonly store: string;
   /** Where the store is; may be another file system. */
   readonly storePath: string;
@@ -73,7 +73,7 @@ export class LifeFailure extends Error {}
 
 /** The lives of one store. */
 export class CrashHistory {
-  readonly model: CrashModel = new CrashModel();
+  readonly model: CrashModel;
   readonly #options: HistoryOptions;
   readonly #random: Random;
   #lives = 0;
@@ -83,6 +83,7 @@ export class CrashHistory {
 
   constructor(options: HistoryOptions) {
     this.#options = options;
+    this.model = new CrashModel(options.store === 'kubelet' ? 1000 : 1);
     this.#random = new Random(options.seed, 1);
     fs.mkdirSync(options.directory, { recursive: true });
   }
@@ -212,6 +213,7 @@ export class CrashHistory {
     if (store === 'journal')
       return { kind: store, path, durability: isFlushed ? 'flush' : 'write' };
     if (store === 'lmdb') return { kind: store, path };
+    if (store === 'kubelet') return { kind: store, dir: path };
     const [, module, mode] = /^module:([^?]+)\??(.*)$/.exec(store) ?? [];
     if (module === undefined) throw new LifeFailure(`there is no store ${store}`);
     fs.mkdirSync(path, { recursive: true });

@@ -71,6 +71,7 @@ export class CrashModel {
   acknowledged = 0;
   /** Intents and records that were compared so far. */
   compared = 0;
+  readonly #timeResolutionMs: number;
   readonly #intents = new Map<number, KeyWorlds<IntentState>>();
   readonly #records = new Map<number, KeyWorlds<RecordState>>();
   readonly #running = new Map<number, Started>();
@@ -84,6 +85,11 @@ export class CrashModel {
         readonly records: ReadonlyMap<number, CrashWorlds<RecordState>>;
       }
     | undefined;
+
+  /** @param timeResolutionMs The store keeps times in such steps, rounded down. */
+  constructor(timeResolutionMs = 1) {
+    this.#timeResolutionMs = timeResolutionMs;
+  }
 
   /**
    * Follows one life to its end.
@@ -209,7 +215,12 @@ export class CrashModel {
     }
     if (operation === OPERATION.PULLED) {
       const credentials = credentialsOf(event.credentials);
-      const effect = recordPulled(imageNameOf(image), credentials, event.timeMs, toMs);
+      const effect = recordPulled(
+        imageNameOf(image),
+        credentials,
+        this.#kept(event.timeMs),
+        this.#kept(toMs),
+      );
       this.#recordsOf(ref).start(once(id, effect));
       refs.push(ref);
     }
@@ -221,7 +232,7 @@ export class CrashModel {
         const credentials = { kubernetesSecrets: [secret] };
         const effects = [
           findMatch(name, credentials),
-          recordPulled(name, credentials, event.timeMs, toMs),
+          recordPulled(name, credentials, this.#kept(event.timeMs), this.#kept(toMs)),
         ];
         this.#recordsOf(ref).start({ id, effects, isOptional: true });
         refs.push(ref);
@@ -229,7 +240,7 @@ export class CrashModel {
     }
     if (operation === OPERATION.PRUNE) {
       for (let key = event.unlisted; key < IMAGE_COUNT; key += PRUNE_CLASSES) {
-        this.#recordsOf(key).start(once(id, pruneRecord(event.timeMs)));
+        this.#recordsOf(key).start(once(id, pruneRecord(this.#kept(event.timeMs))));
         refs.push(key);
       }
     }
@@ -253,6 +264,11 @@ export class CrashModel {
     }
   }
 
+  /** A time as the store keeps it. */
+  #kept(timeMs: number): number {
+    return Math.floor(timeMs / this.#timeResolutionMs) * this.#timeResolutionMs;
+  }
+
   /** What reconciliation at open may do: adopt each left-over intent whose image the runtime has. */
   #startAdoption(seed: number, opening: StormEvent, end: LifeEnd): void {
     this.#crash = undefined;
@@ -260,7 +276,12 @@ export class CrashModel {
       const intents = this.#intentsOf(image);
       if (!intents.states.some(({ isStored }) => isStored)) continue;
       const id = ADOPTED_BASE + image;
-      const effect = recordPulled(imageNameOf(image), null, opening.timeMs, end.timeMs);
+      const effect = recordPulled(
+        imageNameOf(image),
+        null,
+        this.#kept(opening.timeMs),
+        this.#kept(end.timeMs),
+      );
       intents.start(once(id, endPull(true)));
       this.#recordsOf(image).start({ id, effects: [effect], isOptional: true });
       this.#note([image], [image], 'adoption at open');

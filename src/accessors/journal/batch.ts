@@ -107,7 +107,7 @@ export function applyBatch(state: JournalState, batch: readonly RecordWrite[]): 
 }
 
 /** The engine's records are immutable; those of other callers are copied, as their owner may go on. */
-function ownRecord(record: ImagePulledRecord): PulledRecord {
+export function ownRecord(record: ImagePulledRecord): PulledRecord {
   if (record instanceof PulledRecord) return record;
   return unpackRecord(packRecord(PulledRecord.from(record)));
 }

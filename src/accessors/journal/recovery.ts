@@ -52,7 +52,8 @@ export interface RecoveredPartition {
   readonly obsolete: readonly string[];
 }
 
-interface SegmentInfo {
+/** A segment's file and what its first frame says. */
+export interface SegmentInfo {
   readonly file: JournalFile;
   /** Undefined: blank, preallocated but never begun. */
   readonly header: FileHeader | undefined;
@@ -175,7 +176,7 @@ class Replay {
 }
 
 /** For each segment the sequence from which on a later one takes over. */
-function limitsOf(segments: readonly SegmentInfo[]): number[] {
+export function limitsOf(segments: readonly SegmentInfo[]): number[] {
   const limits: number[] = [];
   let limit = Number.POSITIVE_INFINITY;
   for (let i = segments.length - 1; i >= 0; i--) {
@@ -185,7 +186,8 @@ function limitsOf(segments: readonly SegmentInfo[]): number[] {
   return limits;
 }
 
-async function inspectSegment(file: JournalFile): Promise<SegmentInfo> {
+/** Reads a segment's header. Throws `STORE_CORRUPT`. */
+export async function inspectSegment(file: JournalFile): Promise<SegmentInfo> {
   const handle = await open(file.path, 'r');
   try {
     const { size } = await handle.stat();
@@ -207,7 +209,8 @@ async function inspectSegment(file: JournalFile): Promise<SegmentInfo> {
   }
 }
 
-async function loadSegment(file: JournalFile, flushes: boolean): Promise<LoadedSegment> {
+/** Reads a segment that was begun; `flushes`: and makes durable what was read. */
+export async function loadSegment(file: JournalFile, flushes: boolean): Promise<LoadedSegment> {
   const handle = await open(file.path, flushes ? 'r+' : 'r');
   try {
     const { size } = await handle.stat();

@@ -1,0 +1,181 @@
+/** Reads one file of the kubelet's, whatever it turns out to be. */
+import * as fs from 'node:fs';
+import { readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import type { KubeletBehaviour, RecordVersion } from '../../compatibility.ts';
+import { errorCode, PullManagerError, quote } from '../../errors.ts';
+import type { PulledRecord } from '../../records/record.ts';
+import { type FileState, NO_FILE, stateOf } from './file-state.ts';
+import { isRecordName, type RecordKind } from './layout.ts';
+import {
+  decodeIntent,
+  decodePulled,
+  RECORD_BYTES_MAX,
+  RecordFormatError,
+  recordFileName,
+} from './record-format.ts';
+
+/** What a record is in memory: an intent is nothing but its key. */
+export type Value = true | PulledRecord;
+
+/** A record as a file has it. */
+export interface FiledRecord {
+  readonly key: string;
+  readonly value: Value;
+  readonly version: RecordVersion;
+}
+
+/** A file as it was found. */
+export interface FoundFile {
+  readonly name: string;
+  readonly state: FileState;
+  /** The record in it, also where it belongs under another name. */
+  readonly record: FiledRecord | undefined;
+  /** A listing passes it over; a lookup cannot. */
+  readonly isDirectory: boolean;
+  /** `RECORD_CORRUPT`, where the file is no record, cannot be read, or is another key's. */
+  readonly error: PullManagerError | undefined;
+}
+
+const { O_RDONLY, O_NOFOLLOW, O_NONBLOCK } = fs.constants;
+/** A FIFO or device does not keep us waiting, a link is not followed. */
+const READ_FLAGS = O_RDONLY | (O_NOFOLLOW ?? 0) | (O_NONBLOCK ?? 0);
+const OTHERS_WRITE = 0o002;
+
+/** The names in a directory that a kubelet would look up, in their order. Blocks. */
+export function recordNames(directory: string): string[] {
+  const names: string[] = [];
+  for (const name of readdirSync(directory)) if (isRecordName(name)) names.push(name);
+  return names.sort();
+}
+
+/**
+ * Reads the file of that name and what record it has. Blocks for as long as reading takes, never for
+ * a writer. Undefined: there is none.
+ */
+export function readRecordFile(
+  directory: string,
+  kind: RecordKind,
+  name: string,
+  behaviour: KubeletBehaviour,
+): FoundFile | undefined {
+  const path = join(directory, name);
+  const read = readBytes(path);
+  if (read === undefined) return undefined;
+  const { state } = read;
+  const bad = (reason: string, fields: { offset?: number | undefined; cause?: unknown }) => ({
+    name,
+    state,
+    record: undefined,
+    isDirectory: 'problem' in read && read.isDirectory === true,
+    error: damaged(path, reason, fields),
+  });
+  if ('problem' in read) return bad(read.problem, { cause: read.cause });
+  let record: FiledRecord;
+  try {
+    record = decode(kind, read.bytes, behaviour);
+  } catch (cause) {
+    if (!(cause instanceof RecordFormatError)) throw cause;
+    return bad(cause.reason, { offset: cause.offset });
+  }
+  if (recordFileName(record.key) === name) {
+    return { name, state, record, isDirectory: false, error: undefined };
+  }
+  const misfiled = bad('it holds the record of another key, which belongs under another name', {});
+  return { ...misfiled, record };
+}
+
+function decode(kind: RecordKind, bytes: Buffer, behaviour: KubeletBehaviour): FiledRecord {
+  if (kind === 'intent') {
+    const { image, version } = decodeIntent(bytes, behaviour);
+    return { key: image, value: true, version };
+  }
+  const { record, version } = decodePulled(bytes, behaviour);
+  return { key: record.imageRef, value: record, version };
+}
+
+type Read =
+  | { readonly state: FileState; readonly bytes: Buffer }
+  | {
+      readonly state: FileState;
+      readonly problem: string;
+      readonly isDirectory?: boolean;
+      readonly cause?: unknown;
+    };
+
+function readBytes(path: string): Read | undefined {
+  let fd: number;
+  try {
+    fd = fs.openSync(path, READ_FLAGS);
+  } catch (cause) {
+    return unopened(path, cause);
+  }
+  try {
+    const stats = fs.fstatSync(fd);
+    const state = stateOf(stats);
+    if (stats.isDirectory()) return { state, problem: 'it is a directory', isDirectory: true };
+    if (!stats.isFile()) return { state, problem: 'it is not a regular file' };
+    if (stats.size > RECORD_BYTES_MAX) {
+      return { state, problem: `it has ${stats.size} bytes, more than ${RECORD_BYTES_MAX}` };
+    }
+    const untrusted = distrusted(stats);
+    if (untrusted !== undefined) return { state, problem: untrusted };
+    const bytes = Buffer.allocUnsafe(stats.size);
+    let length = 0;
+    while (length < bytes.length) {
+      const count = fs.readSync(fd, bytes, length, bytes.length - length, length);
+      if (count === 0) break;
+      length += count;
+    }
+    return { state, bytes: bytes.subarray(0, length) };
+  } catch (cause) {
+    return {
+      state: stateOf(fs.fstatSync(fd)),
+      problem: `it cannot be read: ${codeOf(cause)}`,
+      cause,
+    };
+  } finally {
+    fs.closeSync(fd);
+  }
+}
+
+function unopened(path: string, cause: unknown): Read | undefined {
+  const code = errorCode(cause);
+  if (code === 'ENOENT') return undefined;
+  const stats = fs.lstatSync(path, { throwIfNoEntry: false });
+  if (stats === undefined) return undefined;
+  const problem = stats.isSymbolicLink()
+    ? 'it is a symbolic link'
+    : !stats.isFile()
+      ? 'it is not a regular file'
+      : `it cannot be read: ${codeOf(cause)}`;
+  return { state: stats === undefined ? NO_FILE : stateOf(stats), problem, cause };
+}
+
+/** A record that anybody can write to proves nothing. */
+function distrusted({ mode, uid }: fs.Stats): string | undefined {
+  const user = process.geteuid?.();
+  if (user === undefined) return undefined;
+  if ((mode & OTHERS_WRITE) !== 0) {
+    return `it can be written by everybody (mode ${(mode & 0o7777).toString(8).padStart(4, '0')})`;
+  }
+  // Root decides for itself whose files it trusts.
+  if (user !== 0 && uid !== 0 && uid !== user) {
+    return `it belongs to user ${uid}, this process is user ${user}`;
+  }
+  return undefined;
+}
+
+function codeOf(cause: unknown): string {
+  return errorCode(cause) ?? 'unknown error';
+}
+
+function damaged(
+  path: string,
+  reason: string,
+  fields: { offset?: number | undefined; cause?: unknown },
+): PullManagerError {
+  const where = fields.offset === undefined ? '' : ` at offset ${fields.offset}`;
+  const message = `the record file ${quote(path)} is damaged${where}: ${reason}`;
+  return new PullManagerError('RECORD_CORRUPT', message, { path, reason, ...fields });
+}

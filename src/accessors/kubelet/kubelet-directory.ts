@@ -1,0 +1,85 @@
+/** The host's side of a kubelet store: makes the directory ready for the workers. */
+import { readdir } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import {
+  type CompatibilityLevel,
+  KUBELET_BEHAVIOUR,
+  type KubeletBehaviour,
+} from '../../compatibility.ts';
+import { quote, storeError } from '../../errors.ts';
+import { makeDirectory } from '../directories.ts';
+import { removeQuietly } from '../journal/file-io.ts';
+import { Pacer } from '../journal/pacer.ts';
+import type { JournalTuning } from '../journal/tuning.ts';
+import { PlacedFiles } from './file-state.ts';
+import { WATCH_DEFAULTS, type WatchTuning } from './foreign-watch.ts';
+import { kubeletPaths, prepareDirectory, removeEmptyDirectories } from './layout.ts';
+import { replayRedoLogs } from './redo-replay.ts';
+import { WRITE_BEHIND_DEFAULTS, type WriteBehindTuning } from './write-behind.ts';
+
+/** What a worker needs to open its part of the directory. Structured-cloneable. */
+export interface KubeletPlan {
+  /** The `image_manager` directory. */
+  readonly dir: string;
+  readonly behaviour: KubeletBehaviour;
+  /** Memory of a `PlacedFiles`. */
+  readonly placed: SharedArrayBuffer;
+  readonly tuning: KubeletTuning;
+}
+
+/** Limits other than the default ones, for tests. */
+export interface KubeletTuning {
+  readonly writeBehind: WriteBehindTuning;
+  readonly watch: WatchTuning;
+  readonly redo: Partial<JournalTuning>;
+}
+
+/** The directory to take before the store is prepared: nobody but us looks into it. */
+export async function kubeletLockDirectory(dir: string): Promise<string> {
+  await prepareDirectory(dir);
+  return kubeletPaths(dir).own;
+}
+
+/**
+ * Makes the directories that are missing, and brings to the kubelet's files what an earlier run had
+ * acknowledged and not written there. The caller holds the lock on `own`.
+ *
+ * @param own - our directory below `image_manager`, without symbolic links.
+ * @throws `STORE_UNAVAILABLE` naming the path and the reason, `STORE_CORRUPT`.
+ */
+export async function prepareKubelet(
+  own: string,
+  compatibility: CompatibilityLevel,
+  tuning: { readonly [K in keyof KubeletTuning]?: Partial<KubeletTuning[K]> } = {},
+): Promise<KubeletPlan> {
+  const paths = kubeletPaths(dirname(own));
+  const behaviour = KUBELET_BEHAVIOUR[compatibility];
+  const memory = PlacedFiles.allocate();
+  const placed = new PlacedFiles(memory);
+  try {
+    for (const path of Object.values(paths.of)) await prepareDirectory(path);
+    await makeDirectory(paths.redo);
+    await makeDirectory(paths.temporary);
+    for (const name of await readdir(paths.temporary)) {
+      await removeQuietly(join(paths.temporary, name));
+    }
+    await replayRedoLogs({ paths, behaviour, placed, pacer: new Pacer(true) });
+  } catch (cause) {
+    throw storeError(`cannot make ${quote(paths.dir)} ready`, cause, paths.dir);
+  }
+  return {
+    dir: paths.dir,
+    behaviour,
+    placed: memory,
+    tuning: {
+      writeBehind: { ...WRITE_BEHIND_DEFAULTS, ...tuning.writeBehind },
+      watch: { ...WATCH_DEFAULTS, ...tuning.watch },
+      redo: tuning.redo ?? {},
+    },
+  };
+}
+
+/** Removes what is empty of ours. Call when all accessors are closed. Never rejects. */
+export async function releaseKubelet({ dir }: KubeletPlan): Promise<void> {
+  await removeEmptyDirectories(kubeletPaths(dir));
+}

@@ -1,0 +1,94 @@
+/**
+ * Where things are in an `image_manager` directory, and whether it is fit for use.
+ *
+ * ```
+ * image_manager/
+ *   pulling/sha256-…     the kubelet's: intents
+ *   pulled/sha256-…      the kubelet's: pulled records
+ *   .pullwarden/         ours; no kubelet looks into it
+ *     LOCK, LOCK.json    whose the directory is
+ *     redo/              what is durable but not in the kubelet's files yet; gone after a clean close
+ *     tmp/               files before they get their name; gone after a clean close
+ *     quarantine/        what people had taken aside
+ * ```
+ */
+import type { Stats } from 'node:fs';
+import { lstat, rmdir, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { PullManagerError, quote, storeError } from '../../errors.ts';
+import { makeDirectory } from '../directories.ts';
+
+/** The two kinds of records, which are also the two directories. */
+export type RecordKind = 'intent' | 'pulled';
+
+export interface KubeletPaths {
+  readonly dir: string;
+  /** The kubelet's directory of each kind. */
+  readonly of: Readonly<Record<RecordKind, string>>;
+  readonly own: string;
+  readonly redo: string;
+  readonly temporary: string;
+  readonly quarantine: string;
+}
+
+/** The paths below an `image_manager` directory. */
+export function kubeletPaths(dir: string): KubeletPaths {
+  const own = join(dir, '.pullwarden');
+  return {
+    dir,
+    of: { intent: join(dir, 'pulling'), pulled: join(dir, 'pulled') },
+    own,
+    redo: join(own, 'redo'),
+    temporary: join(own, 'tmp'),
+    quarantine: join(own, 'quarantine'),
+  };
+}
+
+/** Whether a name in one of the kubelet's directories is one that the kubelet would read. */
+export function isRecordName(name: string): boolean {
+  return name.startsWith('sha256-') && !name.endsWith('.tmp');
+}
+
+const OTHERS_WRITE = 0o002;
+const ROOT = 0;
+
+/**
+ * Makes the directory (mode 0700, with its parents) where it is missing, and checks that nobody else
+ * can plant records in it.
+ *
+ * @throws `STORE_UNAVAILABLE` naming the path and what is wrong with it.
+ */
+export async function prepareDirectory(path: string): Promise<void> {
+  let found: Stats;
+  try {
+    await makeDirectory(path);
+    found = await stat(path);
+  } catch (cause) {
+    const isInTheWay = await lstat(path).then(
+      (there) => !there.isDirectory() && !there.isSymbolicLink(),
+      () => false,
+    );
+    if (isInTheWay) throw unfit(path, 'is not a directory', cause);
+    throw storeError(`cannot use the directory ${quote(path)}`, cause, path);
+  }
+  const user = process.geteuid?.();
+  // Where there are no users (Windows), modes say nothing either.
+  if (user === undefined) return;
+  if ((found.mode & OTHERS_WRITE) !== 0) {
+    const mode = (found.mode & 0o7777).toString(8).padStart(4, '0');
+    throw unfit(path, `can be written by everybody (mode ${mode})`);
+  }
+  if (user !== ROOT && found.uid !== user && found.uid !== ROOT) {
+    throw unfit(path, `belongs to user ${found.uid}, this process is user ${user}`);
+  }
+}
+
+/** Removes our directories that have nothing left in them. Never rejects. */
+export async function removeEmptyDirectories({ redo, temporary }: KubeletPaths): Promise<void> {
+  for (const path of [redo, temporary]) await rmdir(path).catch(() => {});
+}
+
+function unfit(path: string, reason: string, cause?: unknown): PullManagerError {
+  const message = `the directory ${quote(path)} ${reason}`;
+  return new PullManagerError('STORE_UNAVAILABLE', message, { path, reason, cause });
+}

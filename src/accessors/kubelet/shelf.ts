@@ -1,0 +1,251 @@
+/**
+ * One directory of the kubelet in memory: what an owner's keys have, which files are behind the
+ * memory, and which files are no records.
+ *
+ * A key is damaged, never absent, where the file of its name is no record or another key's, and where
+ * its record is under another's name only: such a file neither opens an image nor makes it look
+ * preloaded [W8].
+ */
+import { PullManagerError } from '../../errors.ts';
+import { type FileState, NO_FILE } from './file-state.ts';
+import type { FiledRecord, FoundFile, Value } from './found-file.ts';
+import { joinRecords } from './join.ts';
+import type { RecordKind } from './layout.ts';
+import { recordFileName } from './record-format.ts';
+
+/** A key of the owner. */
+export interface Entry {
+  readonly key: string;
+  readonly name: string;
+  /** Undefined: deleted, and its file is yet to go. */
+  value: Value | undefined;
+  /** The file as it was read or written last. */
+  file: FileState;
+  /** Sequence of the first write that the file has yet to get, while it has yet to get one. */
+  dirtySince: number;
+  /** Raised with each change of the value. */
+  revision: number;
+}
+
+/** A file that is no record, or not the one of its name. */
+export interface BadFile {
+  readonly name: string;
+  readonly file: FileState;
+  readonly error: PullManagerError;
+  readonly isDirectory: boolean;
+  /** The record of another key that it holds. */
+  readonly record: FiledRecord | undefined;
+}
+
+/** Keys whose answers have changed; `all`: it cannot be told which. */
+export type ChangedKeys = readonly string[] | 'all';
+
+const NONE: ChangedKeys = [];
+
+/** Used by one thread. */
+export class Shelf {
+  readonly kind: RecordKind;
+  /** Entries whose files lag behind, the longest first. */
+  readonly dirty: Set<Entry> = new Set();
+  readonly #isOwn: (key: string) => boolean;
+  readonly #entries = new Map<string, Entry>();
+  readonly #byName = new Map<string, Entry>();
+  readonly #bad = new Map<string, BadFile>();
+  /** Names of files by the key whose record they hold under another's name. */
+  readonly #misfiled = new Map<string, string>();
+  #size = 0;
+
+  constructor(kind: RecordKind, isOwn: (key: string) => boolean) {
+    this.kind = kind;
+    this.#isOwn = isOwn;
+  }
+
+  /** Number of keys that have a value. */
+  get size(): number {
+    return this.#size;
+  }
+
+  /** Bad files in the order of their names. */
+  get bad(): BadFile[] {
+    return [...this.#bad.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
+  }
+
+  /** Throws `RECORD_CORRUPT` for a key that is damaged. */
+  get(key: string): Value | undefined {
+    const value = this.#entries.get(key)?.value;
+    if (value !== undefined || this.#bad.size === 0) return value;
+    const name = this.#misfiled.get(key) ?? recordFileName(key);
+    const bad = this.#bad.get(name);
+    // A deletion is one of whatever was there under the key's name.
+    if (bad === undefined) return undefined;
+    const { message, path, reason, offset } = bad.error;
+    const about = this.kind === 'intent' ? { image: key } : { imageRef: key };
+    throw new PullManagerError('RECORD_CORRUPT', message, { path, reason, offset, ...about });
+  }
+
+  /** Values of the kind, in the order in which they were read and written. */
+  *values(): Generator<readonly [key: string, value: Value]> {
+    for (const { key, value } of this.#entries.values()) {
+      if (value !== undefined) yield [key, value];
+    }
+  }
+
+  /** Whether a key has a record under its own name. */
+  has(key: string): boolean {
+    return this.#entries.get(key)?.value !== undefined;
+  }
+
+  /** The file behind a key, as far as it is known. */
+  fileOf(key: string): FileState {
+    const entry = this.#entries.get(key);
+    if (entry !== undefined) return entry.file;
+    return this.#bad.size === 0 ? NO_FILE : (this.#bad.get(recordFileName(key))?.file ?? NO_FILE);
+  }
+
+  /** Why the file of a key can be neither replaced nor removed, if so. */
+  obstacleOf(key: string): PullManagerError | undefined {
+    if (this.#bad.size === 0) return undefined;
+    const bad = this.#bad.get(recordFileName(key));
+    return bad?.isDirectory === true ? bad.error : undefined;
+  }
+
+  /** The file of a name, as far as it is known; undefined: nothing is known of that name. */
+  fileNamed(name: string): FileState | undefined {
+    return (this.#byName.get(name) ?? this.#bad.get(name))?.file;
+  }
+
+  /** Names of all files that are known. */
+  *names(): Generator<string> {
+    for (const [name, { file }] of this.#byName) if (file.id !== 0) yield name;
+    yield* this.#bad.keys();
+  }
+
+  /** Takes a write that is durable elsewhere; `value` undefined deletes. */
+  write(key: string, value: Value | undefined, sequence: number): void {
+    let entry = this.#entries.get(key);
+    if (entry === undefined) {
+      const file = this.fileOf(key);
+      if (value === undefined && file.id === 0) return;
+      entry = this.#add(key, file);
+      this.#removeBad(entry.name);
+    }
+    this.#setValue(entry, value);
+    this.#markDirty(entry, sequence);
+  }
+
+  /** Has a key's file written anew, as it is in another form than it should be. */
+  rewrite({ key, value }: FiledRecord, sequence: number): void {
+    if (!this.#isOwn(key)) return;
+    const entry = this.#entries.get(key) ?? this.#add(key, NO_FILE);
+    if (entry.value === undefined) this.#setValue(entry, value);
+    this.#markDirty(entry, sequence);
+  }
+
+  /** Notes that the file of an entry has all writes up to a sequence, which left it at a revision. */
+  placed(entry: Entry, revision: number, sequence: number): void {
+    if (!this.dirty.delete(entry)) return;
+    if (entry.revision !== revision) {
+      entry.dirtySince = sequence + 1;
+      this.dirty.add(entry);
+    } else if (entry.value === undefined && entry.file.id === 0) {
+      this.#remove(entry);
+    }
+  }
+
+  /**
+   * Takes in a file as it is now, if that is news; undefined stands for no file. What others wrote
+   * is joined with what they could not know of, as their file does not have it yet.
+   */
+  absorb(name: string, found: FoundFile | undefined): ChangedKeys {
+    if (found === undefined) return this.#absorbAbsence(name);
+    if (found.error !== undefined) return this.#absorbBad(found, found.error);
+    const { key, value } = found.record!;
+    const wasBad = this.#removeBad(name);
+    if (!this.#isOwn(key)) return wasBad ? 'all' : NONE;
+    const entry = this.#entries.get(key) ?? this.#add(key, NO_FILE);
+    entry.file = found.state;
+    if (!this.dirty.has(entry)) {
+      this.#setValue(entry, value);
+      return [key];
+    }
+    const joined = joinValues(entry.value, value);
+    this.#setValue(entry, joined);
+    // Where nothing is to be added, theirs stays, and a deletion is off.
+    if (joined === value) this.dirty.delete(entry);
+    return [key];
+  }
+
+  #absorbAbsence(name: string): ChangedKeys {
+    // Under which keys it was missed cannot be told from a name.
+    if (this.#removeBad(name)) return 'all';
+    const entry = this.#byName.get(name);
+    if (entry === undefined || entry.file.id === 0) return NONE;
+    entry.file = NO_FILE;
+    if (!this.dirty.has(entry)) this.#remove(entry);
+    else if (entry.value === undefined) {
+      this.dirty.delete(entry);
+      this.#remove(entry);
+    }
+    return [entry.key];
+  }
+
+  #absorbBad(found: FoundFile, error: PullManagerError): ChangedKeys {
+    const { name, state, record, isDirectory } = found;
+    const entry = this.#byName.get(name);
+    if (entry !== undefined && entry.value !== undefined && this.dirty.has(entry)) {
+      // What is about to be written replaces it.
+      entry.file = state;
+      return NONE;
+    }
+    if (entry !== undefined) {
+      this.dirty.delete(entry);
+      this.#remove(entry);
+    }
+    this.#removeBad(name);
+    this.#bad.set(name, { name, file: state, error, isDirectory, record });
+    if (record !== undefined) this.#misfiled.set(record.key, name);
+    return 'all';
+  }
+
+  #add(key: string, file: FileState): Entry {
+    const name = recordFileName(key);
+    const entry: Entry = { key, name, value: undefined, file, dirtySince: 0, revision: 0 };
+    this.#entries.set(key, entry);
+    this.#byName.set(name, entry);
+    return entry;
+  }
+
+  #remove(entry: Entry): void {
+    this.#setValue(entry, undefined);
+    this.#entries.delete(entry.key);
+    this.#byName.delete(entry.name);
+  }
+
+  #setValue(entry: Entry, value: Value | undefined): void {
+    this.#size += Number(value !== undefined) - Number(entry.value !== undefined);
+    entry.value = value;
+    entry.revision++;
+  }
+
+  #markDirty(entry: Entry, sequence: number): void {
+    if (this.dirty.has(entry)) return;
+    entry.dirtySince = sequence;
+    this.dirty.add(entry);
+  }
+
+  #removeBad(name: string): boolean {
+    const bad = this.#bad.get(name);
+    if (bad === undefined) return false;
+    this.#bad.delete(name);
+    const key = bad.record?.key;
+    if (key !== undefined && this.#misfiled.get(key) === name) this.#misfiled.delete(key);
+    return true;
+  }
+}
+
+/** Ours where theirs adds nothing, theirs where ours adds nothing. */
+export function joinValues(ours: Value | undefined, theirs: Value | undefined): Value | undefined {
+  if (ours === undefined || theirs === undefined) return ours ?? theirs;
+  if (ours === true || theirs === true) return theirs;
+  return joinRecords(ours, theirs);
+}

@@ -1,0 +1,231 @@
+/**
+ * Writes the kubelet's files behind the redo log: some time after a write, and for all keys that have
+ * changed meanwhile at once, so that flushes are shared and what was soon undone costs nothing.
+ */
+import { setImmediate as turnOfEventLoop } from 'node:timers/promises';
+import { type PullManagerError, storeError } from '../../errors.ts';
+import { type BackgroundWork, Backoff } from '../journal/background.ts';
+import type { FileChange, FilePlacer } from './file-placer.ts';
+import type { RedoLog } from './redo-log.ts';
+import type { Entry, Shelf } from './shelf.ts';
+
+/** Limits of the write-behind. Defaults serve a node; tests make everything small. */
+export interface WriteBehindTuning {
+  /** How long a write waits for others, in milliseconds. @default 200 */
+  readonly delayMs: number;
+  /** So many keys wait for no more. @default 4096 */
+  readonly eagerKeys: number;
+  /** Commits wait while more keys than that lag behind. @default 16384 */
+  readonly keysMax: number;
+  /** Commits wait while the redo log is longer than that. @default 64 MiB */
+  readonly redoBytesMax: number;
+  /** Shortest and longest pause after a failure, in milliseconds. */
+  readonly retryMsMin: number;
+  readonly retryMsMax: number;
+}
+
+export const WRITE_BEHIND_DEFAULTS: WriteBehindTuning = {
+  delayMs: 200,
+  eagerKeys: 4096,
+  keysMax: 16_384,
+  redoBytesMax: 64 * 1024 * 1024,
+  retryMsMin: 100,
+  retryMsMax: 10_000,
+};
+
+/** Keys of one kind in one pass, so that memory and the time of a flush stay bounded. */
+const PASS_KEYS_MAX = 4096;
+/** Files between two turns of the event loop: a few milliseconds. */
+const SLICE_FILES = 64;
+/** Failed passes in a row after which a closing store leaves the rest to its next opening. */
+const CLOSING_FAILURES_MAX = 3;
+
+export interface WriteBehindOptions {
+  readonly shelves: readonly Shelf[];
+  readonly redo: RedoLog;
+  readonly placer: FilePlacer;
+  readonly background: BackgroundWork;
+  readonly tuning: WriteBehindTuning;
+  /** Told of a file that is not the one that was expected. */
+  readonly onForeign: (shelf: Shelf, name: string) => void;
+}
+
+interface EntryChange extends FileChange {
+  readonly shelf: Shelf;
+  readonly entry: Entry;
+  readonly revision: number;
+}
+
+/** Used by one thread. */
+export class WriteBehind {
+  readonly #options: WriteBehindOptions;
+  readonly #backoff: Backoff;
+  #timer: NodeJS.Timeout | undefined;
+  #pass: Promise<void> | undefined;
+  #failure: PullManagerError | undefined;
+  /** Settles when no file lags behind any more. */
+  #lagging: Promise<void> | undefined;
+  #caughtUp: (() => void) | undefined;
+  #isClosing = false;
+
+  constructor(options: WriteBehindOptions) {
+    this.#options = options;
+    this.#backoff = new Backoff(options.tuning.retryMsMin, options.tuning.retryMsMax);
+  }
+
+  /** Settles when no file lags behind any more; undefined: none does. Never rejects. */
+  get pending(): Promise<void> | undefined {
+    return this.#lagging;
+  }
+
+  /** Number of keys whose files lag behind. */
+  get keys(): number {
+    return this.#options.shelves.reduce((sum, { dirty }) => sum + dirty.size, 0);
+  }
+
+  /** Whether commits have to wait. */
+  get isFull(): boolean {
+    const { keysMax, redoBytesMax } = this.#options.tuning;
+    return this.keys >= keysMax || this.#options.redo.liveBytes >= redoBytesMax;
+  }
+
+  /** To be called after each write: sees to it that a pass comes. */
+  schedule(): void {
+    const { keys } = this;
+    if (keys === 0) return;
+    this.#lagging ??= new Promise((resolve) => {
+      this.#caughtUp = resolve;
+    });
+    if (this.#pass !== undefined || this.#isClosing) return;
+    const { delayMs, eagerKeys } = this.#options.tuning;
+    if (keys >= eagerKeys && this.#backoff.isReady) this.#start();
+    else this.#timer ??= setTimeout(() => this.#start(), delayMs).unref();
+  }
+
+  /** Resolves when commits need not wait any more. Rejects with the reason where files cannot be written. */
+  async room(): Promise<void> {
+    while (this.isFull) {
+      if (this.#pass === undefined && this.#backoff.isReady) this.#start();
+      if (this.#pass === undefined) throw this.#failure;
+      await this.#pass;
+      if (this.isFull && this.#failure !== undefined) throw this.#failure;
+    }
+  }
+
+  /** One pass over what lags behind now, tried once. Answers whether all of it has its files. */
+  async flush(): Promise<boolean> {
+    await this.#pass;
+    if (this.keys > 0) {
+      this.#start();
+      await this.#pass;
+    }
+    return this.keys === 0;
+  }
+
+  /** Writes what is left, if it can be written. Answers whether nothing is left. Never rejects. */
+  async close(takeIn: () => void): Promise<boolean> {
+    this.#isClosing = true;
+    await this.#pass;
+    for (let failures = 0; this.keys > 0 && failures < CLOSING_FAILURES_MAX; ) {
+      takeIn();
+      await this.flush();
+      if (this.#failure !== undefined) failures++;
+    }
+    clearTimeout(this.#timer);
+    return this.keys === 0;
+  }
+
+  #start(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    if (this.#pass !== undefined) return;
+    this.#pass = this.#run()
+      .then(
+        () => {
+          this.#failure = undefined;
+          this.#backoff.succeeded();
+        },
+        (cause: unknown) => {
+          const { dir } = this.#options.placer;
+          this.#failure = storeError(`cannot write record files below ${dir}`, cause, dir);
+          this.#backoff.failed();
+        },
+      )
+      .finally(() => this.#ended());
+    this.#options.background.track(this.#pass);
+  }
+
+  #ended(): void {
+    this.#pass = undefined;
+    if (this.keys > 0) {
+      this.schedule();
+    } else {
+      this.#lagging = undefined;
+      this.#caughtUp?.();
+    }
+  }
+
+  async #run(): Promise<void> {
+    const { redo, placer, shelves } = this.#options;
+    // Whatever is in memory is in the log: a commit shows its writes only after it was appended.
+    const covers = redo.sequence;
+    const changes = this.#collect();
+    const prepared = await placer.prepare(changes);
+    const placings = prepared.filter(({ temporary }) => temporary !== undefined);
+    let at = 0;
+    const failures: unknown[] = [];
+    const done: EntryChange[] = [];
+    try {
+      if (placings.length > 0) {
+        await redo.appendPlacing(
+          covers,
+          placings.map(({ change, id }) => ({ kind: change.kind, key: change.key, id })),
+        );
+      }
+      for (; at < prepared.length; at++) {
+        if (at % SLICE_FILES === SLICE_FILES - 1) await turnOfEventLoop();
+        const { change } = prepared[at]!;
+        try {
+          const file = placer.place(prepared[at]!);
+          if (file === undefined) {
+            this.#options.onForeign(change.shelf, change.name);
+            continue;
+          }
+          change.entry.file = file;
+          done.push(change);
+        } catch (error) {
+          failures.push(error);
+          await placer.discard(prepared[at]!);
+        }
+      }
+    } finally {
+      for (const left of prepared.slice(at)) await placer.discard(left);
+    }
+    await placer.flushNames();
+    for (const { shelf, entry, revision } of done) shelf.placed(entry, revision, covers);
+    await redo.retire(this.#doneUpTo(shelves, covers));
+    if (failures.length > 0) throw failures[0];
+  }
+
+  #collect(): EntryChange[] {
+    const changes: EntryChange[] = [];
+    for (const shelf of this.#options.shelves) {
+      let left = PASS_KEYS_MAX;
+      for (const entry of shelf.dirty) {
+        if (left-- === 0) break;
+        const { key, name, value, file: expected, revision } = entry;
+        changes.push({ kind: shelf.kind, key, name, value, expected, shelf, entry, revision });
+      }
+    }
+    return changes;
+  }
+
+  /** Up to which write everything is in the files. */
+  #doneUpTo(shelves: readonly Shelf[], covers: number): number {
+    let done = covers;
+    for (const { dirty } of shelves) {
+      for (const { dirtySince } of dirty) done = Math.min(done, dirtySince - 1);
+    }
+    return done;
+  }
+}
