@@ -1,0 +1,142 @@
+/** The record tools on a kubelet's own directory, as an old kubelet and an accident have left it. */
+import { copyFileSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { describe, expect, it } from 'vitest';
+import { recordFileName } from '../../src/accessors/kubelet/record-format.ts';
+import type { Finding, VerifyResult } from '../../src/records-tools/verify.ts';
+import { runCli } from '../support/cli.ts';
+import { APP, fill, newDirectory, storeIn, usualBatch } from '../support/record-sets.ts';
+
+const GOLDEN = fileURLToPath(new URL('../fixtures/kubelet-records/', import.meta.url));
+const KINDS = ['pulling', 'pulled'] as const;
+const BROKEN = recordFileName('testbrokenrecord');
+const MISFILED = recordFileName('somewhere-else');
+
+/** A directory with upstream's own files of one version, and others if asked for. */
+function imageManager(version: string | undefined): string {
+  const dir = join(newDirectory(), 'image_manager');
+  for (const kind of KINDS) {
+    mkdirSync(join(dir, kind), { recursive: true, mode: 0o700 });
+    for (const name of readdirSync(join(GOLDEN, kind))) {
+      const text = readFileSync(join(GOLDEN, kind, name), 'utf8');
+      if (name === BROKEN) continue;
+      if (version === undefined || text.includes(`/${version}"`)) {
+        copyFileSync(join(GOLDEN, kind, name), join(dir, kind, name));
+      }
+    }
+  }
+  return dir;
+}
+
+/** Adds what went wrong: a broken record, one under another's name, a left-over. */
+function damage(dir: string): void {
+  copyFileSync(join(GOLDEN, 'pulled', BROKEN), join(dir, 'pulled', BROKEN));
+  copyFileSync(join(GOLDEN, 'alternates', `${MISFILED}.misfiled`), join(dir, 'pulled', MISFILED));
+  writeFileSync(join(dir, 'pulling', `${recordFileName('x')}.tmp`), '{');
+}
+
+/** The kubelet's files, byte for byte. */
+function filesOf(dir: string): Record<string, string> {
+  const files: Record<string, string> = {};
+  for (const kind of KINDS) {
+    for (const name of readdirSync(join(dir, kind))) {
+      files[`${kind}/${name}`] = readFileSync(join(dir, kind, name), 'utf8');
+    }
+  }
+  return files;
+}
+
+async function json<T>(...args: string[]): Promise<T & { code: number | null }> {
+  const { code, stdout } = await runCli([...args, '--json']);
+  return { code, ...(JSON.parse(stdout) as T) };
+}
+
+describe('records of a kubelet', () => {
+  it('are listed, whatever version wrote them', async () => {
+    const dir = imageManager(undefined);
+    const expected = filesOf(dir);
+    const { code, intents, pulled } = await json<{ intents: unknown[]; pulled: unknown[] }>(
+      ...['records', 'list', '--store', `kubelet:${dir}`],
+    );
+    expect(code).toBe(0);
+    expect(intents.length + pulled.length).toBe(Object.keys(expected).length);
+  });
+
+  it('are verified file by file, and what is bad is put aside where that is asked for', async () => {
+    const dir = imageManager(undefined);
+    damage(dir);
+    const verify = ['records', 'verify', '--store', `kubelet:${dir}`];
+    const seen = await json<VerifyResult & { findings: Finding[] }>(...verify);
+    expect(seen.code).toBe(1);
+    expect(seen.counts).toMatchObject({ undecodable: 1, misfiled: 1, orphan: 1 });
+    for (const { reason, location } of seen.findings) {
+      expect(reason).toMatch(/./);
+      expect(location).toContain(dir);
+    }
+    const good = Object.keys(filesOf(dir)).length - 3;
+    expect(seen.counts.valid).toBe(good);
+    const repaired = await json<VerifyResult>(...verify, '--repair');
+    expect(repaired.code).toBe(0);
+    expect(Object.keys(filesOf(dir))).toHaveLength(good);
+    const aside = join(dir, '.pullwarden', 'quarantine');
+    const kept = readdirSync(aside, { recursive: true, encoding: 'utf8' });
+    for (const name of [BROKEN, MISFILED]) {
+      expect(kept.some((path) => path.includes(name))).toBe(true);
+    }
+    expect((await json(...verify)).code).toBe(0);
+  });
+
+  it('go to a journal and back without a loss, byte for byte', async () => {
+    const dir = imageManager('v1beta1');
+    const journal = `journal:${join(newDirectory(), 'journal')}`;
+    const back = join(newDirectory(), 'image_manager');
+    for (const [from, to] of [
+      [`kubelet:${dir}`, journal],
+      [journal, `kubelet:${back}`],
+    ] as const) {
+      const { code, stderr } = await runCli(['records', 'import', '--from', from, '--store', to]);
+      expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+    }
+    // What upstream left without a final newline gets one; all else is the same.
+    const expected = Object.entries(filesOf(dir)).map(([path, text]) => [path, `${text.trim()}\n`]);
+    expect(filesOf(back)).toEqual(Object.fromEntries(expected));
+  });
+
+  it('lose what the files cannot say, record by record and in words', async () => {
+    const journal = storeIn(newDirectory(), 'journal');
+    await fill(journal.options, usualBatch());
+    const dir = join(newDirectory(), 'image_manager');
+    const { code, stderr } = await runCli([
+      'records',
+      'import',
+      ...journal.args('from'),
+      '--store',
+      `kubelet:${dir}`,
+    ]);
+    expect(code).toBe(0);
+    expect(stderr).toMatch(/sha256:app.*(second|time)/);
+    expect(stderr).toMatch(/sha256:app.*prove/);
+    expect(stderr).not.toContain('hash-');
+    expect(Object.keys(filesOf(dir)).sort()).toEqual(
+      [
+        `pulling/${recordFileName(`${APP}:next`)}`,
+        ...['app', 'base', 'unproven'].map((id) => `pulled/${recordFileName(`sha256:${id}`)}`),
+      ].sort(),
+    );
+  });
+
+  it('are decided on as the kubelet would', async () => {
+    const dir = imageManager('v1beta1');
+    const check = (image: string, imageRef: string): Promise<object> =>
+      json('check', image, imageRef, '--store', `kubelet:${dir}`);
+    expect(await check('docker.io/testing/test:v1', 'testimage-anonpull')).toMatchObject({
+      mustPull: false,
+      reason: 'credentialRecordFound',
+    });
+    expect(await check('docker.io/testing/test:v1', 'testimageref1')).toMatchObject({
+      mustPull: true,
+      reason: 'mustAuthenticate',
+    });
+  });
+});
