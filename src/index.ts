@@ -52,6 +52,8 @@ export {
   type PromClient,
   type PromClientCollector,
   type PromClientCollectorOptions,
+  type PromMetric,
+  type PromMetricClass,
   type PromRegistry,
   promClientCollector,
 } from './metrics/prom-client.ts';

@@ -9,7 +9,7 @@ import type { ClosedLoopOptions } from './closed-loop.ts';
 import { type BenchContext, settleDisk } from './topic.ts';
 import type { Workload } from './workload.ts';
 
-export type StoreKind = 'journal' | 'lmdb' | 'memory';
+export type StoreKind = 'journal' | 'lmdb' | 'memory' | 'kubelet';
 
 /** Which engine to measure. */
 export interface EngineOptions {
@@ -28,11 +28,20 @@ export function subjectOf(options: EngineOptions = {}): string {
   return `${store}, ${workerCount} ${workerCount === 1 ? 'worker' : 'workers'}`;
 }
 
+/** Where a store of that kind is below `directory`. */
+function storeOptions(directory: string, kind: StoreKind): StoreOptions {
+  if (kind === 'memory') return { kind };
+  const path = join(directory, kind);
+  return kind === 'kubelet' ? { kind, dir: path } : { kind, path };
+}
+
 /** Opens an engine on what is in `directory`; stores of different kinds do not meet there. */
 export function openEngine(directory: string, options: EngineOptions = {}): Promise<PullManager> {
   const { store: kind = 'journal', workerCount } = options;
-  const store: StoreOptions = kind === 'memory' ? { kind } : { kind, path: join(directory, kind) };
-  return PullManager.open({ store, ...(workerCount === undefined ? {} : { workerCount }) });
+  return PullManager.open({
+    store: storeOptions(directory, kind),
+    ...(workerCount === undefined ? {} : { workerCount }),
+  });
 }
 
 /** Runs `use` on a new engine that holds the workload of so many records. */

@@ -8,7 +8,7 @@ import { closedError, invalidArgument } from '../errors.ts';
 import { METRIC_FAMILIES, type MetricFamily, type MetricValues } from './exposition.ts';
 
 /** What is needed of a metric of prom-client. */
-interface PromMetric {
+export interface PromMetric {
   reset(): void;
   set?(labels: Record<string, string>, value: number): void;
   inc?(labels: Record<string, string>, value: number): void;
@@ -21,7 +21,7 @@ export interface PromRegistry {
 }
 
 // biome-ignore lint/suspicious/noExplicitAny: the classes of prom-client are generic in their labels
-type PromMetricClass = new (configuration: any) => PromMetric;
+export type PromMetricClass = new (configuration: any) => PromMetric;
 
 /** What is needed of the module `prom-client`. */
 export interface PromClient {

@@ -62,11 +62,14 @@ export class Ledger {
   /** Number of the last event. */
   clock = 0;
   readers: Readers | undefined;
+  readonly #timeResolutionMs: number;
   readonly #now: () => number;
 
-  constructor(universe: Universe, now: () => number = Date.now) {
+  /** @param timeResolutionMs The store keeps times in such steps, rounded down. */
+  constructor(universe: Universe, now: () => number = Date.now, timeResolutionMs = 1) {
     this.universe = universe;
-    this.#now = now;
+    this.#timeResolutionMs = timeResolutionMs;
+    this.#now = () => this.#kept(now());
     this.intents = universe.images.map(() => new IntentTrack());
     this.records = universe.refs.map(() => new RecordTrack());
     this.recordEvents = new Float64Array(this.records.length);
@@ -187,9 +190,10 @@ export class Ledger {
 
   /**
    * @param isListed By reference: whether the runtime still has it.
-   * @param untilMs Not in the future.
+   * @param cutOffMs Not in the future.
    */
-  beginPrune(isListed: Uint8Array, untilMs: number): PruneWrite {
+  beginPrune(isListed: Uint8Array, cutOffMs: number): PruneWrite {
+    const untilMs = this.#kept(cutOffMs);
     const removals: { ref: number; write: Write }[] = [];
     for (let ref = 0; ref < this.records.length; ref++) {
       const record = this.records[ref]!;
@@ -252,7 +256,7 @@ export class Ledger {
         const end = this.clock;
         const isNew = record.exists.isSettled && record.exists.value === 0;
         record.write(record.exists, { start: end, end, value: 1, isMaybe: mayBeAbsent });
-        if (isNew) record.updatedFromMs = startedMs;
+        if (isNew) record.updatedFromMs = this.#kept(startedMs);
         before.leftOver = LEFT_OVER.NO;
         this.#endTimes(record);
       }
@@ -362,6 +366,11 @@ export class Ledger {
     record.pendingWrites--;
     this.#endTimes(record);
     this.#settleRecord(ref, record);
+  }
+
+  /** A time as the store keeps it. */
+  #kept(timeMs: number): number {
+    return Math.floor(timeMs / this.#timeResolutionMs) * this.#timeResolutionMs;
   }
 
   #endTimes(record: RecordTrack): void {

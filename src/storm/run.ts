@@ -24,6 +24,8 @@ export interface StormInput {
   readonly open: OpenEngine;
   /** Whether the store keeps anything beyond the life of an engine. */
   readonly isDurable: boolean;
+  /** The store keeps times in such steps, rounded down. @default 1 */
+  readonly timeResolutionMs?: number;
   /** Ends the storm early; what there is so far is the result. */
   readonly signal?: AbortSignal | undefined;
   /** Called now and then while the callers run. */
@@ -65,7 +67,7 @@ export async function runStorm(input: StormInput): Promise<StormRun> {
     behaviour,
     minimumImages: minimumImages(parameters),
   });
-  const ledger = new Ledger(universe);
+  const ledger = new Ledger(universe, Date.now, input.timeResolutionMs);
   const fillers = Math.min(FILL_CALLERS_MAX, Math.max(parameters.concurrency, 256));
   const slots = Math.max(parameters.concurrency, fillers) * BATCH_SIZE;
   const policy = policyOf(parameters.policy, universe);

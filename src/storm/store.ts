@@ -15,6 +15,8 @@ export interface StormStore {
   readonly options: Extract<StoreOptions, { kind: string }>;
   /** Whether it keeps anything beyond the life of an engine. */
   readonly isDurable: boolean;
+  /** In which steps it keeps times. */
+  readonly timeResolutionMs: number;
   /** Removes the temporary directory, if there is one. Idempotent. */
   remove(): void;
 }
@@ -35,13 +37,21 @@ export function parseStore(text: string, where = '--store'): { kind: StoreKind; 
 export function prepareStore(text: string): StormStore {
   const { kind, path } = parseStore(text);
   if (kind === 'memory') {
-    return { label: kind, options: { kind }, isDurable: false, remove: () => {} };
+    return {
+      label: kind,
+      options: { kind },
+      isDurable: false,
+      timeResolutionMs: 1,
+      remove: () => {},
+    };
   }
+  const timeResolutionMs = kind === 'kubelet' ? 1000 : 1;
   if (path !== undefined) {
     return {
       label: `${kind}:${path}`,
       options: optionsOf(kind, path),
       isDurable: true,
+      timeResolutionMs,
       remove: () => {},
     };
   }
@@ -50,6 +60,7 @@ export function prepareStore(text: string): StormStore {
     label: `${kind} (temporary)`,
     options: optionsOf(kind, join(directory, 'store')),
     isDurable: true,
+    timeResolutionMs,
     remove: () => rmSync(directory, { recursive: true, force: true }),
   };
 }

@@ -57,7 +57,10 @@ describe('records of a kubelet', () => {
     const dir = imageManager(undefined);
     const expected = filesOf(dir);
     const { code, intents, pulled } = await json<{ intents: unknown[]; pulled: unknown[] }>(
-      ...['records', 'list', '--store', `kubelet:${dir}`],
+      'records',
+      'list',
+      '--store',
+      `kubelet:${dir}`,
     );
     expect(code).toBe(0);
     expect(intents.length + pulled.length).toBe(Object.keys(expected).length);

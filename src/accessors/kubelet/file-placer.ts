@@ -4,6 +4,7 @@
  */
 import * as fs from 'node:fs';
 import { join } from 'node:path';
+import { setImmediate as turnOfEventLoop } from 'node:timers/promises';
 import type { KubeletBehaviour } from '../../compatibility.ts';
 import { PullManagerError, quote } from '../../errors.ts';
 import type { PulledRecord } from '../../records/record.ts';
@@ -35,7 +36,20 @@ export interface PreparedChange<C extends FileChange = FileChange> {
   readonly id: number;
 }
 
+export interface FilePlacerOptions {
+  readonly paths: KubeletPaths;
+  readonly behaviour: KubeletBehaviour;
+  readonly placed: PlacedFiles;
+  /** Of temporary names; nobody else in the directory uses it. */
+  readonly prefix: string;
+  /** Whether the thread may be blocked for a few files at a time: it takes a third of the work. */
+  readonly mayBlock: boolean;
+}
+
 const { O_CREAT, O_EXCL, O_WRONLY } = fs.constants;
+const NEW_FILE = O_CREAT | O_EXCL | O_WRONLY;
+/** Files between two turns of the event loop: about a millisecond. */
+const SLICE_FILES = 16;
 
 /** Used by one thread; several may work in one directory. */
 export class FilePlacer {
@@ -45,19 +59,15 @@ export class FilePlacer {
   readonly #behaviour: KubeletBehaviour;
   readonly #placed: PlacedFiles;
   readonly #prefix: string;
+  readonly #mayBlock: boolean;
   #count = 0;
 
-  /** @param prefix - of temporary names, which nobody else in the directory uses. */
-  constructor(
-    paths: KubeletPaths,
-    behaviour: KubeletBehaviour,
-    placed: PlacedFiles,
-    prefix: string,
-  ) {
-    this.#paths = paths;
-    this.#behaviour = behaviour;
-    this.#placed = placed;
-    this.#prefix = prefix;
+  constructor(options: FilePlacerOptions) {
+    this.#paths = options.paths;
+    this.#behaviour = options.behaviour;
+    this.#placed = options.placed;
+    this.#prefix = options.prefix;
+    this.#mayBlock = options.mayBlock;
   }
 
   /** The `image_manager` directory. */
@@ -78,16 +88,26 @@ export class FilePlacer {
     // Somebody may have removed them, as a kubelet expects that they may.
     for (const path of [of.intent, of.pulled, directory]) await makeDirectory(path);
     try {
-      await inParallel(changes, async (change) => {
-        if (change.value === undefined) {
-          prepared.push({ change, temporary: undefined, id: 0 });
-          return;
-        }
-        const temporary = join(directory, `${this.#prefix}-${this.#count++}`);
-        written.push(temporary);
-        const id = await this.#write(temporary, this.#encode(change));
+      const writing: PreparedChange<C>[] = [];
+      for (const change of changes) {
+        const isRemoval = change.value === undefined;
+        const temporary = isRemoval
+          ? undefined
+          : join(directory, `${this.#prefix}-${this.#count++}`);
+        (isRemoval ? prepared : writing).push({ change, temporary, id: 0 });
+      }
+      const write = async ({ change, temporary }: PreparedChange<C>): Promise<void> => {
+        const bytes = this.#encode(change);
+        this.writtenBytes += bytes.length;
+        written.push(temporary!);
+        const id = this.#mayBlock
+          ? writeSync(temporary!, bytes)
+          : await writeAsync(temporary!, bytes);
         prepared.push({ change, temporary, id });
-      });
+        if (this.#mayBlock && prepared.length % SLICE_FILES === 0) await turnOfEventLoop();
+      };
+      if (this.#mayBlock) for (const one of writing) await write(one);
+      else await inParallel(writing, write);
       await flushFiles(directory, written);
     } catch (error) {
       for (const path of written) await removeQuietly(path);
@@ -127,38 +147,48 @@ export class FilePlacer {
     if (temporary !== undefined) await removeQuietly(temporary);
   }
 
-  /** Makes the names of both directories durable. */
-  async flushNames(): Promise<void> {
-    const { intent, pulled } = this.#paths.of;
-    await Promise.all([flushDirectory(intent), flushDirectory(pulled)]);
+  /** Makes durable what was placed: the names in the directories of these kinds. */
+  async flushNames(kinds: ReadonlySet<RecordKind>): Promise<void> {
+    await Promise.all(Array.from(kinds, (kind) => flushDirectory(this.#paths.of[kind])));
   }
 
   #encode({ kind, key, value }: FileChange): Buffer {
     if (kind === 'intent') return encodeIntent(key, this.#behaviour);
     return encodePulled(value as PulledRecord, this.#behaviour);
   }
+}
 
-  /** Answers the file's id, which it keeps when it is renamed. */
-  #write(path: string, bytes: Buffer): Promise<number> {
-    this.writtenBytes += bytes.length;
-    return new Promise((resolve, reject) => {
-      fs.open(path, O_CREAT | O_EXCL | O_WRONLY, FILE_MODE, (cause, fd) => {
-        if (cause !== null) return reject(cause);
-        const end = (error: Error | null, id: number): void => {
-          fs.close(fd, (closing) => {
-            const failure = error ?? closing;
-            if (failure) reject(failure);
-            else resolve(id);
-          });
-        };
-        fs.write(fd, bytes, 0, bytes.length, 0, (error, count) => {
-          if (error !== null) return end(error, 0);
-          if (count < bytes.length) return end(noRoom(path, count, bytes.length), 0);
-          fs.fstat(fd, (failure, stats) => end(failure, failure === null ? fileId(stats) : 0));
+/** Answers the id of the new file, which it keeps when it is renamed. Blocks. */
+function writeSync(path: string, bytes: Buffer): number {
+  const fd = fs.openSync(path, NEW_FILE, FILE_MODE);
+  try {
+    const count = fs.writeSync(fd, bytes, 0, bytes.length, 0);
+    if (count < bytes.length) throw noRoom(path, count, bytes.length);
+    return fileId(fs.fstatSync(fd));
+  } finally {
+    fs.closeSync(fd);
+  }
+}
+
+/** As `writeSync`, without blocking. */
+function writeAsync(path: string, bytes: Buffer): Promise<number> {
+  return new Promise((resolve, reject) => {
+    fs.open(path, NEW_FILE, FILE_MODE, (cause, fd) => {
+      if (cause !== null) return reject(cause);
+      const end = (error: Error | null, id: number): void => {
+        fs.close(fd, (closing) => {
+          const failure = error ?? closing;
+          if (failure) reject(failure);
+          else resolve(id);
         });
+      };
+      fs.write(fd, bytes, 0, bytes.length, 0, (error, count) => {
+        if (error !== null) return end(error, 0);
+        if (count < bytes.length) return end(noRoom(path, count, bytes.length), 0);
+        fs.fstat(fd, (failure, stats) => end(failure, failure === null ? fileId(stats) : 0));
       });
     });
-  }
+  });
 }
 
 /** A file takes less than it is given only where the disk is full. */

@@ -118,7 +118,9 @@ class KubeletAccessor implements OwnedAccessor, Inspectable {
     this.#placed = placed;
     this.#redo = redo;
     this.#background = background;
-    this.#placer = new FilePlacer(paths, plan.behaviour, placed, `${workerIndex}-${generation}`);
+    const { behaviour } = plan;
+    const prefix = `${workerIndex}-${generation}`;
+    this.#placer = new FilePlacer({ paths, behaviour, placed, prefix, mayBlock: context.mayBlock });
     const isOwn = (key: string): boolean => this.#owns(key);
     this.#intents = new Shelf('intent', workerCount === 1 ? () => true : isOwn);
     this.#pulled = new Shelf('pulled', workerCount === 1 ? () => true : isOwn);

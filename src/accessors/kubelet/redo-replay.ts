@@ -60,7 +60,8 @@ export async function replayRedoLogs(options: ReplayOptions): Promise<void> {
 
 async function applyLogged(options: ReplayOptions, logged: readonly LoggedKey[]): Promise<void> {
   const { paths, behaviour, placed, pacer } = options;
-  const placer = new FilePlacer(paths, behaviour, placed, `replay-${options.partition ?? 'all'}`);
+  const prefix = `replay-${options.partition ?? 'all'}`;
+  const placer = new FilePlacer({ paths, behaviour, placed, prefix, mayBlock: false });
   let waiting = logged;
   for (let attempt = 0; waiting.length > 0 && attempt < ATTEMPTS_MAX; attempt++) {
     const again: LoggedKey[] = [];
@@ -78,7 +79,7 @@ async function applyLogged(options: ReplayOptions, logged: readonly LoggedKey[])
     }
     waiting = again;
   }
-  if (logged.length > 0) await placer.flushNames();
+  await placer.flushNames(new Set(logged.map(({ kind }) => kind)));
 }
 
 interface LoggedChange extends FileChange {

@@ -11,7 +11,7 @@ import type { Entry, Shelf } from './shelf.ts';
 
 /** Limits of the write-behind. Defaults serve a node; tests make everything small. */
 export interface WriteBehindTuning {
-  /** How long a write waits for others, in milliseconds. @default 200 */
+  /** How long a write waits for others, in milliseconds. @default 500 */
   readonly delayMs: number;
   /** So many keys wait for no more. @default 4096 */
   readonly eagerKeys: number;
@@ -25,7 +25,7 @@ export interface WriteBehindTuning {
 }
 
 export const WRITE_BEHIND_DEFAULTS: WriteBehindTuning = {
-  delayMs: 200,
+  delayMs: 500,
   eagerKeys: 4096,
   keysMax: 16_384,
   redoBytesMax: 64 * 1024 * 1024,
@@ -201,7 +201,7 @@ export class WriteBehind {
     } finally {
       for (const left of prepared.slice(at)) await placer.discard(left);
     }
-    await placer.flushNames();
+    await placer.flushNames(new Set(changes.map(({ kind }) => kind)));
     for (const { shelf, entry, revision } of done) shelf.placed(entry, revision, covers);
     await redo.retire(this.#doneUpTo(shelves, covers));
     if (failures.length > 0) throw failures[0];

@@ -86,6 +86,7 @@ async function run(
       parameters: seeded,
       images,
       isDurable: store.isDurable,
+      timeResolutionMs: store.timeResolutionMs,
       signal,
       onProgress: line && ((progress) => line.update(progress)),
       open: (listed, policy) => openEngine(store, parameters, policy, listed),
