@@ -1,18 +1,21 @@
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { recordFileName } from '../src/accessors/kubelet/record-format.ts';
+import type { PullManager } from '../src/pull-manager.ts';
 import {
   callersText,
   jsonFilesCycles,
   jsonFilesIntents,
   TENANT_COUNT,
+  workloadOf,
 } from './baselines/measurements.ts';
 import { inChild } from './support/child.ts';
-import { median, totalOperations } from './support/closed-loop.ts';
+import { closedLoop, median } from './support/closed-loop.ts';
 import { decideAll, loopOf, onEngine, openEngine, subjectOf } from './support/engine.ts';
 import { collectGarbage, oldBytes } from './support/heap.ts';
 import { cycleLoop, intentLoop } from './support/loops.ts';
 import { type BenchContext, type BenchRow, type BenchTopic, settleDisk } from './support/topic.ts';
-import { Workload } from './support/workload.ts';
+import { imageText, Workload } from './support/workload.ts';
 
 const STORE = { store: 'kubelet' } as const;
 /** Of one caller, 64 and 1,024; the last two are several times what may lag behind. */
@@ -38,17 +41,22 @@ async function intents(context: BenchContext, callers: Callers): Promise<void> {
   const samples: number[] = [];
   let operations = 0;
   for (let i = 0; i < Math.min(3, context.samples); i++) {
-    operations = totalOperations({ ...loop, samples: 1 });
+    operations = loop.operations;
     samples.push(
       await context.inDirectory(async (directory) => {
         const manager = await openEngine(directory, STORE);
         settleDisk();
         const startedMs = performance.now();
-        await intentLoop(manager, { ...loop, samples: 1 });
+        await closedLoop({ ...loop, samples: 1, warmup: 0 }, (index) =>
+          manager.recordPullIntent(imageText(index, 0)),
+        );
         await manager.close();
         const elapsedMs = performance.now() - startedMs;
-        const files = readdirSync(join(directory, 'kubelet', 'pulling')).length;
-        if (files !== operations) throw new Error(`${files} files of ${operations} intents`);
+        const files = new Set(readdirSync(join(directory, 'kubelet', 'pulling')));
+        for (let index = 0; index < operations; index++) {
+          const name = recordFileName(imageText(index, 0));
+          if (!files.has(name)) throw new Error(`intent ${index} has no file`);
+        }
         return (operations / elapsedMs) * MS_PER_SECOND;
       }),
     );
@@ -63,10 +71,8 @@ async function intents(context: BenchContext, callers: Callers): Promise<void> {
 async function cycles(context: BenchContext, callers: Callers): Promise<void> {
   const baseline = await jsonFilesCycles(context, { flush: true, callers });
   const loop = loopOf(context, callers, CYCLES[callers]);
-  const result = await onEngine(
-    context,
-    { ...STORE, records: CYCLE_RECORDS },
-    (manager, workload) => cycleLoop(manager, workload, loop),
+  const result = await onRecords(context, CYCLE_RECORDS, (manager, workload) =>
+    cycleLoop(manager, workload, loop),
   );
   const work = `intent + pulled, ${CYCLE_RECORDS} records, ${callersText(callers)}`;
   context.add(work, subjectOf(STORE), result, ['a', baseline, AT_LEAST[callers]]);
@@ -137,14 +143,29 @@ async function flatness(context: BenchContext): Promise<void> {
   const callers = 64;
   let few: BenchRow | undefined;
   for (const records of [FEW_RECORDS, context.scaled(MANY_RECORDS)]) {
-    const loop = loopOf(context, callers, CYCLES[callers]);
-    const result = await onEngine(context, { ...STORE, records }, (manager, workload) =>
-      cycleLoop(manager, workload, loop),
-    );
-    const work = `intent + pulled, ${records} records, ${callersText(callers)}`;
+    const loop = loopOf(context, callers, INTENTS[callers]);
+    const result = await onRecords(context, records, (manager) => intentLoop(manager, loop));
+    const work = `recordPullIntent, ${records} records, ${callersText(callers)}`;
     if (few === undefined) few = context.add(work, subjectOf(STORE), result);
     else context.add(work, subjectOf(STORE), result, ['other', few, FLAT_AT_LEAST]);
   }
+}
+
+/** Runs `use` on an engine that has opened so many records, all of them in files. */
+function onRecords<T>(
+  context: BenchContext,
+  records: number,
+  use: (manager: PullManager, workload: Workload) => Promise<T>,
+): Promise<T> {
+  return context.inDirectory(async (directory) => {
+    const workload = workloadOf(records);
+    const loading = await openEngine(directory, STORE);
+    await workload.load(loading);
+    await loading.close();
+    await using manager = await openEngine(directory, STORE);
+    settleDisk();
+    return await use(manager, workload);
+  });
 }
 
 const topic: BenchTopic = {

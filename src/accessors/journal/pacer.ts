@@ -1,16 +1,21 @@
 /** Lets the event loop turn now and then during long work on a thread that others use too. */
 import { setImmediate as turnOfEventLoop } from 'node:timers/promises';
 
-const SLICE_MS = 5;
+const SLICE_MS_DEFAULT = 5;
 
 export class Pacer {
   readonly #yields: boolean;
+  readonly #sliceMs: number;
   #sliceEndMs: number;
 
-  /** @param yields - false on a thread that nobody else waits for. */
-  constructor(yields: boolean) {
+  /**
+   * @param yields - false on a thread that nobody else waits for.
+   * @param sliceMs - how long others may be kept waiting. @default 5
+   */
+  constructor(yields: boolean, sliceMs: number = SLICE_MS_DEFAULT) {
     this.#yields = yields;
-    this.#sliceEndMs = performance.now() + SLICE_MS;
+    this.#sliceMs = sliceMs;
+    this.#sliceEndMs = performance.now() + sliceMs;
   }
 
   /** Resolves at once, or, when the thread was busy for long enough, after a turn. */
@@ -21,6 +26,6 @@ export class Pacer {
 
   async #turn(): Promise<void> {
     await turnOfEventLoop();
-    this.#sliceEndMs = performance.now() + SLICE_MS;
+    this.#sliceEndMs = performance.now() + this.#sliceMs;
   }
 }

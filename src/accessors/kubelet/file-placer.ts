@@ -4,12 +4,12 @@
  */
 import * as fs from 'node:fs';
 import { join } from 'node:path';
-import { setImmediate as turnOfEventLoop } from 'node:timers/promises';
 import type { KubeletBehaviour } from '../../compatibility.ts';
 import { PullManagerError, quote } from '../../errors.ts';
 import type { PulledRecord } from '../../records/record.ts';
 import { flushDirectory, makeDirectory } from '../directories.ts';
 import { FILE_MODE, removeQuietly } from '../journal/file-io.ts';
+import { Pacer } from '../journal/pacer.ts';
 import { currentState, type FileState, fileId, NO_FILE, type PlacedFiles } from './file-state.ts';
 import { flushFiles } from './flush-files.ts';
 import type { Value } from './found-file.ts';
@@ -48,8 +48,8 @@ export interface FilePlacerOptions {
 
 const { O_CREAT, O_EXCL, O_WRONLY } = fs.constants;
 const NEW_FILE = O_CREAT | O_EXCL | O_WRONLY;
-/** Files between two turns of the event loop: about a millisecond. */
-const SLICE_FILES = 16;
+/** Callers wait for an answer no longer than that, or than one file takes. */
+const SLICE_MS = 1;
 
 /** Used by one thread; several may work in one directory. */
 export class FilePlacer {
@@ -96,6 +96,7 @@ export class FilePlacer {
           : join(directory, `${this.#prefix}-${this.#count++}`);
         (isRemoval ? prepared : writing).push({ change, temporary, id: 0 });
       }
+      const pacer = new Pacer(this.#mayBlock, SLICE_MS);
       const write = async ({ change, temporary }: PreparedChange<C>): Promise<void> => {
         const bytes = this.#encode(change);
         this.writtenBytes += bytes.length;
@@ -104,7 +105,7 @@ export class FilePlacer {
           ? writeSync(temporary!, bytes)
           : await writeAsync(temporary!, bytes);
         prepared.push({ change, temporary, id });
-        if (this.#mayBlock && prepared.length % SLICE_FILES === 0) await turnOfEventLoop();
+        await pacer.pause();
       };
       if (this.#mayBlock) for (const one of writing) await write(one);
       else await inParallel(writing, write);

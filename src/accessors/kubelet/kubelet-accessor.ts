@@ -341,11 +341,16 @@ class KubeletAccessor implements OwnedAccessor, Inspectable {
     const { kind } = shelf;
     const directory = this.#paths.of[kind];
     const known = shelf.fileNamed(name);
-    const { id, ctimeMs } = currentState(join(directory, name));
-    if (id === (known?.id ?? 0) && (id === 0 || ctimeMs === known?.ctimeMs)) return [];
-    // Another worker's.
-    if (known === undefined && this.#placed.has(name, id)) return [];
-    return shelf.absorb(name, readRecordFile(directory, kind, name, this.#behaviour));
+    try {
+      const { id, ctimeMs } = currentState(join(directory, name));
+      if (id === (known?.id ?? 0) && (id === 0 || ctimeMs === known?.ctimeMs)) return [];
+      // Another worker's.
+      if (known === undefined && this.#placed.has(name, id)) return [];
+      return shelf.absorb(name, readRecordFile(directory, kind, name, this.#behaviour));
+    } catch {
+      // The directory cannot be looked into now; what is known stays, and a later look finds the file.
+      return [];
+    }
   }
 
   #suspect(shelf: Shelf, name: string): void {

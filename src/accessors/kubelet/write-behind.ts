@@ -2,9 +2,9 @@
  * Writes the kubelet's files behind the redo log: some time after a write, and for all keys that have
  * changed meanwhile at once, so that flushes are shared and what was soon undone costs nothing.
  */
-import { setImmediate as turnOfEventLoop } from 'node:timers/promises';
 import { type PullManagerError, storeError } from '../../errors.ts';
 import { type BackgroundWork, Backoff } from '../journal/background.ts';
+import { Pacer } from '../journal/pacer.ts';
 import type { FileChange, FilePlacer } from './file-placer.ts';
 import type { RedoLog } from './redo-log.ts';
 import type { Entry, Shelf } from './shelf.ts';
@@ -35,8 +35,8 @@ export const WRITE_BEHIND_DEFAULTS: WriteBehindTuning = {
 
 /** Keys of one kind in one pass, so that memory and the time of a flush stay bounded. */
 const PASS_KEYS_MAX = 4096;
-/** Files between two turns of the event loop: a few milliseconds. */
-const SLICE_FILES = 64;
+/** Callers wait for an answer no longer than that, or than one file takes. */
+const SLICE_MS = 1;
 /** Failed passes in a row after which a closing store leaves the rest to its next opening. */
 const CLOSING_FAILURES_MAX = 3;
 
@@ -85,8 +85,10 @@ export class WriteBehind {
 
   /** Whether commits have to wait. */
   get isFull(): boolean {
+    const { keys } = this;
     const { keysMax, redoBytesMax } = this.#options.tuning;
-    return this.keys >= keysMax || this.#options.redo.liveBytes >= redoBytesMax;
+    // Where no file lags behind, waiting would not make the log any shorter.
+    return keys >= keysMax || (keys > 0 && this.#options.redo.liveBytes >= redoBytesMax);
   }
 
   /** To be called after each write: sees to it that a pass comes. */
@@ -173,6 +175,7 @@ export class WriteBehind {
     const prepared = await placer.prepare(changes);
     const placings = prepared.filter(({ temporary }) => temporary !== undefined);
     let at = 0;
+    const pacer = new Pacer(true, SLICE_MS);
     const failures: unknown[] = [];
     const done: EntryChange[] = [];
     try {
@@ -183,7 +186,7 @@ export class WriteBehind {
         );
       }
       for (; at < prepared.length; at++) {
-        if (at % SLICE_FILES === SLICE_FILES - 1) await turnOfEventLoop();
+        await pacer.pause();
         const { change } = prepared[at]!;
         try {
           const file = placer.place(prepared[at]!);
