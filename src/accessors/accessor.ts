@@ -73,6 +73,11 @@ export interface AccessorContext {
 export interface OwnedAccessor extends PullRecordsAccessor {
   /** How many a listing would return, without reading them. */
   count(): Awaitable<{ readonly intents: number; readonly records: number }>;
+  /**
+   * Why a write can never be stored; undefined where nothing is known against it. Asked before a
+   * batch is committed, so that one bad write does not fail the others. @default all can
+   */
+  refusalOf?(write: RecordWrite): PullManagerError | undefined;
   /** Bytes written to the store since it was opened. */
   readonly writtenBytes: number;
   /** Whether listings and `count` cover this owner's keys only; else each owner sees the whole store. */

@@ -69,6 +69,26 @@ interface Holding {
   intents: number;
 }
 
+/** Why a store cannot take a write, before it is asked to; undefined where nothing is known against it. */
+export type WriteRefusal = (write: RecordWrite) => Error | undefined;
+
+/** The writes of a batch so far. */
+class Writes {
+  readonly all: RecordWrite[] = [];
+  readonly #refusalOf: WriteRefusal | undefined;
+
+  constructor(refusalOf: WriteRefusal | undefined) {
+    this.#refusalOf = refusalOf;
+  }
+
+  /** Adds a write for a step; false: the store refuses it, and the step fails. */
+  add(step: Step, write: RecordWrite): boolean {
+    step.error = this.#refusalOf?.(write);
+    if (step.error === undefined) this.all.push(write);
+    return step.error === undefined;
+  }
+}
+
 /** Requests that are committed together. */
 export class Batch {
   readonly steps: readonly Step[];
@@ -156,11 +176,11 @@ export class Batch {
   }
 
   /**
-   * Works out what the requests do, in order. With `failure`, the store takes no writes: whatever
-   * needs one fails with it, and the rest takes effect.
+   * Works out what the requests do, in order. What needs a write that the store refuses fails with the
+   * refusal, and the rest takes effect. With `failure`, a commit has failed: the store takes no write.
    */
-  apply(nowMs: number, failure: Error | undefined): RecordWrite[] {
-    const writes: RecordWrite[] = [];
+  apply(nowMs: number, refusalOf?: WriteRefusal, failure?: Error): RecordWrite[] {
+    const writes = new Writes(failure === undefined ? refusalOf : () => failure);
     for (const pulled of this.pulled.values()) {
       pulled.current = pulled.stored;
       pulled.changes = 0;
@@ -174,32 +194,28 @@ export class Batch {
       step.changedRecord = false;
       step.error = step.wrote ? failure : undefined;
       if (step.error !== undefined) continue;
-      const from = writes.length;
-      this.#applyOne(step, nowMs, writes, failure);
-      step.wrote = writes.length > from;
+      const from = writes.all.length;
+      this.#applyOne(step, nowMs, writes);
+      step.wrote = writes.all.length > from;
     }
-    return writes;
+    return writes.all;
   }
 
-  #applyOne(step: Step, nowMs: number, writes: RecordWrite[], failure: Error | undefined): void {
+  #applyOne(step: Step, nowMs: number, writes: Writes): void {
     const { request, pulled, intent } = step;
     switch (request.op) {
       case REQUEST.INTENT: {
         // Durable already while a pull is under way: writing it again would change nothing. One that
         // is only found may stem from a commit that failed half-way.
         if (intent!.count === 0 || !intent!.current || intent!.error !== undefined) {
-          if (failure !== undefined) {
-            step.error = failure;
-            return;
-          }
-          writes.push({ op: 'writeIntent', image: intent!.key.text });
+          if (!writes.add(step, { op: 'writeIntent', image: intent!.key.text })) return;
           intent!.current = true;
         }
         intent!.count++;
         return;
       }
       case REQUEST.OUTCOME:
-        this.#endPull(step, intent!, writes, failure);
+        this.#endPull(step, intent!, writes);
         return;
       case REQUEST.PULLED: {
         const { imageName, credentials } = request;
@@ -212,18 +228,14 @@ export class Batch {
         const before = pulled!.current;
         const record = mergePulled(before, pulled!.key.text, imageName, credentials, nowMs);
         if (record !== before) {
-          if (failure !== undefined) {
-            step.error = failure;
-            return;
-          }
           const change =
             before === undefined || credentials === null ? undefined : { imageName, credentials };
-          writes.push({ op: 'writePulled', record, change });
+          if (!writes.add(step, { op: 'writePulled', record, change })) return;
           pulled!.current = record;
           pulled!.changes++;
           step.changedRecord = true;
         }
-        if (intent !== undefined) this.#endPull(step, intent, writes, failure);
+        if (intent !== undefined) this.#endPull(step, intent, writes);
         return;
       }
       case REQUEST.READ:
@@ -233,11 +245,7 @@ export class Batch {
       default: {
         const record = pulled!.current;
         if (record === undefined || record.updatedAtMs >= (request as PruneRequest).untilMs) return;
-        if (failure !== undefined) {
-          step.error = failure;
-          return;
-        }
-        writes.push({ op: 'deletePulled', imageRef: pulled!.key.text });
+        if (!writes.add(step, { op: 'deletePulled', imageRef: pulled!.key.text })) return;
         pulled!.current = undefined;
         pulled!.changes++;
       }
@@ -245,7 +253,7 @@ export class Batch {
   }
 
   /** One pull of an image ends; with the last one its intent goes. */
-  #endPull(step: Step, intent: IntentKey, writes: RecordWrite[], failure: Error | undefined): void {
+  #endPull(step: Step, intent: IntentKey, writes: Writes): void {
     if (intent.count > 1) {
       intent.count--;
       return;
@@ -255,11 +263,7 @@ export class Batch {
     // the next start reconciles it.
     const mustStay = !this.#inFlight.isComplete;
     if (!isKnownAbsent && !mustStay) {
-      if (failure !== undefined) {
-        step.error = failure;
-        return;
-      }
-      writes.push({ op: 'deleteIntent', image: intent.key.text });
+      if (!writes.add(step, { op: 'deleteIntent', image: intent.key.text })) return;
       intent.current = false;
     }
     intent.count = 0;

@@ -15,7 +15,14 @@ import { REQUEST, STATE } from '../protocol/frames.ts';
 import type { OwnerCall, OwnerRequest } from '../protocol/owner-link.ts';
 import { OwnerLink } from '../protocol/owner-link.ts';
 import { HOST_COUNT, type SharedState, WORKER } from '../protocol/shared-state.ts';
-import { Batch, isVisible, PRUNE, type PruneRequest, type Step } from './batch.ts';
+import {
+  Batch,
+  isVisible,
+  PRUNE,
+  type PruneRequest,
+  type Step,
+  type WriteRefusal,
+} from './batch.ts';
 import type { InFlightTable } from './in-flight-table.ts';
 import { type Job, startJob } from './jobs.ts';
 import { StoreGauges } from './store-gauges.ts';
@@ -46,6 +53,7 @@ export class Owner {
   readonly #batchSizes: SharedHistogram;
   readonly #latencies: SharedHistogram;
   readonly #now: () => number;
+  readonly #refusalOf: WriteRefusal | undefined;
   readonly #links: OwnerLink[];
   readonly #jobs: Job[] = [];
   #firstLink = 0;
@@ -62,6 +70,7 @@ export class Owner {
     this.#batchSizes = metrics.batchSizes(context.workerIndex);
     this.#latencies = metrics.commitLatencies(context.workerIndex);
     this.#now = options.now;
+    this.#refusalOf = this.accessor.refusalOf?.bind(this.accessor);
     this.#links = Array.from(
       { length: HOST_COUNT },
       (_, host) => new OwnerLink(state, host, context.workerIndex, context.generation),
@@ -136,14 +145,14 @@ export class Owner {
     try {
       await batch.load(this.accessor);
       const nowMs = this.#now();
-      const writes = batch.apply(nowMs, undefined);
+      const writes = batch.apply(nowMs, this.#refusalOf);
       if (writes.length > 0) this.#answerEarly(batch);
       const failure = writes.length === 0 ? undefined : await this.#commit(writes);
       if (failure !== undefined) {
         this.#distrust(writes);
         const { records, intents } = await batch.reload(this.accessor);
         this.#gauges.add(records, intents);
-        batch.apply(nowMs, failure);
+        batch.apply(nowMs, undefined, failure);
       }
       this.#publish(batch);
     } finally {
@@ -289,11 +298,12 @@ export class Owner {
 
   /** Tells the host of a PULLED what the record is now: it has decided on it and is likely to again. */
   #showRecord({ pulled, changedRecord }: Step, request: OwnerRequest): void {
-    const { key, current, stored, changes, versionBefore } = pulled!;
+    const { key, current, stored, changes, versionBefore, error } = pulled!;
     if (current === undefined || pulled!.shownTo === request.link) return;
     pulled!.shownTo = request.link;
     // Sound whoever else raises the slot: that version was the record's until this batch.
-    if (changedRecord && changes === 1 && current !== stored) {
+    // Not over a damaged one, of which the host may know what was there before.
+    if (changedRecord && changes === 1 && current !== stored && error === undefined) {
       request.link.answerMerged(request, versionBefore, current.updatedAtMs);
       return;
     }

@@ -99,16 +99,26 @@ export class Allowlist {
   }
 
   /**
-   * Whether a text equals an exact entry, begins with a prefix, or matches a glob. Case matters.
+   * Whether a text equals an exact entry or begins with a prefix. Case matters.
    *
    * @param text What the level compares of an image.
    */
   includes(text: string): boolean {
-    return (
-      this.#names.has(text) ||
-      this.#hasPrefixOf(text) ||
-      this.#globs.some((glob) => glob.matches(text))
-    );
+    return this.#names.has(text) || this.#hasPrefixOf(text);
+  }
+
+  get hasGlobs(): boolean {
+    return this.#globs.length > 0;
+  }
+
+  /**
+   * Whether a glob matches a name. Never given a tag or digest, whatever the level compares with plain
+   * entries: whoever chooses a tag would choose the exemption.
+   *
+   * @param name The level's form of the image's name.
+   */
+  hasGlobFor(name: string): boolean {
+    return this.#globs.some((glob) => glob.matches(name));
   }
 
   #hasPrefixOf(text: string): boolean {

@@ -152,9 +152,12 @@ function allowlistEnforcer(
   const behaviour = KUBELET_BEHAVIOUR[level];
   const allowlist = new Allowlist(copy, behaviour);
   const compared = IMAGE_TEXT[behaviour.allowlistCompares];
+  const named = IMAGE_TEXT[behaviour.allowlistHolds];
   return enforcer({ kind: 'NeverVerifyAllowlistedImages', allowlist: copy }, level, (image) => {
     try {
-      return typeof image !== 'string' || !allowlist.includes(compared(image));
+      if (typeof image !== 'string') return true;
+      if (allowlist.includes(compared(image))) return false;
+      return !(allowlist.hasGlobs && allowlist.hasGlobFor(named(image)));
     } catch {
       // What is no image name is on no list of names: verify.
       return true;

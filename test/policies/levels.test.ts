@@ -133,12 +133,14 @@ const MATCHES: readonly Row[] = [
   ['[::1]:5000/*', '[::1]:5000/app:1', true, true, true],
   // Globs: the same text, so a tag counts up to v1.34.
   [{ glob: 'registry.io/team-*/app' }, 'registry.io/team-a/app', true, true, true],
-  [{ glob: 'registry.io/team-*/app' }, 'registry.io/team-a/app:v1', false, true, true],
-  [{ glob: 'registry.io/team-*/app' }, `registry.io/team-a/app@${DIGEST}`, false, true, true],
+  [{ glob: 'registry.io/team-*/app' }, 'registry.io/team-a/app:v1', true, true, true],
+  [{ glob: 'registry.io/team-*/app' }, `registry.io/team-a/app@${DIGEST}`, true, true, true],
   [{ glob: 'registry.io/team-*/*' }, 'registry.io/team-a/app:v1', true, true, true],
   [{ glob: 'registry.io/team-*/app' }, 'registry.io/team-a/b/app', false, false, false],
-  [{ glob: 'registry.io/**' }, 'registry.io/UPPER', true, false, false],
-  [{ glob: 'docker.io/library/u*' }, 'ubuntu:22.04', false, true, false],
+  [{ glob: 'registry.io/**' }, 'registry.io/UPPER', false, false, false],
+  [{ glob: 'docker.io/library/u*' }, 'ubuntu:22.04', true, true, false],
+  [{ glob: 'registry.io/team/*-public' }, 'registry.io/team/secret:x-public', false, false, false],
+  [{ glob: 'registry.io/lib?app' }, 'registry.io/lib:app', false, false, false],
 ];
 
 describe.each(COMPATIBILITY_LEVELS)('at %s the entry', (level) => {

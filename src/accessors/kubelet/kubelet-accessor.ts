@@ -311,6 +311,15 @@ class KubeletAccessor implements OwnedAccessor, Inspectable {
     }
   }
 
+  refusalOf(write: RecordWrite): PullManagerError | undefined {
+    try {
+      this.#checked(write);
+      return undefined;
+    } catch (cause) {
+      return cause as PullManagerError;
+    }
+  }
+
   /** The write as files can hold it; throws where they cannot. */
   #checked(write: RecordWrite): RecordWrite {
     const checked = filedWrite(write, this.#behaviour);
