@@ -244,8 +244,9 @@ export class Owner {
     const { versions, slotMask } = this.#state;
     const gauges = this.#gauges;
     for (const found of pulled.values()) {
-      const { key, stored, current } = found;
+      const { key, stored, current, error } = found;
       if (current === stored) continue;
+      if (error !== undefined) gauges.doubt();
       gauges.add(Number(current !== undefined) - Number(stored !== undefined), 0);
       found.versionBefore = Atomics.add(versions, key.hash & slotMask, 1);
     }

@@ -51,8 +51,8 @@ export class StoreGauges {
 
   /** Sets the gauges. Where the store is everybody's, one owner counts it, and a replacement again. */
   async start(): Promise<void> {
-    const { workerIndex, workerCount, generation } = this.#context;
-    if (this.#accessor.listsOnlyOwnKeys || workerCount === 1) {
+    const { workerIndex, generation } = this.#context;
+    if (this.#isSole) {
       this.#set(await this.#accessor.count());
     } else if (generation > 1) {
       await this.recount();
@@ -65,12 +65,23 @@ export class StoreGauges {
     return this.#dueAtMs !== undefined && performance.now() >= this.#dueAtMs;
   }
 
-  /** Tries to count a store that other owners write to. Never rejects. */
+  /** Something was replaced that the store may or may not have counted: to be counted again. */
+  doubt(): void {
+    this.#attempts = 0;
+    this.#dueAtMs = performance.now();
+  }
+
+  /** Counts again, or tries to where other owners write to the store. Never rejects. */
   async recount(): Promise<void> {
     const pauseMs = PAUSE_MS * 2 ** this.#attempts++;
     this.#dueAtMs =
       this.#attempts < ATTEMPTS_MAX ? performance.now() + ATTEMPT_LIMIT_MS + pauseMs : undefined;
     try {
+      if (this.#isSole) {
+        this.#set(await this.#accessor.count());
+        this.#dueAtMs = undefined;
+        return;
+      }
       this.#locks.globalLock();
       try {
         const counting = Promise.resolve(this.#accessor.count());
@@ -88,6 +99,11 @@ export class StoreGauges {
   add(records: number, intents: number): void {
     this.#row[RECORDS]! += records;
     this.#row[INTENTS]! += intents;
+  }
+
+  /** Whether nobody else writes to what `count` counts. */
+  get #isSole(): boolean {
+    return this.#accessor.listsOnlyOwnKeys || this.#context.workerCount === 1;
   }
 
   #set(whole: { readonly records: number; readonly intents: number }): void {

@@ -4,7 +4,14 @@ import type { PullManagerErrorCode } from '../../src/errors.ts';
 import { errorCode } from '../../src/errors.ts';
 import { PullManager } from '../../src/pull-manager.ts';
 import { secret, unique } from '../support/credentials.ts';
-import { emptied, intentsOf, open, PolicyByImage, settles } from '../support/engines.ts';
+import {
+  emptied,
+  eventually,
+  intentsOf,
+  open,
+  PolicyByImage,
+  settles,
+} from '../support/engines.ts';
 import { COMMAND, FileStore } from '../support/file-store.ts';
 
 const UNAVAILABLE = 'ERR_PULLMANAGER_STORE_UNAVAILABLE';
@@ -54,6 +61,21 @@ describe.each(KINDS)('a failing store in an engine with $name', ({ workerCount, 
       kept: 1,
       errors: [],
     });
+  });
+
+  it('lets nobody in by a proof that a damaged record had, after a new one replaced it', async () => {
+    const ref = unique('ref');
+    await manager.recordImagePulled('app', ref, { kubernetesSecrets: [A] });
+    // Known, and used: this thread is told what becomes of the record.
+    expect(await manager.mustAttemptImagePull('app', ref, { secrets: [A] })).toBe(false);
+    store.set('get', COMMAND.CORRUPT);
+    await manager.recordImagePulled('app', ref, { kubernetesSecrets: [B] });
+    store.work();
+    expect(await manager.mustAttemptImagePull('app', ref, { secrets: [A] })).toBe(true);
+    expect(await manager.mustAttemptImagePull('app', ref, { secrets: [B] })).toBe(false);
+    const record = await manager.getImagePulledRecord(ref);
+    expect(Object.values(record!.credentialMapping)).toEqual([{ kubernetesSecrets: [B] }]);
+    await eventually('it is counted once', () => manager.stats().records === 1);
   });
 
   it.each([
