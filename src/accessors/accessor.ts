@@ -19,7 +19,8 @@ export type RecordListing<T> = Listing<T, PullManagerError>;
 
 /** One write of a batch. Writes of one key take effect in batch order. */
 export type RecordWrite =
-  | { readonly op: 'writeIntent' | 'deleteIntent'; readonly image: string }
+  | { readonly op: 'writeIntent'; readonly image: string }
+  | { readonly op: 'deleteIntent'; readonly image: string }
   | {
       readonly op: 'writePulled';
       readonly record: ImagePulledRecord;

@@ -25,7 +25,7 @@ export function accessorSuite(options: AccessorSuiteOptions): void {
   const { name, runner, open, capabilities = {} } = options;
   runner.describe(`accessor contract: ${name}`, () => {
     for (const law of [
-      ...lawsOfKeys(capabilities.loneSurrogates ?? 'distinct'),
+      ...lawsOfKeys(capabilities.loneSurrogates),
       ...LAWS_OF_VALUES,
       ...LAWS_OF_LIFE,
     ]) {

@@ -18,11 +18,13 @@ export interface StoreUnderTest {
 export interface AccessorCapabilities {
   /**
    * Texts with lone surrogates, which UTF-8 cannot carry: `distinct` from all others, or `replaced`,
-   * that is, the same key as the text with U+FFFD in their place. @default 'distinct'
+   * that is, the same key as the text with U+FFFD in their place. @default either
    */
   readonly loneSurrogates?: 'distinct' | 'replaced';
   /** Commits may be begun before the last one has ended, and take effect in call order. */
   readonly overlappingCommits?: boolean;
+  /** Records may be given in the engine's own form too, which stores of one's own never are. */
+  readonly compactRecords?: boolean;
   /** Times of records are kept in steps of so many milliseconds, rounded down. @default 1 */
   readonly timeResolutionMs?: number;
   /** The latest time that is kept. @default 8.64e15, the end of `Date` */

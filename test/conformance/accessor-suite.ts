@@ -16,6 +16,11 @@ export interface AccessorSuiteOptions {
 
 /** Declares the contract's tests for one kind of store. */
 export function accessorSuite(options: AccessorSuiteOptions): void {
-  const capabilities = { errorPrefix: 'ERR_PULLMANAGER_', ...options.capabilities };
+  const capabilities = {
+    errorPrefix: 'ERR_PULLMANAGER_',
+    loneSurrogates: 'distinct' as const,
+    compactRecords: true,
+    ...options.capabilities,
+  };
   publishedSuite({ ...options, capabilities, runner: { describe, it } });
 }
