@@ -2,7 +2,8 @@
 import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { records } from '../../src/cli/commands/records/records.ts';
+import { runCommand } from '../../src/cli/command.ts';
+import { recordsCommand } from '../../src/cli/commands/records/records.ts';
 import { runCli } from '../support/cli.ts';
 import {
   APP,
@@ -240,7 +241,7 @@ intent       ${APP}:next: a pull of it was begun
         ['import', ...store.args('from'), '--store', `journal:${join(directory, 'target')}`],
       ]) {
         const given = args[0] === 'import' ? [] : store.args();
-        const outcome = expect(records([...args, ...given])).rejects;
+        const outcome = expect(runCommand(recordsCommand, [...args, ...given])).rejects;
         await outcome.toThrow(`there is no store at ${JSON.stringify(path)}: ENOENT`);
       }
       expect(readdirSync(directory)).toEqual([]);
@@ -333,7 +334,7 @@ describe('records', () => {
     [['verify', '--repair', '--store', 'module:./x.mjs'], 'cannot repair the store of a module'],
   ])('%j is wrong usage', async (args, message) => {
     // In this process: what is wrong is found before anything is opened.
-    await expect(records(args)).rejects.toThrow(message);
+    await expect(runCommand(recordsCommand, args)).rejects.toThrow(message);
   });
 
   it('tells a wrong usage from a failure by the exit code', async () => {

@@ -11,14 +11,13 @@ import { checkPodCredentials } from '../../records/validate.ts';
 import { explainDecision } from '../../records-tools/explain.ts';
 import { POLICIES, parseDuration } from '../../storm/parameters.ts';
 import { suggestion } from '../../util/suggest.ts';
-import { type ParsedArgs, UsageError } from '../args.ts';
+import { type ParsedArgs, positionalsOf, UsageError } from '../args.ts';
+import { COLOR_HELP, type Command, JSON_HELP, paintOf } from '../command.ts';
 import { EXIT, type ExitCode } from '../exit-codes.ts';
 import { printable } from '../terminal-text.ts';
-import { runTool } from './records/records.ts';
-import { COLOR_HELP, JSON_HELP, paintOf, type Tool } from './records/tool.ts';
-import { positionalsOf, STORE_FLAGS, STORE_HELP, storeOf } from './store-flags.ts';
+import { STORE_FLAGS, STORE_HELP, storeOf } from './store-flags.ts';
 
-const TOOL: Tool = {
+export const checkCommand: Command = {
   summary: 'ask for one decision, and why',
   flags: {
     ...STORE_FLAGS,
@@ -69,11 +68,6 @@ const TOOL: Tool = {
 };
 
 const SCHEMA = 'pullwarden.check/1';
-
-/** Runs `pullwarden check` with its arguments. */
-export function check(args: readonly string[]): Promise<ExitCode> {
-  return runTool(TOOL, args);
-}
 
 async function run(parsed: ParsedArgs): Promise<ExitCode> {
   const { values } = parsed;

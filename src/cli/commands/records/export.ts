@@ -3,14 +3,15 @@ import { endLine, headerLine, itemLine } from '../../../records-tools/export-for
 import { withReader } from '../../../records-tools/open-store.ts';
 import { itemsOf, type TransferItem } from '../../../records-tools/transfer.ts';
 import { formatCount, plural } from '../../../storm/report/format.ts';
-import { type ParsedArgs, UsageError } from '../../args.ts';
+import { type ParsedArgs, positionalsOf, UsageError } from '../../args.ts';
+import { type Command, PROGRESS_HELP } from '../../command.ts';
 import { EXIT, type ExitCode } from '../../exit-codes.ts';
 import { FileOutput, type Output, StandardOutput } from '../../output.ts';
 import { Progress } from '../../progress.ts';
-import { positionalsOf, STORE_FLAGS, STORE_HELP, storeOf } from '../store-flags.ts';
-import { PROGRESS_HELP, ProblemReport, type Tool, warn } from './tool.ts';
+import { ProblemReport, warn } from '../../warnings.ts';
+import { STORE_FLAGS, STORE_HELP, storeOf } from '../store-flags.ts';
 
-export const exportTool: Tool = {
+export const exportTool: Command = {
   summary: 'write everything in a store to a file',
   flags: {
     ...STORE_FLAGS,

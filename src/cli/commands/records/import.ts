@@ -13,14 +13,15 @@ import type { StoreChoice } from '../../../records-tools/store-choice.ts';
 import { itemsOf, type TransferItem } from '../../../records-tools/transfer.ts';
 import { formatCount, plural } from '../../../storm/report/format.ts';
 import { suggestion } from '../../../util/suggest.ts';
-import { type ParsedArgs, UsageError } from '../../args.ts';
+import { type ParsedArgs, positionalsOf, UsageError } from '../../args.ts';
+import { type Command, JSON_HELP, PROGRESS_HELP } from '../../command.ts';
 import { EXIT, type ExitCode } from '../../exit-codes.ts';
 import { openInput } from '../../input.ts';
 import { Progress } from '../../progress.ts';
-import { positionalsOf, STORE_FLAGS, STORE_HELP, storeOf } from '../store-flags.ts';
-import { JSON_HELP, PROGRESS_HELP, ProblemReport, type Tool } from './tool.ts';
+import { ProblemReport } from '../../warnings.ts';
+import { STORE_FLAGS, STORE_HELP, storeOf } from '../store-flags.ts';
 
-export const importTool: Tool = {
+export const importTool: Command = {
   summary: 'bring the records of a file or another store into a store',
   flags: {
     ...STORE_FLAGS,

@@ -10,14 +10,15 @@ import {
 } from '../../../records-tools/summaries.ts';
 import { sortedRecords } from '../../../records-tools/transfer.ts';
 import { plural } from '../../../storm/report/format.ts';
-import type { ParsedArgs } from '../../args.ts';
+import { type ParsedArgs, positionalsOf } from '../../args.ts';
+import { COLOR_HELP, type Command, JSON_HELP, paintOf, terminalWidth } from '../../command.ts';
 import { EXIT, type ExitCode } from '../../exit-codes.ts';
 import { type Output, StandardOutput } from '../../output.ts';
 import { type Column, tableLines } from '../../table.ts';
-import { positionalsOf, STORE_FLAGS, STORE_HELP, storeOf } from '../store-flags.ts';
-import { COLOR_HELP, JSON_HELP, ProblemReport, paintOf, type Tool, terminalWidth } from './tool.ts';
+import { ProblemReport } from '../../warnings.ts';
+import { STORE_FLAGS, STORE_HELP, storeOf } from '../store-flags.ts';
 
-export const listTool: Tool = {
+export const listTool: Command = {
   summary: 'list intents and pulled records',
   flags: {
     ...STORE_FLAGS,

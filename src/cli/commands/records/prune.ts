@@ -4,16 +4,17 @@ import { linesOf } from '../../../records-tools/lines.ts';
 import { withReader, withWriter } from '../../../records-tools/open-store.ts';
 import { type PrunePlan, planPrune, prune } from '../../../records-tools/prune.ts';
 import { formatCount, plural } from '../../../storm/report/format.ts';
-import { type ParsedArgs, UsageError } from '../../args.ts';
+import { type ParsedArgs, positionalsOf, UsageError } from '../../args.ts';
+import { type Command, JSON_HELP, PROGRESS_HELP } from '../../command.ts';
 import { EXIT, type ExitCode } from '../../exit-codes.ts';
 import { openInput } from '../../input.ts';
 import { StandardOutput } from '../../output.ts';
 import { Progress } from '../../progress.ts';
 import { printable } from '../../terminal-text.ts';
-import { positionalsOf, STORE_FLAGS, STORE_HELP, storeOf } from '../store-flags.ts';
-import { JSON_HELP, PROGRESS_HELP, ProblemReport, type Tool } from './tool.ts';
+import { ProblemReport } from '../../warnings.ts';
+import { STORE_FLAGS, STORE_HELP, storeOf } from '../store-flags.ts';
 
-export const pruneTool: Tool = {
+export const pruneTool: Command = {
   summary: 'delete the records of images that the runtime no longer has',
   flags: {
     ...STORE_FLAGS,

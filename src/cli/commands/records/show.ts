@@ -12,14 +12,14 @@ import {
 } from '../../../records-tools/summaries.ts';
 import { sortedRecords } from '../../../records-tools/transfer.ts';
 import type { Paint } from '../../../storm/report/style.ts';
-import type { ParsedArgs } from '../../args.ts';
+import { type ParsedArgs, positionalsOf } from '../../args.ts';
+import { COLOR_HELP, type Command, JSON_HELP, paintOf } from '../../command.ts';
 import { EXIT, type ExitCode } from '../../exit-codes.ts';
 import { StandardOutput } from '../../output.ts';
 import { printable } from '../../terminal-text.ts';
-import { positionalsOf, STORE_FLAGS, STORE_HELP, storeOf } from '../store-flags.ts';
-import { COLOR_HELP, JSON_HELP, paintOf, type Tool } from './tool.ts';
+import { STORE_FLAGS, STORE_HELP, storeOf } from '../store-flags.ts';
 
-export const showTool: Tool = {
+export const showTool: Command = {
   summary: 'show one record in full, but for hashes',
   flags: { ...STORE_FLAGS, json: { type: 'boolean' } },
   help: {

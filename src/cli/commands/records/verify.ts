@@ -2,15 +2,15 @@
 import { type Finding, type VerifyResult, verifyStore } from '../../../records-tools/verify.ts';
 import { formatCount } from '../../../storm/report/format.ts';
 import type { Paint } from '../../../storm/report/style.ts';
-import type { ParsedArgs } from '../../args.ts';
+import { type ParsedArgs, positionalsOf } from '../../args.ts';
+import { COLOR_HELP, type Command, JSON_HELP, PROGRESS_HELP, paintOf } from '../../command.ts';
 import { EXIT, type ExitCode } from '../../exit-codes.ts';
 import { type Output, StandardOutput } from '../../output.ts';
 import { Progress } from '../../progress.ts';
 import { printable } from '../../terminal-text.ts';
-import { positionalsOf, STORE_FLAGS, STORE_HELP, storeOf } from '../store-flags.ts';
-import { COLOR_HELP, JSON_HELP, PROGRESS_HELP, paintOf, type Tool } from './tool.ts';
+import { STORE_FLAGS, STORE_HELP, storeOf } from '../store-flags.ts';
 
-export const verifyTool: Tool = {
+export const verifyTool: Command = {
   summary: 'look at every entry; exit 1 when something is wrong',
   flags: {
     ...STORE_FLAGS,
