@@ -1,6 +1,7 @@
 /** What all commands have in common: how one is described, found and run. */
 import { errorCode, PULL_MANAGER_ERROR_CODES, quote } from '../errors.ts';
-import { type Paint, paintFor } from '../storm/report/style.ts';
+import type { Terminal } from '../terminal/live-line.ts';
+import { type Paint, paintFor } from '../terminal/style.ts';
 import { suggestion } from '../util/suggest.ts';
 import { type Flag, type ParsedArgs, parseCommandArgs, UsageError } from './args.ts';
 import { EXIT, type ExitCode } from './exit-codes.ts';
@@ -91,6 +92,11 @@ async function runOne(command: Command, args: readonly string[]): Promise<ExitCo
 /** Columns of the terminal that takes the result; undefined where it is none. */
 export function terminalWidth(): number | undefined {
   return process.stdout.isTTY === true ? process.stdout.columns || 80 : undefined;
+}
+
+/** The terminal for a live line; undefined where there is none, or none is wanted. */
+export function progressTerminal({ values }: ParsedArgs): Terminal | undefined {
+  return process.stderr.isTTY === true && values.progress !== false ? process.stderr : undefined;
 }
 
 /** Colours as they are wanted on the standard output. */

@@ -1,6 +1,6 @@
 /** What is said on stderr beside the result. */
-import { formatCount } from '../storm/report/format.ts';
-import { printable } from './terminal-text.ts';
+import { formatCount } from '../terminal/format.ts';
+import { printable } from '../terminal/text.ts';
 
 /** One line on stderr, harmless whatever it names. */
 export function warn(text: string): void {

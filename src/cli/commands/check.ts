@@ -1,7 +1,7 @@
 /** `pullwarden check`: one decision of the real engine, and why. */
 import { readFileSync } from 'node:fs';
 import { errorCode, invalidArgument, PullManagerError, quote } from '../../errors.ts';
-import type { VerificationPolicy } from '../../policies/enforcer.ts';
+import { POLICIES, type VerificationPolicy } from '../../policies/enforcer.ts';
 import type {
   ImagePullSecret,
   ImagePullServiceAccount,
@@ -9,12 +9,12 @@ import type {
 } from '../../records/record.ts';
 import { checkPodCredentials } from '../../records/validate.ts';
 import { explainDecision } from '../../records-tools/explain.ts';
-import { POLICIES, parseDuration } from '../../storm/parameters.ts';
+import { printable } from '../../terminal/text.ts';
+import { parseDuration } from '../../util/duration.ts';
 import { suggestion } from '../../util/suggest.ts';
 import { type ParsedArgs, positionalsOf, UsageError } from '../args.ts';
 import { COLOR_HELP, type Command, JSON_HELP, paintOf } from '../command.ts';
 import { EXIT, type ExitCode } from '../exit-codes.ts';
-import { printable } from '../terminal-text.ts';
 import { STORE_FLAGS, STORE_HELP, storeOf } from './store-flags.ts';
 
 export const checkCommand: Command = {

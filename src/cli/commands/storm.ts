@@ -11,7 +11,6 @@ import {
   parseParameter,
   type StormParameters,
 } from '../../storm/parameters.ts';
-import { formatMs } from '../../storm/report/format.ts';
 import { ProgressLine } from '../../storm/report/progress-line.ts';
 import { formatSummary } from '../../storm/report/summary.ts';
 import { type StormResult, stormResult } from '../../storm/result.ts';
@@ -26,8 +25,16 @@ import {
 } from '../../storm/scenarios.ts';
 import { prepareStore, type StormStore } from '../../storm/store.ts';
 import { parseThreshold, type Threshold } from '../../storm/thresholds.ts';
+import { formatMs } from '../../terminal/format.ts';
 import { type Flag, type ParsedArgs, UsageError } from '../args.ts';
-import { COLOR_HELP, type Command, JSON_HELP, PROGRESS_HELP, paintOf } from '../command.ts';
+import {
+  COLOR_HELP,
+  type Command,
+  JSON_HELP,
+  PROGRESS_HELP,
+  paintOf,
+  progressTerminal,
+} from '../command.ts';
 import { EXIT, type ExitCode } from '../exit-codes.ts';
 import type { HelpRow } from '../help.ts';
 
@@ -87,8 +94,7 @@ async function run(
   const { parameters } = scenario;
   const seed = parameters.seed ?? Math.floor(Math.random() * 0x1_0000_0000);
   const images = readImageList(parameters.images);
-  const isLive = process.stderr.isTTY === true && parsed.values.progress !== false;
-  const line = isLive ? new ProgressLine(process.stderr) : undefined;
+  const line = new ProgressLine(progressTerminal(parsed));
   const store = prepareStore(parameters.store);
   const removeStore = (): void => store.remove();
   // Also after a second Ctrl-C, which does not wait.
@@ -101,10 +107,10 @@ async function run(
       isDurable: store.isDurable,
       timeResolutionMs: store.timeResolutionMs,
       signal,
-      onProgress: line && ((progress) => line.update(progress)),
+      onProgress: (progress) => line.update(progress),
       open: (listed, policy) => openEngine(store, parameters, policy, listed),
     });
-    line?.clear();
+    line.clear();
     try {
       const { universe, verifier } = stormRun.state;
       const overhead = stormRun.wasInterrupted
@@ -116,7 +122,7 @@ async function run(
       stormRun.close();
     }
   } finally {
-    line?.clear();
+    line.clear();
     store.remove();
     process.removeListener('exit', removeStore);
   }

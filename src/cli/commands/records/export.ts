@@ -2,12 +2,12 @@
 import { endLine, headerLine, itemLine } from '../../../records-tools/export-format.ts';
 import { withReader } from '../../../records-tools/open-store.ts';
 import { itemsOf, type TransferItem } from '../../../records-tools/transfer.ts';
-import { formatCount, plural } from '../../../storm/report/format.ts';
+import { formatCount, plural } from '../../../terminal/format.ts';
+import { LiveLine } from '../../../terminal/live-line.ts';
 import { type ParsedArgs, positionalsOf, UsageError } from '../../args.ts';
-import { type Command, PROGRESS_HELP } from '../../command.ts';
+import { type Command, PROGRESS_HELP, progressTerminal } from '../../command.ts';
 import { EXIT, type ExitCode } from '../../exit-codes.ts';
 import { FileOutput, type Output, StandardOutput } from '../../output.ts';
-import { Progress } from '../../progress.ts';
 import { ProblemReport, warn } from '../../warnings.ts';
 import { STORE_FLAGS, STORE_HELP, storeOf } from '../store-flags.ts';
 
@@ -48,7 +48,7 @@ async function runExport(parsed: ParsedArgs, signal: AbortSignal): Promise<ExitC
   const path = (values.output as string | undefined) ?? '-';
   const isJson = values.json === true;
   if (isJson && path === '-') throw new UsageError('--json needs --output FILE');
-  const progress = new Progress(values.progress !== false);
+  const progress = new LiveLine(progressTerminal(parsed));
   const report = new ProblemReport(isJson);
   const counts = { intents: 0, records: 0, damaged: 0 };
   try {

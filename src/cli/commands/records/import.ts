@@ -11,13 +11,13 @@ import type { OnConflict } from '../../../records-tools/merge-records.ts';
 import { withReader, withWriter } from '../../../records-tools/open-store.ts';
 import type { StoreChoice } from '../../../records-tools/store-choice.ts';
 import { itemsOf, type TransferItem } from '../../../records-tools/transfer.ts';
-import { formatCount, plural } from '../../../storm/report/format.ts';
+import { formatCount, plural } from '../../../terminal/format.ts';
+import { LiveLine } from '../../../terminal/live-line.ts';
 import { suggestion } from '../../../util/suggest.ts';
 import { type ParsedArgs, positionalsOf, UsageError } from '../../args.ts';
-import { type Command, JSON_HELP, PROGRESS_HELP } from '../../command.ts';
+import { type Command, JSON_HELP, PROGRESS_HELP, progressTerminal } from '../../command.ts';
 import { EXIT, type ExitCode } from '../../exit-codes.ts';
 import { openInput } from '../../input.ts';
-import { Progress } from '../../progress.ts';
 import { ProblemReport } from '../../warnings.ts';
 import { STORE_FLAGS, STORE_HELP, storeOf } from '../store-flags.ts';
 
@@ -63,7 +63,7 @@ async function runImport(parsed: ParsedArgs, signal: AbortSignal): Promise<ExitC
   const target = storeOf(parsed);
   const onConflict = howOf(values['on-conflict'] as string | undefined);
   const isJson = values.json === true;
-  const progress = new Progress(values.progress !== false);
+  const progress = new LiveLine(progressTerminal(parsed));
   const report = new ProblemReport(isJson);
   const options: ImportOptions = {
     onConflict,

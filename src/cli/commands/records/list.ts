@@ -9,12 +9,12 @@ import {
   summaryOf,
 } from '../../../records-tools/summaries.ts';
 import { sortedRecords } from '../../../records-tools/transfer.ts';
-import { plural } from '../../../storm/report/format.ts';
+import { plural } from '../../../terminal/format.ts';
+import { type Column, tableLines } from '../../../terminal/table.ts';
 import { type ParsedArgs, positionalsOf } from '../../args.ts';
 import { COLOR_HELP, type Command, JSON_HELP, paintOf, terminalWidth } from '../../command.ts';
 import { EXIT, type ExitCode } from '../../exit-codes.ts';
 import { type Output, StandardOutput } from '../../output.ts';
-import { type Column, tableLines } from '../../table.ts';
 import { ProblemReport } from '../../warnings.ts';
 import { STORE_FLAGS, STORE_HELP, storeOf } from '../store-flags.ts';
 

@@ -3,14 +3,14 @@ import { invalidArgument, quote } from '../../../errors.ts';
 import { linesOf } from '../../../records-tools/lines.ts';
 import { withReader, withWriter } from '../../../records-tools/open-store.ts';
 import { type PrunePlan, planPrune, prune } from '../../../records-tools/prune.ts';
-import { formatCount, plural } from '../../../storm/report/format.ts';
+import { formatCount, plural } from '../../../terminal/format.ts';
+import { LiveLine } from '../../../terminal/live-line.ts';
+import { printable } from '../../../terminal/text.ts';
 import { type ParsedArgs, positionalsOf, UsageError } from '../../args.ts';
-import { type Command, JSON_HELP, PROGRESS_HELP } from '../../command.ts';
+import { type Command, JSON_HELP, PROGRESS_HELP, progressTerminal } from '../../command.ts';
 import { EXIT, type ExitCode } from '../../exit-codes.ts';
 import { openInput } from '../../input.ts';
 import { StandardOutput } from '../../output.ts';
-import { Progress } from '../../progress.ts';
-import { printable } from '../../terminal-text.ts';
 import { ProblemReport } from '../../warnings.ts';
 import { STORE_FLAGS, STORE_HELP, storeOf } from '../store-flags.ts';
 
@@ -64,7 +64,7 @@ async function runPrune(parsed: ParsedArgs, signal: AbortSignal): Promise<ExitCo
   }
   const isJson = values.json === true;
   const output = new StandardOutput();
-  const progress = new Progress(values.progress !== false);
+  const progress = new LiveLine(progressTerminal(parsed));
   const pruned: string[] = [];
   const onPruned = async (chunk: readonly string[]): Promise<void> => {
     pruned.push(...chunk);

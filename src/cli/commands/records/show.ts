@@ -11,12 +11,12 @@ import {
   type SecretDetail,
 } from '../../../records-tools/summaries.ts';
 import { sortedRecords } from '../../../records-tools/transfer.ts';
-import type { Paint } from '../../../storm/report/style.ts';
+import type { Paint } from '../../../terminal/style.ts';
+import { printable } from '../../../terminal/text.ts';
 import { type ParsedArgs, positionalsOf } from '../../args.ts';
 import { COLOR_HELP, type Command, JSON_HELP, paintOf } from '../../command.ts';
 import { EXIT, type ExitCode } from '../../exit-codes.ts';
 import { StandardOutput } from '../../output.ts';
-import { printable } from '../../terminal-text.ts';
 import { STORE_FLAGS, STORE_HELP, storeOf } from '../store-flags.ts';
 
 export const showTool: Command = {
