@@ -1,4 +1,5 @@
 /** What is said on stderr beside the result. */
+import type { Problem } from '../records-tools/transfer.ts';
 import { formatCount } from '../terminal/format.ts';
 import { printable } from '../terminal/text.ts';
 
@@ -11,24 +12,23 @@ const PROBLEMS_SHOWN = 20;
 
 /** Reports the first problems on stderr, and counts the rest. */
 export class ProblemReport {
-  readonly #all: string[] = [];
+  readonly #kept: Problem[] | undefined;
   #count = 0;
-  readonly #keeps: boolean;
 
   /** @param keeps - whether all problems are kept, for `--json`. */
   constructor(keeps: boolean) {
-    this.#keeps = keeps;
+    this.#kept = keeps ? [] : undefined;
   }
 
-  /** What was reported, if it is kept. */
-  get all(): readonly string[] {
-    return this.#all;
+  /** What was reported; nothing where it is not kept. */
+  get all(): readonly Problem[] {
+    return this.#kept ?? [];
   }
 
-  add(problem: string): void {
+  add(problem: Problem): void {
     this.#count++;
-    if (this.#keeps) this.#all.push(problem);
-    if (this.#count <= PROBLEMS_SHOWN) warn(problem);
+    this.#kept?.push(problem);
+    if (this.#count <= PROBLEMS_SHOWN) warn(problem.message);
   }
 
   /** Says how many there were beyond those shown. */

@@ -163,9 +163,16 @@ describe('a file of records by a stranger', () => {
   it('that was cut is noticed, and may be imported again', async () => {
     const store = storeIn(newDirectory(), 'journal');
     const args = ['records', 'import', '-', ...store.args()];
-    const cut = await runCli(args, { input: `${header}\n${good}\n` });
+    const cut = await runCli([...args, '--json'], { input: `${header}\n${good}\n{\n` });
     expect(cut.code).toBe(1);
     expect(cut.stderr).toContain('the file was cut: it has no end');
+    expect(JSON.parse(cut.stdout)).toMatchObject({
+      damaged: 2,
+      errors: [
+        { code: 'ERR_PULLMANAGER_RECORD_CORRUPT', message: 'standard input: line 3: is not JSON' },
+        { message: 'standard input: the file was cut: it has no end' },
+      ],
+    });
     const whole = `${header}\n${good}\n{"kind":"end","intents":1,"records":0,"damaged":0}\n`;
     const again = await runCli(args, { input: whole });
     expect(again).toMatchObject({ code: 0, stderr: '' });

@@ -212,7 +212,7 @@ intent       ${APP}:next: a pull of it was begun
         damaged: 0,
         refused: 0,
         lossy: 0,
-        problems: [],
+        errors: [],
       });
       expect(await contentOf(back.options)).toEqual(before);
       const repeated = await runCli(['records', 'import', file, ...back.args()]);

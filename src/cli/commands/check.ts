@@ -15,6 +15,7 @@ import { suggestion } from '../../util/suggest.ts';
 import { type ParsedArgs, positionalsOf, UsageError } from '../args.ts';
 import { COLOR_HELP, type Command, JSON_HELP, paintOf } from '../command.ts';
 import { EXIT, type ExitCode } from '../exit-codes.ts';
+import { printJson } from '../output.ts';
 import { STORE_FLAGS, STORE_HELP, storeOf } from './store-flags.ts';
 
 export const checkCommand: Command = {
@@ -87,8 +88,7 @@ async function run(parsed: ParsedArgs): Promise<ExitCode> {
   if (values.json === true) {
     const why = cause === undefined ? {} : { cause: { code: cause.code, message: cause.message } };
     const answer = { mustPull, reason, detail, ...why };
-    const result = { schema: SCHEMA, store: store.label, image, imageRef, ...answer };
-    process.stdout.write(`${JSON.stringify(result)}\n`);
+    await printJson(SCHEMA, store.label, { image, imageRef, ...answer });
   } else {
     const paint = paintOf(parsed);
     const verdict = mustPull ? paint('yellow', 'must pull') : paint('green', 'may be used');

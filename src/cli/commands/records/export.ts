@@ -7,7 +7,7 @@ import { LiveLine } from '../../../terminal/live-line.ts';
 import { type ParsedArgs, positionalsOf, UsageError } from '../../args.ts';
 import { type Command, PROGRESS_HELP, progressTerminal } from '../../command.ts';
 import { EXIT, type ExitCode } from '../../exit-codes.ts';
-import { FileOutput, type Output, StandardOutput } from '../../output.ts';
+import { FileOutput, type Output, printJson, StandardOutput } from '../../output.ts';
 import { ProblemReport, warn } from '../../warnings.ts';
 import { STORE_FLAGS, STORE_HELP, storeOf } from '../store-flags.ts';
 
@@ -69,14 +69,7 @@ async function runExport(parsed: ParsedArgs, signal: AbortSignal): Promise<ExitC
   }
   report.end();
   if (isJson) {
-    const result = {
-      schema: SCHEMA,
-      store: store.label,
-      output: path,
-      ...counts,
-      problems: report.all,
-    };
-    process.stdout.write(`${JSON.stringify(result)}\n`);
+    await printJson(SCHEMA, store.label, { output: path, ...counts, errors: report.all });
   } else if (path !== '-') {
     const sums = `${plural(counts.intents, 'intent')} and ${plural(counts.records, 'record')}`;
     process.stdout.write(`${sums} exported, ${formatCount(counts.damaged)} damaged\n`);

@@ -8,7 +8,7 @@ import {
   recordFilter,
   summaryOf,
 } from '../../../records-tools/summaries.ts';
-import { sortedRecords } from '../../../records-tools/transfer.ts';
+import { problemOf, sortedRecords } from '../../../records-tools/transfer.ts';
 import { plural } from '../../../terminal/format.ts';
 import { type Column, tableLines } from '../../../terminal/table.ts';
 import { type ParsedArgs, positionalsOf } from '../../args.ts';
@@ -76,11 +76,11 @@ async function list(parsed: ParsedArgs, signal: AbortSignal): Promise<ExitCode> 
   const listed = await withReader(store, (reader) => read(reader, parsed));
   signal.throwIfAborted();
   const output = new StandardOutput();
-  if (parsed.values.json === true) await printJson(listed, store.label, output, signal);
+  if (parsed.values.json === true) await printListing(listed, store.label, output, signal);
   else await printTable(listed, parsed, output, signal);
   await output.end();
   const problems = new ProblemReport(false);
-  for (const { message } of listed.errors) problems.add(message);
+  for (const error of listed.errors) problems.add(problemOf(error));
   problems.end();
   return listed.errors.length === 0 ? EXIT.PASSED : EXIT.FAILED;
 }
@@ -145,14 +145,13 @@ function rowOf({ imageRef, lastUpdatedTime, names }: RecordSummary): string[] {
 }
 
 /** Bit by bit: the text of 100,000 records in one piece would take as much memory again. */
-async function printJson(
+async function printListing(
   { intents, records, errors }: Listed,
   label: string,
   output: Output,
   signal: AbortSignal,
 ): Promise<void> {
-  const problems = errors.map(({ code, message }) => ({ code, message }));
-  const head = { schema: SCHEMA, store: label, errors: problems };
+  const head = { schema: SCHEMA, store: label, errors: errors.map(problemOf) };
   await output.write(`${JSON.stringify(head).slice(0, -1)},"intents":[`);
   let separator = '';
   for (const image of intents) {

@@ -3,6 +3,7 @@ import { invalidArgument, quote } from '../../../errors.ts';
 import { linesOf } from '../../../records-tools/lines.ts';
 import { withReader, withWriter } from '../../../records-tools/open-store.ts';
 import { type PrunePlan, planPrune, prune } from '../../../records-tools/prune.ts';
+import { problemOf } from '../../../records-tools/transfer.ts';
 import { formatCount, plural } from '../../../terminal/format.ts';
 import { LiveLine } from '../../../terminal/live-line.ts';
 import { printable } from '../../../terminal/text.ts';
@@ -10,7 +11,7 @@ import { type ParsedArgs, positionalsOf, UsageError } from '../../args.ts';
 import { type Command, JSON_HELP, PROGRESS_HELP, progressTerminal } from '../../command.ts';
 import { EXIT, type ExitCode } from '../../exit-codes.ts';
 import { openInput } from '../../input.ts';
-import { StandardOutput } from '../../output.ts';
+import { printJson, StandardOutput } from '../../output.ts';
 import { ProblemReport } from '../../warnings.ts';
 import { STORE_FLAGS, STORE_HELP, storeOf } from '../store-flags.ts';
 
@@ -90,24 +91,16 @@ async function runPrune(parsed: ParsedArgs, signal: AbortSignal): Promise<ExitCo
   }
   const { kept, errors } = plan!;
   if (isJson) {
-    const problems = errors.map(({ code, message }) => ({ code, message }));
-    const result = {
-      schema: SCHEMA,
-      store: store.label,
-      dryRun: isDry,
-      pruned,
-      kept,
-      errors: problems,
-    };
-    await output.write(`${JSON.stringify(result)}\n`);
+    const result = { dryRun: isDry, pruned, kept, errors: errors.map(problemOf) };
+    await printJson(SCHEMA, store.label, result);
   } else {
     const what = isDry ? 'would be pruned' : 'pruned';
     const sums = `${plural(pruned.length, 'record')} ${what}, ${formatCount(kept)} kept`;
     await output.write(`${sums}, ${plural(errors.length, 'error')}\n`);
+    await output.end();
   }
-  await output.end();
   const report = new ProblemReport(false);
-  for (const { message } of errors) report.add(message);
+  for (const error of errors) report.add(problemOf(error));
   report.end();
   return errors.length === 0 ? EXIT.PASSED : EXIT.FAILED;
 }

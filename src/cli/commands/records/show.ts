@@ -16,7 +16,7 @@ import { printable } from '../../../terminal/text.ts';
 import { type ParsedArgs, positionalsOf } from '../../args.ts';
 import { COLOR_HELP, type Command, JSON_HELP, paintOf } from '../../command.ts';
 import { EXIT, type ExitCode } from '../../exit-codes.ts';
-import { StandardOutput } from '../../output.ts';
+import { printJson, StandardOutput } from '../../output.ts';
 import { STORE_FLAGS, STORE_HELP, storeOf } from '../store-flags.ts';
 
 export const showTool: Command = {
@@ -52,14 +52,12 @@ async function show(parsed: ParsedArgs): Promise<ExitCode> {
     const message = `neither a record nor an intent of ${quote(query)} is in the store`;
     throw new Error(message);
   }
-  const output = new StandardOutput();
-  const result = { schema: SCHEMA, store: store.label, query, ...found };
-  await output.write(
-    parsed.values.json === true
-      ? `${JSON.stringify(result)}\n`
-      : textOf(query, found, paintOf(parsed)),
-  );
-  await output.end();
+  if (parsed.values.json === true) await printJson(SCHEMA, store.label, { query, ...found });
+  else {
+    const output = new StandardOutput();
+    await output.write(textOf(query, found, paintOf(parsed)));
+    await output.end();
+  }
   return EXIT.PASSED;
 }
 
