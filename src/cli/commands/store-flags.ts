@@ -1,10 +1,6 @@
 /** The flags by which every tool is told its store. */
-import { COMPATIBILITY_DEFAULT } from '../../compatibility.ts';
-import {
-  parseCompatibility,
-  parseStoreChoice,
-  type StoreChoice,
-} from '../../records-tools/store-choice.ts';
+import { COMPATIBILITY_DEFAULT, checkCompatibility } from '../../compatibility.ts';
+import { parseStoreChoice, type StoreChoice } from '../../records-tools/store-choice.ts';
 import type { Flag, ParsedArgs } from '../args.ts';
 import type { HelpRow } from '../help.ts';
 
@@ -33,7 +29,7 @@ export function storeOf({ values }: ParsedArgs, flag: 'store' | 'from' = 'store'
   const text = (values[flag] as string | undefined) ?? STORE_DEFAULT;
   const level = values.compatibility as string | undefined;
   const compatibility =
-    level === undefined ? undefined : parseCompatibility(level, '--compatibility');
+    level === undefined ? undefined : checkCompatibility(level, '--compatibility');
   const options = values[`${flag}-options`] as string | undefined;
   return parseStoreChoice(text, `--${flag}`, compatibility, options);
 }
