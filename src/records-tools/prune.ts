@@ -1,8 +1,8 @@
 /** Records of removed images taken out of a store, by the rules of `pruneUnknownRecords`. */
 import type { OwnedAccessor } from '../accessors/accessor.ts';
 import type { PullManagerError } from '../errors.ts';
+import { sortedRecords } from './items.ts';
 import type { RecordsReader } from './open-store.ts';
-import { sortedRecords } from './transfer.ts';
 
 /** What a pruning is to do, worked out before anything is deleted. */
 export interface PrunePlan {

@@ -3,7 +3,8 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { openEnvironment } from '../../src/accessors/lmdb-environment.ts';
-import { check } from '../../src/cli/commands/check.ts';
+import { runCommand } from '../../src/cli/command.ts';
+import { checkCommand } from '../../src/cli/commands/check.ts';
 import { runCli } from '../support/cli.ts';
 import {
   APP,
@@ -80,6 +81,8 @@ describe('check', () => {
     expect(await answers(APP, 'sha256:app', '--policy', 'NeverVerify')).toBe(allowed);
     expect(await answers(APP, 'sha256:app', '--allowlist', 'registry.example.com/*')).toBe(allowed);
     expect(await answers(APP, 'sha256:app', '--secret-file', file)).toBe(found);
+    const piped = ['check', APP, 'sha256:app', '--secret-file', '-', ...store.args()];
+    expect((await runCli(piped, { input: JSON.stringify(secret) })).stdout).toContain(found);
     expect(
       await answers(APP, 'sha256:app', '--secret-file', file, '--rotated-secrets', 'verify'),
     ).toBe(must);
@@ -113,7 +116,7 @@ describe('check', () => {
     [['a', 'b', '--secret-file', '/'], 'EISDIR'],
     [['a', 'b', '--store', 'memory'], "'memory' keeps nothing"],
   ])('%j is refused', async (args, message) => {
-    const refused = check(args);
+    const refused = runCommand(checkCommand, args);
     await expect(refused).rejects.toThrow(message);
     await expect(refused).rejects.not.toThrow('TOPSECRET');
   });
@@ -128,7 +131,7 @@ describe('check', () => {
     mkdirSync(join(directory, 'd'));
     const file = join(directory, 'd', 'secret.json');
     writeFileSync(file, '{"uid": TOPSECRET');
-    await expect(check(['a', 'b', '--secret-file', file])).rejects.toThrow(
+    await expect(runCommand(checkCommand, ['a', 'b', '--secret-file', file])).rejects.toThrow(
       `is not JSON: "${file}"`,
     );
     expect(readFileSync(file, 'utf8')).toContain('TOPSECRET');

@@ -4,10 +4,12 @@ import { closeSync, mkdirSync, openSync, readdirSync, readFileSync, writeFileSyn
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import type { RecordWrite } from '../../src/accessors/accessor.ts';
-import { records } from '../../src/cli/commands/records/records.ts';
+import { runCommand } from '../../src/cli/command.ts';
+import { recordsCommand } from '../../src/cli/commands/records/records.ts';
 import { outcomeOf, runCli, startCli } from '../support/cli.ts';
 import {
   contentOf,
+  ESCAPES,
   fill,
   HOSTILE,
   hostileBatch,
@@ -32,7 +34,7 @@ describe('hostile names', () => {
     expect(lines).toHaveLength(1 + 2 * HOSTILE.length);
     for (const line of lines) expect(line.split('\t')).toHaveLength(7);
     expect(list.stdout).toContain('\\u{1b}]0;title\\u{7}\\u{1b}[2J\\u{1b}[31mred');
-    const shown = await runCli(['records', 'show', HOSTILE[7]!, ...store.args()]);
+    const shown = await runCli(['records', 'show', ESCAPES, ...store.args()]);
     expect(shown.code).toBe(0);
     expect(shown.stdout).not.toMatch(DANGEROUS);
     const verified = await runCli(['records', 'verify', '--all', ...store.args()]);
@@ -67,9 +69,9 @@ describe('a store that is none', () => {
     async (kind) => {
       const file = join(newDirectory(), 'file');
       writeFileSync(file, 'mine');
-      await expect(records(['list', '--store', `${kind}:${file}`])).rejects.toThrow(
-        `cannot read the store at ${JSON.stringify(file)}: ENOTDIR`,
-      );
+      await expect(
+        runCommand(recordsCommand, ['list', '--store', `${kind}:${file}`]),
+      ).rejects.toThrow(`cannot read the store at ${JSON.stringify(file)}: ENOTDIR`);
       expect(readFileSync(file, 'utf8')).toBe('mine');
     },
   );
@@ -81,16 +83,18 @@ describe('a store that is none', () => {
   ])('%s: a directory of something else stays untouched', async (kind, missing) => {
     const directory = newDirectory();
     mkdirSync(join(directory, 'mine'));
-    await expect(records(['verify', '--store', `${kind}:${directory}`])).rejects.toThrow(
-      `the directory holds no ${missing}`,
-    );
+    await expect(
+      runCommand(recordsCommand, ['verify', '--store', `${kind}:${directory}`]),
+    ).rejects.toThrow(`the directory holds no ${missing}`);
     expect(readdirSync(directory)).toEqual(['mine']);
   });
 
   it('an unreadable one is named with the reason', async () => {
     // A name that no file system takes: unreadable for root too, for whom modes are nothing.
     const path = join(newDirectory(), 'x'.repeat(5_000));
-    await expect(records(['list', '--store', `journal:${path}`])).rejects.toThrow('ENAMETOOLONG');
+    await expect(
+      runCommand(recordsCommand, ['list', '--store', `journal:${path}`]),
+    ).rejects.toThrow('ENAMETOOLONG');
   });
 });
 
@@ -153,16 +157,35 @@ describe('a file of records by a stranger', () => {
     const file = join(directory, 'in');
     writeFileSync(file, text);
     const args = ['import', file, '--store', `journal:${join(directory, 'store')}`];
-    await expect(records(args)).rejects.toThrow(problem);
+    await expect(runCommand(recordsCommand, args)).rejects.toThrow(problem);
     expect(readdirSync(directory)).toEqual(['in']);
+  });
+
+  it('that cannot be read is named in one line, and makes no store', async () => {
+    const directory = newDirectory();
+    const file = join(directory, 'none');
+    const args = ['records', 'import', file, '--store', `journal:${join(directory, 'store')}`];
+    expect(await runCli(args)).toEqual({
+      code: 1,
+      stdout: '',
+      stderr: `pullwarden: import: cannot read ${JSON.stringify(file)}: ENOENT\n`,
+    });
+    expect(readdirSync(directory)).toEqual([]);
   });
 
   it('that was cut is noticed, and may be imported again', async () => {
     const store = storeIn(newDirectory(), 'journal');
     const args = ['records', 'import', '-', ...store.args()];
-    const cut = await runCli(args, { input: `${header}\n${good}\n` });
+    const cut = await runCli([...args, '--json'], { input: `${header}\n${good}\n{\n` });
     expect(cut.code).toBe(1);
     expect(cut.stderr).toContain('the file was cut: it has no end');
+    expect(JSON.parse(cut.stdout)).toMatchObject({
+      damaged: 2,
+      errors: [
+        { code: 'ERR_PULLMANAGER_RECORD_CORRUPT', message: 'standard input: line 3: is not JSON' },
+        { message: 'standard input: the file was cut: it has no end' },
+      ],
+    });
     const whole = `${header}\n${good}\n{"kind":"end","intents":1,"records":0,"damaged":0}\n`;
     const again = await runCli(args, { input: whole });
     expect(again).toMatchObject({ code: 0, stderr: '' });
@@ -177,7 +200,7 @@ describe('an export', () => {
     const args = ['records', 'export', ...store.args()];
     const toFile = await runCli([...args, '--output', '/dev/full']);
     expect(toFile).toMatchObject({ code: 1, stdout: '' });
-    expect(toFile.stderr).toContain('cannot write "/dev/full": ENOSPC');
+    expect(toFile.stderr).toBe('pullwarden: cannot write "/dev/full": ENOSPC\n');
     const full = openSync('/dev/full', 'w');
     const toStdout = await runCli(args, { stdout: full });
     closeSync(full);
@@ -196,8 +219,12 @@ describe('an export', () => {
     writeFileSync(file, 'mine');
     const args = ['records', 'export', ...store.args(), '--output', file];
     const refused = await runCli(args);
-    expect(refused).toMatchObject({ code: 1, stdout: '' });
-    expect(refused.stderr).toContain('is there already');
+    const problem = `${JSON.stringify(file)} is there already: give another name, or --force`;
+    expect(refused).toEqual({
+      code: 2,
+      stdout: '',
+      stderr: `pullwarden: ${problem}\nTry --help.\n`,
+    });
     expect(readFileSync(file, 'utf8')).toBe('mine');
     expect(await runCli([...args, '--force'])).toMatchObject({ code: 0 });
     expect(readFileSync(file, 'utf8')).toMatch(/^\{"format":"pullwarden-records","version":1\}\n/);
