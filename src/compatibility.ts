@@ -3,7 +3,8 @@
  *
  * Source: kubernetes pkg/kubelet/images/pullmanager at v1.33 to v1.36.
  */
-import { invalidArgument } from './errors.ts';
+import { invalidArgument, quote } from './errors.ts';
+import { suggestion } from './util/suggest.ts';
 
 /** A kubelet version whose behaviour can be claimed. */
 export type CompatibilityLevel = 'v1.33' | 'v1.34' | 'v1.35' | 'v1.36';
@@ -70,5 +71,9 @@ export const COMPATIBILITY_LEVELS: readonly CompatibilityLevel[] = Object.keys(
 export function checkCompatibility(level: unknown, argument: string): CompatibilityLevel {
   for (const known of COMPATIBILITY_LEVELS) if (known === level) return known;
   const levels = COMPATIBILITY_LEVELS.map((known) => `'${known}'`).join(', ');
-  throw invalidArgument(argument, `must be one of ${levels}`);
+  const given =
+    typeof level === 'string'
+      ? `, not ${quote(level)}${suggestion(level, COMPATIBILITY_LEVELS)}`
+      : '';
+  throw invalidArgument(argument, `must be one of ${levels}${given}`);
 }

@@ -23,6 +23,7 @@ import { openLmdb } from './lmdb.ts';
 import { prepareLmdb } from './lmdb-environment.ts';
 import { openMemory } from './memory.ts';
 import { openModule, resolveModuleUrl } from './module.ts';
+import { STORE_KINDS } from './store-location.ts';
 
 /** Which store an engine keeps its records in. */
 export type StoreOptions =
@@ -135,7 +136,6 @@ export async function openAccessor(
   }
 }
 
-const KINDS: readonly string[] = ['journal', 'lmdb', 'kubelet', 'memory'];
 const DURABILITIES: readonly unknown[] = [undefined, 'flush', 'write'];
 
 /** The same options, if they are well-formed; otherwise throws `INVALID_ARGUMENT`. */
@@ -153,8 +153,8 @@ export function validateStoreOptions(options: StoreOptions): StoreOptions {
     }
     return options;
   }
-  if (typeof fields.kind !== 'string' || !KINDS.includes(fields.kind)) {
-    throw invalidArgument('store.kind', `must be one of ${KINDS.join(', ')}`);
+  if (STORE_KINDS.every((kind) => kind !== fields.kind)) {
+    throw invalidArgument('store.kind', `must be one of ${STORE_KINDS.join(', ')}`);
   }
   if (fields.kind === 'journal' || fields.kind === 'lmdb') validatePath('store.path', fields.path);
   if (fields.kind === 'kubelet') validatePath('store.dir', fields.dir);

@@ -1,9 +1,10 @@
 /** Stores as texts: `journal:./records`. One grammar for every command that takes `--store`. */
 import { invalidArgument, quote } from '../errors.ts';
 import { suggestion } from '../util/suggest.ts';
+import type { StoreOptions } from './backend.ts';
 
-/** Kinds of stores that a text can name. */
-export const STORE_KINDS = ['journal', 'lmdb', 'kubelet', 'module', 'memory'] as const;
+/** Kinds of stores that come with the package. */
+export const STORE_KINDS = ['journal', 'lmdb', 'kubelet', 'memory'] as const;
 
 /** One of `STORE_KINDS`. */
 export type StoreKind = (typeof STORE_KINDS)[number];
@@ -16,7 +17,7 @@ export type StoreKind = (typeof STORE_KINDS)[number];
  * @throws `INVALID_ARGUMENT` for another kind, with the nearest right one, for an empty location,
  * and for one of `memory`, which has none.
  */
-export function parseStoreLocation<K extends StoreKind>(
+export function parseStoreLocation<K extends StoreKind | 'module'>(
   text: string,
   kinds: readonly K[],
   argument: string,
@@ -37,8 +38,16 @@ export function parseStoreLocation<K extends StoreKind>(
   return { kind, location };
 }
 
+/** The options of a store that keeps its files at `path`. */
+export function storeOptions(
+  kind: Exclude<StoreKind, 'memory'>,
+  path: string,
+): Extract<StoreOptions, { kind: string }> {
+  return kind === 'kubelet' ? { kind, dir: path } : { kind, path };
+}
+
 /** `journal:PATH, lmdb:PATH or memory`. */
-function forms(kinds: readonly StoreKind[]): string {
+function forms(kinds: readonly string[]): string {
   const texts = kinds.map((kind) => (kind === 'memory' ? kind : `${kind}:PATH`));
   return `${texts.slice(0, -1).join(', ')} or ${texts.at(-1)}`;
 }

@@ -1,5 +1,6 @@
 /** Reads the command line: flags from one table, with suggestions for what was mistyped. */
 import { parseArgs } from 'node:util';
+import { quote } from '../errors.ts';
 import { suggestion } from '../util/suggest.ts';
 
 /** A flag of a command. */
@@ -76,4 +77,18 @@ export function parseCommandArgs(
     }
   }
   return { values, positionals };
+}
+
+/** The positional arguments, of which there must be as many as there are names. */
+export function positionalsOf<const N extends readonly string[]>(
+  { positionals }: ParsedArgs,
+  names: N,
+): { [K in keyof N]: string } {
+  if (positionals.length < names.length) {
+    throw new UsageError(`${names[positionals.length]} is missing`);
+  }
+  if (positionals.length > names.length) {
+    throw new UsageError(`unexpected argument ${quote(positionals[names.length]!)}`);
+  }
+  return positionals as unknown as { [K in keyof N]: string };
 }

@@ -1,61 +1,34 @@
 #!/usr/bin/env node
 /** The `pullwarden` command. */
 import { readFileSync } from 'node:fs';
-import { errorCode, PULL_MANAGER_ERROR_CODES, quote } from '../errors.ts';
-import { suggestion } from '../util/suggest.ts';
+import { errorCode, PULL_MANAGER_ERROR_CODES } from '../errors.ts';
 import { UsageError } from './args.ts';
-import { check } from './commands/check.ts';
-import { records } from './commands/records/records.ts';
-import { storm } from './commands/storm.ts';
+import { type CommandGroup, runCommand } from './command.ts';
+import { checkCommand } from './commands/check.ts';
+import { recordsCommand } from './commands/records/records.ts';
+import { stormCommand } from './commands/storm.ts';
 import { EXIT, type ExitCode } from './exit-codes.ts';
 
-/** A command: runs with its arguments and answers the exit code. */
-type Command = (args: readonly string[]) => Promise<ExitCode>;
-
-const COMMANDS: Readonly<Record<string, { readonly run: Command; readonly help: string }>> = {
-  storm: { run: storm, help: 'run a pull storm against the engine and check every decision' },
-  records: {
-    run: records,
-    help: 'list, show, verify, prune, import or export the records of a store',
+const PULLWARDEN: CommandGroup = {
+  summary: 'decides who may use a container image that is already on a machine',
+  noun: 'command',
+  help: {
+    usage: '<command> [options]',
+    about: [],
+    options: [
+      ['--help', 'show this help, or that of a command'],
+      ['--version', 'show the version'],
+    ],
+    exitCodes: { [EXIT.CROSSED]: 'threshold crossed or wrong decision' },
+    example: "pullwarden storm smoke --threshold 'decide.p99<2ms'",
   },
-  check: { run: check, help: 'ask for one decision, and why' },
+  members: { storm: stormCommand, records: recordsCommand, check: checkCommand },
 };
 
-const HELP = `Usage: pullwarden <command> [options]
-
-Commands:
-${Object.entries(COMMANDS)
-  .map(([name, { help }]) => `  ${name.padEnd(8)} ${help}`)
-  .join('\n')}
-
-Options:
-  --help     show this help, or that of a command
-  --version  show the version
-
-Exit codes: 0 passed, 1 could not run, 2 wrong usage, 99 threshold crossed or wrong decision,
-130 interrupted.
-
-Example:
-  pullwarden storm smoke --threshold 'decide.p99<2ms'
-`;
-
 async function main(args: readonly string[]): Promise<ExitCode> {
-  const [name, ...rest] = args;
-  if (name === undefined || name === '--help' || name === '-h' || name === 'help') {
-    process.stdout.write(HELP);
-    return name === undefined ? EXIT.USAGE : EXIT.PASSED;
-  }
-  if (name === '--version' || name === '-v') {
-    process.stdout.write(`${version()}\n`);
-    return EXIT.PASSED;
-  }
-  const command = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
-  if (command === undefined) {
-    const what = name.startsWith('-') ? 'flag' : 'command';
-    const known = what === 'flag' ? ['--help', '--version'] : Object.keys(COMMANDS);
-    throw new UsageError(`unknown ${what} ${quote(name)}${suggestion(name, known)}`);
-  }
-  return command.run(rest);
+  if (args[0] !== '--version' && args[0] !== '-v') return runCommand(PULLWARDEN, args);
+  process.stdout.write(`${version()}\n`);
+  return EXIT.PASSED;
 }
 
 function version(): string {

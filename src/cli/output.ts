@@ -47,6 +47,18 @@ export class StandardOutput implements Output {
   }
 }
 
+/**
+ * Prints the result of a command as one JSON object on one line.
+ *
+ * @param schema - name and version of its form.
+ * @param store - as it is shown.
+ */
+export async function printJson(schema: string, store: string, fields: object): Promise<void> {
+  const output = new StandardOutput();
+  await output.write(`${JSON.stringify({ schema, store, ...fields })}\n`);
+  await output.end();
+}
+
 const FILE_MODE = 0o600;
 
 /** A file of the owner's alone, that is there as a whole or not at all. */

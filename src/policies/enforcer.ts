@@ -21,6 +21,17 @@ export type VerificationPolicy =
   | { kind: 'NeverVerify' | 'NeverVerifyPreloadedImages' | 'AlwaysVerify' }
   | { kind: 'NeverVerifyAllowlistedImages'; allowlist: readonly AllowlistEntry[] };
 
+/** The policies there are. */
+export const POLICIES = [
+  'NeverVerifyPreloadedImages',
+  'NeverVerifyAllowlistedImages',
+  'AlwaysVerify',
+  'NeverVerify',
+] as const;
+
+/** Name of a verification policy. */
+export type PolicyName = (typeof POLICIES)[number];
+
 /** Decides whether an image needs proof. Must not block; an exception counts as "verify". */
 export interface ImagePullPolicyEnforcer {
   /**

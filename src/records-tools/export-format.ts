@@ -79,18 +79,25 @@ async function* items(lines: AsyncIterable<Line>, name: string): AsyncGenerator<
       }
     } catch (error) {
       count++;
-      yield { kind: 'damaged', problem: `${name}: line ${number}: ${(error as Error).message}` };
+      const { code, message } = error as PullManagerError;
+      yield { kind: 'damaged', problem: { code, message: `${name}: line ${number}: ${message}` } };
     }
   }
-  if (end === undefined)
-    yield { kind: 'damaged', problem: `${name}: the file was cut: it has no end` };
-  else if (end.intents + end.records !== count) {
-    const problem = `${name}: the end counts ${end.intents + end.records} lines, there are ${count}`;
-    yield { kind: 'damaged', problem };
-  } else if (end.damaged > 0) {
-    const problem = `${name}: ${end.damaged} entries of its source could not be read, and are missing`;
-    yield { kind: 'damaged', problem };
+  const problem = problemOfEnd(end, count);
+  if (problem !== undefined) {
+    yield { kind: 'damaged', problem: { message: `${name}: ${problem}` } };
   }
+}
+
+/** What the end of a file with `count` lines says that is wrong with it. */
+function problemOfEnd(end: ExportCounts | undefined, count: number): string | undefined {
+  if (end === undefined) return 'the file was cut: it has no end';
+  const { intents, records, damaged } = end;
+  if (intents + records !== count) {
+    return `the end counts ${intents + records} lines, there are ${count}`;
+  }
+  if (damaged === 0) return undefined;
+  return `${damaged} entries of its source could not be read, and are missing`;
 }
 
 function checkHeader(text: string | undefined, name: string): void {

@@ -4,7 +4,7 @@ import { errorCode, PULL_MANAGER_ERROR_CODES, type PullManagerError, quote } fro
 import { PulledRecord } from '../records/record.ts';
 import type { Losses } from './losses.ts';
 import { isSameRecord, mergeRecords, type OnConflict } from './merge-records.ts';
-import type { TransferItem } from './transfer.ts';
+import type { Problem, TransferItem } from './transfer.ts';
 
 /** What an import did. `unchanged`: the target had the very same already. */
 export interface ImportResult {
@@ -28,8 +28,8 @@ export interface ImportResult {
 export interface ImportOptions {
   readonly onConflict: OnConflict;
   readonly losses: Losses;
-  /** Told of each entry that is damaged, refused or lossy, in one sentence. */
-  readonly onProblem: (problem: string) => void;
+  /** Told of each entry that is damaged, refused or lossy; the last has no code. */
+  readonly onProblem: (problem: Problem) => void;
   /** Told after each batch how many entries are done. */
   readonly onProgress: (done: number) => void;
   readonly signal: AbortSignal;
@@ -133,7 +133,8 @@ class Importer {
     this.#refused++;
     const key =
       write.op === 'writePulled' ? write.record.imageRef : 'image' in write ? write.image : '';
-    this.#options.onProblem(`${quote(key)} cannot be stored: ${error.message}`);
+    const message = `${quote(key)} cannot be stored: ${error.message}`;
+    this.#options.onProblem({ code: error.code, message });
   }
 
   async #addIntent(image: string): Promise<void> {
@@ -162,9 +163,8 @@ class Importer {
       if (!isDamage(error)) throw error;
       if (this.#options.onConflict !== 'replace') {
         this.#refused++;
-        this.#options.onProblem(
-          `${quote(imageRef)} is damaged in the target, and is left as it is`,
-        );
+        const message = `${quote(imageRef)} is damaged in the target, and is left as it is`;
+        this.#options.onProblem({ code: error.code, message });
         return;
       }
       this.#write(record, 'replaced');
@@ -186,7 +186,8 @@ class Importer {
     const losses = this.#options.losses(record);
     if (losses.length > 0) {
       this.#lossy++;
-      this.#options.onProblem(`${quote(record.imageRef)} loses ${losses.join('; ')}`);
+      const message = `${quote(record.imageRef)} loses ${losses.join('; ')}`;
+      this.#options.onProblem({ message });
     }
     this.#recordsInBatch.set(record.imageRef, record);
     this.#proofs += sizeOf(record);
@@ -215,6 +216,6 @@ function isRefusal(error: unknown): error is PullManagerError {
   return errorCode(error) === PULL_MANAGER_ERROR_CODES.INVALID_ARGUMENT;
 }
 
-function isDamage(error: unknown): boolean {
+function isDamage(error: unknown): error is PullManagerError {
   return errorCode(error) === PULL_MANAGER_ERROR_CODES.RECORD_CORRUPT;
 }

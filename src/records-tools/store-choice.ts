@@ -1,14 +1,9 @@
 /** Which store a tool works on: `--store KIND:PATH`, as the options of the library. */
 import { resolve } from 'node:path';
 import type { StoreOptions } from '../accessors/backend.ts';
-import { parseStoreLocation } from '../accessors/store-location.ts';
-import {
-  COMPATIBILITY_DEFAULT,
-  type CompatibilityLevel,
-  KUBELET_BEHAVIOUR,
-} from '../compatibility.ts';
+import { parseStoreLocation, STORE_KINDS, storeOptions } from '../accessors/store-location.ts';
+import { COMPATIBILITY_DEFAULT, type CompatibilityLevel } from '../compatibility.ts';
 import { invalidArgument, quote } from '../errors.ts';
-import { suggestion } from '../util/suggest.ts';
 
 /** A store, and how it is shown. */
 export interface StoreChoice {
@@ -18,7 +13,7 @@ export interface StoreChoice {
   readonly compatibility: CompatibilityLevel;
 }
 
-const KINDS = ['journal', 'lmdb', 'kubelet', 'module'] as const;
+const KINDS = [...STORE_KINDS.filter((kind) => kind !== 'memory'), 'module'] as const;
 
 /**
  * The store that a text names: `journal:PATH`, `lmdb:PATH`, `kubelet:DIR` or `module:MODULE`.
@@ -49,18 +44,7 @@ export function parseStoreChoice(
     throw invalidArgument(`${argument}-options`, 'is only for a store module:MODULE');
   }
   const path = resolve(location);
-  const options = kind === 'kubelet' ? { kind, dir: path } : { kind, path };
-  return { options, label: `${kind}:${path}`, compatibility };
-}
-
-/** A compatibility level by its name; throws `INVALID_ARGUMENT`. */
-export function parseCompatibility(text: string, argument: string): CompatibilityLevel {
-  if (Object.hasOwn(KUBELET_BEHAVIOUR, text)) return text as CompatibilityLevel;
-  const levels = Object.keys(KUBELET_BEHAVIOUR);
-  throw invalidArgument(
-    argument,
-    `must be one of ${levels.join(', ')}, not ${quote(text)}${suggestion(text, levels)}`,
-  );
+  return { options: storeOptions(kind, path), label: `${kind}:${path}`, compatibility };
 }
 
 function parseJson(text: string, argument: string): unknown {

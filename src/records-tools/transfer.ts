@@ -1,13 +1,26 @@
 /** What is moved between stores: intents and pulled records, one by one, and what could not be read. */
+import type { PullManagerError } from '../errors.ts';
 import { compareUtf8, type ImagePulledRecord, PulledRecord } from '../records/record.ts';
 import type { RecordsReader } from './open-store.ts';
+
+/** What went wrong with one entry, in one sentence that says what and where. */
+export interface Problem {
+  /** As errors have it; absent where there is none for it. */
+  readonly code?: string;
+  readonly message: string;
+}
+
+/** The problem that an error of a store is. */
+export function problemOf({ code, message }: PullManagerError): Problem {
+  return { code, message };
+}
 
 /** One thing that is moved. */
 export type TransferItem =
   | { readonly kind: 'intent'; readonly image: string }
   | { readonly kind: 'pulled'; readonly record: PulledRecord }
-  /** Something of the source that is present, but cannot be read; `problem` says what, and where. */
-  | { readonly kind: 'damaged'; readonly problem: string };
+  /** Something of the source that is present, but cannot be read. */
+  | { readonly kind: 'damaged'; readonly problem: Problem };
 
 /** Everything in a store: intents, then records, each in UTF-8 order of their keys. */
 export async function* itemsOf(reader: RecordsReader): AsyncGenerator<TransferItem> {
@@ -15,10 +28,10 @@ export async function* itemsOf(reader: RecordsReader): AsyncGenerator<TransferIt
   for (const image of intents.records.map((intent) => intent.image).sort(compareUtf8)) {
     yield { kind: 'intent', image };
   }
-  for (const error of intents.errors) yield { kind: 'damaged', problem: error.message };
+  for (const error of intents.errors) yield { kind: 'damaged', problem: problemOf(error) };
   const pulled = await reader.listImagePulledRecords();
   for (const record of sortedRecords(pulled.records)) yield { kind: 'pulled', record };
-  for (const error of pulled.errors) yield { kind: 'damaged', problem: error.message };
+  for (const error of pulled.errors) yield { kind: 'damaged', problem: problemOf(error) };
 }
 
 /** The records by imageRef, in UTF-8 order. */

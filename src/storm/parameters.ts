@@ -5,18 +5,9 @@ import {
   checkCompatibility,
 } from '../compatibility.ts';
 import { invalidArgument, quote } from '../errors.ts';
+import { POLICIES, type PolicyName } from '../policies/enforcer.ts';
+import { parseDuration } from '../util/duration.ts';
 import { suggestion } from '../util/suggest.ts';
-
-/** Verification policies that a storm can run under. */
-export const POLICIES = [
-  'NeverVerifyPreloadedImages',
-  'NeverVerifyAllowlistedImages',
-  'AlwaysVerify',
-  'NeverVerify',
-] as const;
-
-/** Name of a verification policy. */
-export type PolicyName = (typeof POLICIES)[number];
 
 /** Everything that shapes a storm. Shares are from 0 to 1, times in milliseconds. */
 export interface StormParameters {
@@ -229,18 +220,6 @@ export function parseParameter(
     default:
       return inRange(parameter, parseNumber(parameter, value, where), where);
   }
-}
-
-const DURATION = /^(\d+(?:\.\d+)?)(ms|s|m)$/;
-const MS_OF_UNIT: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000 };
-
-/** Milliseconds of a text such as `500ms`, `10s` or `2m`. */
-export function parseDuration(value: unknown, where: string): number {
-  const match = typeof value === 'string' ? DURATION.exec(value) : null;
-  if (match === null) {
-    throw invalidArgument(where, `${quote(String(value))} is no time: write 500ms, 10s or 2m`);
-  }
-  return Number(match[1]) * MS_OF_UNIT[match[2]!]!;
 }
 
 const PLAIN_NUMBER = /^-?\d+(?:_?\d)*(?:\.\d+)?(?:e\d+)?$/i;

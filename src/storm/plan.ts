@@ -2,7 +2,7 @@
  * What each caller of a storm does, step by step: a function of the seed, the caller's number and
  * the step's number alone, and never of what the engine answers or when.
  */
-import { Random, shareOf, Zipf } from './random.ts';
+import { Random, shareOf, Zipf } from '../util/random.ts';
 import type { Credential } from './tenants.ts';
 import { IMAGE_KIND, type Universe } from './universe.ts';
 

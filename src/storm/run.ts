@@ -3,15 +3,15 @@
 import { KUBELET_BEHAVIOUR } from '../compatibility.ts';
 import { PullManagerError } from '../errors.ts';
 import type { EngineStats } from '../metrics/stats.ts';
-import type { VerificationPolicy } from '../policies/enforcer.ts';
+import type { PolicyName, VerificationPolicy } from '../policies/enforcer.ts';
+import { hashNumbers } from '../util/random.ts';
 import { Caller } from './caller.ts';
 import type { OpenEngine, StormEngine } from './engine.ts';
 import { checkListings, prune, restart, withTimeout } from './events.ts';
 import type { ImageReference } from './image-list.ts';
 import { Ledger } from './ledger.ts';
-import type { PolicyName, StormParameters } from './parameters.ts';
+import type { StormParameters } from './parameters.ts';
 import { BATCH_SIZE, PlanShape } from './plan.ts';
-import { hashNumbers } from './random.ts';
 import { Recorder } from './recorder.ts';
 import { StormState } from './state.ts';
 import { IMAGE_KIND, Universe } from './universe.ts';

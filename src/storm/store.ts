@@ -3,10 +3,12 @@ import { mkdtempSync, rmSync, statfsSync } from 'node:fs';
 import { homedir, tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import type { StoreOptions } from '../accessors/backend.ts';
-import { parseStoreLocation } from '../accessors/store-location.ts';
-
-/** Kinds of stores that a storm can run on. */
-export const STORE_KINDS = ['journal', 'lmdb', 'kubelet', 'memory'] as const;
+import {
+  parseStoreLocation,
+  STORE_KINDS,
+  type StoreKind,
+  storeOptions,
+} from '../accessors/store-location.ts';
 
 /** A store that is ready to be opened. */
 export interface StormStore {
@@ -20,8 +22,6 @@ export interface StormStore {
   /** Removes the temporary directory, if there is one. Idempotent. */
   remove(): void;
 }
-
-type StoreKind = (typeof STORE_KINDS)[number];
 
 /**
  * Parses `memory`, or `journal`, `lmdb` or `kubelet`, alone or with `:PATH` behind.
@@ -49,7 +49,7 @@ export function prepareStore(text: string): StormStore {
   if (path !== undefined) {
     return {
       label: `${kind}:${path}`,
-      options: optionsOf(kind, path),
+      options: storeOptions(kind, path),
       isDurable: true,
       timeResolutionMs,
       remove: () => {},
@@ -58,15 +58,11 @@ export function prepareStore(text: string): StormStore {
   const directory = mkdtempSync(join(temporaryParent(), 'pullwarden-storm-'));
   return {
     label: `${kind} (temporary)`,
-    options: optionsOf(kind, join(directory, 'store')),
+    options: storeOptions(kind, join(directory, 'store')),
     isDurable: true,
     timeResolutionMs,
     remove: () => rmSync(directory, { recursive: true, force: true }),
   };
-}
-
-function optionsOf(kind: Exclude<StoreKind, 'memory'>, path: string): StormStore['options'] {
-  return kind === 'kubelet' ? { kind, dir: path } : { kind, path };
 }
 
 const TMPFS_MAGIC = 0x0102_1994;

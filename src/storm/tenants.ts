@@ -6,7 +6,7 @@ import type {
   ImagePullServiceAccount,
   PodCredentials,
 } from '../records/record.ts';
-import { hashNumbers, shareOf } from './random.ts';
+import { hashNumbers, shareOf } from '../util/random.ts';
 
 /** Shares that shape the tenants. */
 export interface TenantOptions {

@@ -4,8 +4,8 @@
  */
 import { KUBELET_BEHAVIOUR, type KubeletBehaviour } from '../compatibility.ts';
 import { IMAGE_TEXT } from '../images/image-text.ts';
+import { hashNumbers, Random, shareOf, shuffled } from '../util/random.ts';
 import type { ImageReference } from './image-list.ts';
-import { hashNumbers, Random, shareOf, shuffled } from './random.ts';
 import { type Credential, Tenants } from './tenants.ts';
 
 /** How an image is pulled. */

@@ -1,7 +1,7 @@
 /** Random histories of a store, compared with a model after each step. */
 import type { PullRecordsAccessor, RecordWrite } from '../accessors/accessor.ts';
 import type { ImagePullCredentials, ImagePulledRecord } from '../records/record.ts';
-import { Random } from '../storm/random.ts';
+import { Random } from '../util/random.ts';
 import { same } from './expect.ts';
 import { comparable, comparableList, record, secrets, TIME_MS } from './samples.ts';
 import type { StoreUnderTest } from './suite-options.ts';

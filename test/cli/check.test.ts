@@ -3,7 +3,8 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { openEnvironment } from '../../src/accessors/lmdb-environment.ts';
-import { check } from '../../src/cli/commands/check.ts';
+import { runCommand } from '../../src/cli/command.ts';
+import { checkCommand } from '../../src/cli/commands/check.ts';
 import { runCli } from '../support/cli.ts';
 import {
   APP,
@@ -113,7 +114,7 @@ describe('check', () => {
     [['a', 'b', '--secret-file', '/'], 'EISDIR'],
     [['a', 'b', '--store', 'memory'], "'memory' keeps nothing"],
   ])('%j is refused', async (args, message) => {
-    const refused = check(args);
+    const refused = runCommand(checkCommand, args);
     await expect(refused).rejects.toThrow(message);
     await expect(refused).rejects.not.toThrow('TOPSECRET');
   });
@@ -128,7 +129,7 @@ describe('check', () => {
     mkdirSync(join(directory, 'd'));
     const file = join(directory, 'd', 'secret.json');
     writeFileSync(file, '{"uid": TOPSECRET');
-    await expect(check(['a', 'b', '--secret-file', file])).rejects.toThrow(
+    await expect(runCommand(checkCommand, ['a', 'b', '--secret-file', file])).rejects.toThrow(
       `is not JSON: "${file}"`,
     );
     expect(readFileSync(file, 'utf8')).toContain('TOPSECRET');

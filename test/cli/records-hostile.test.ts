@@ -4,7 +4,8 @@ import { closeSync, mkdirSync, openSync, readdirSync, readFileSync, writeFileSyn
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import type { RecordWrite } from '../../src/accessors/accessor.ts';
-import { records } from '../../src/cli/commands/records/records.ts';
+import { runCommand } from '../../src/cli/command.ts';
+import { recordsCommand } from '../../src/cli/commands/records/records.ts';
 import { outcomeOf, runCli, startCli } from '../support/cli.ts';
 import {
   contentOf,
@@ -67,9 +68,9 @@ describe('a store that is none', () => {
     async (kind) => {
       const file = join(newDirectory(), 'file');
       writeFileSync(file, 'mine');
-      await expect(records(['list', '--store', `${kind}:${file}`])).rejects.toThrow(
-        `cannot read the store at ${JSON.stringify(file)}: ENOTDIR`,
-      );
+      await expect(
+        runCommand(recordsCommand, ['list', '--store', `${kind}:${file}`]),
+      ).rejects.toThrow(`cannot read the store at ${JSON.stringify(file)}: ENOTDIR`);
       expect(readFileSync(file, 'utf8')).toBe('mine');
     },
   );
@@ -81,16 +82,18 @@ describe('a store that is none', () => {
   ])('%s: a directory of something else stays untouched', async (kind, missing) => {
     const directory = newDirectory();
     mkdirSync(join(directory, 'mine'));
-    await expect(records(['verify', '--store', `${kind}:${directory}`])).rejects.toThrow(
-      `the directory holds no ${missing}`,
-    );
+    await expect(
+      runCommand(recordsCommand, ['verify', '--store', `${kind}:${directory}`]),
+    ).rejects.toThrow(`the directory holds no ${missing}`);
     expect(readdirSync(directory)).toEqual(['mine']);
   });
 
   it('an unreadable one is named with the reason', async () => {
     // A name that no file system takes: unreadable for root too, for whom modes are nothing.
     const path = join(newDirectory(), 'x'.repeat(5_000));
-    await expect(records(['list', '--store', `journal:${path}`])).rejects.toThrow('ENAMETOOLONG');
+    await expect(
+      runCommand(recordsCommand, ['list', '--store', `journal:${path}`]),
+    ).rejects.toThrow('ENAMETOOLONG');
   });
 });
 
@@ -153,16 +156,23 @@ describe('a file of records by a stranger', () => {
     const file = join(directory, 'in');
     writeFileSync(file, text);
     const args = ['import', file, '--store', `journal:${join(directory, 'store')}`];
-    await expect(records(args)).rejects.toThrow(problem);
+    await expect(runCommand(recordsCommand, args)).rejects.toThrow(problem);
     expect(readdirSync(directory)).toEqual(['in']);
   });
 
   it('that was cut is noticed, and may be imported again', async () => {
     const store = storeIn(newDirectory(), 'journal');
     const args = ['records', 'import', '-', ...store.args()];
-    const cut = await runCli(args, { input: `${header}\n${good}\n` });
+    const cut = await runCli([...args, '--json'], { input: `${header}\n${good}\n{\n` });
     expect(cut.code).toBe(1);
     expect(cut.stderr).toContain('the file was cut: it has no end');
+    expect(JSON.parse(cut.stdout)).toMatchObject({
+      damaged: 2,
+      errors: [
+        { code: 'ERR_PULLMANAGER_RECORD_CORRUPT', message: 'standard input: line 3: is not JSON' },
+        { message: 'standard input: the file was cut: it has no end' },
+      ],
+    });
     const whole = `${header}\n${good}\n{"kind":"end","intents":1,"records":0,"damaged":0}\n`;
     const again = await runCli(args, { input: whole });
     expect(again).toMatchObject({ code: 0, stderr: '' });

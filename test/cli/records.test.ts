@@ -2,7 +2,8 @@
 import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { records } from '../../src/cli/commands/records/records.ts';
+import { runCommand } from '../../src/cli/command.ts';
+import { recordsCommand } from '../../src/cli/commands/records/records.ts';
 import { runCli } from '../support/cli.ts';
 import {
   APP,
@@ -211,7 +212,7 @@ intent       ${APP}:next: a pull of it was begun
         damaged: 0,
         refused: 0,
         lossy: 0,
-        problems: [],
+        errors: [],
       });
       expect(await contentOf(back.options)).toEqual(before);
       const repeated = await runCli(['records', 'import', file, ...back.args()]);
@@ -240,7 +241,7 @@ intent       ${APP}:next: a pull of it was begun
         ['import', ...store.args('from'), '--store', `journal:${join(directory, 'target')}`],
       ]) {
         const given = args[0] === 'import' ? [] : store.args();
-        const outcome = expect(records([...args, ...given])).rejects;
+        const outcome = expect(runCommand(recordsCommand, [...args, ...given])).rejects;
         await outcome.toThrow(`there is no store at ${JSON.stringify(path)}: ENOENT`);
       }
       expect(readdirSync(directory)).toEqual([]);
@@ -321,7 +322,8 @@ describe('records', () => {
     [['list', '--store', 'lmdb'], 'lacks a path: write lmdb:PATH'],
     [['list', '--store', 'journal:x', '--store-options', '{}'], 'only for a store module:MODULE'],
     [['list', '--store', 'module:./x.mjs', '--store-options', '{'], '--store-options is not JSON'],
-    [['list', '--compatibility', 'v1.3'], 'must be one of v1.33, v1.34, v1.35, v1.36'],
+    [['list', '--compatibility', 'v1.3'], "must be one of 'v1.33', 'v1.34', 'v1.35', 'v1.36'"],
+    [['list', '--compatibility', 'v1.3'], 'not "v1.3" (did you mean "v1.33"?)'],
     [['prune', '--keep', '-'], '--until is missing'],
     [['prune', '--until', '2030-01-01T00:00:00Z'], '--keep is missing'],
     [['prune', '--keep', '-', '--until', 'tomorrow'], 'must be a date and time'],
@@ -333,7 +335,7 @@ describe('records', () => {
     [['verify', '--repair', '--store', 'module:./x.mjs'], 'cannot repair the store of a module'],
   ])('%j is wrong usage', async (args, message) => {
     // In this process: what is wrong is found before anything is opened.
-    await expect(records(args)).rejects.toThrow(message);
+    await expect(runCommand(recordsCommand, args)).rejects.toThrow(message);
   });
 
   it('tells a wrong usage from a failure by the exit code', async () => {

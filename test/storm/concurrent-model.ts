@@ -19,7 +19,7 @@ import type {
   StormRuntimeImage,
 } from '../../src/storm/engine.ts';
 import { type ModelAnswer, type ModelOperation, PullModel } from '../../src/storm/model.ts';
-import { Random } from '../../src/storm/random.ts';
+import { Random } from '../../src/util/random.ts';
 
 /** Ways of being wrong; each of them must be found. */
 export type Bug =

@@ -18,7 +18,7 @@ import {
   PullModel,
 } from '../../src/storm/model.ts';
 import { mergeModelCredentials, normalized } from '../../src/storm/model-credentials.ts';
-import { Random } from '../../src/storm/random.ts';
+import { Random } from '../../src/util/random.ts';
 
 const IMAGE = 'docker.io/library/nginx:1';
 const NAME = 'docker.io/library/nginx';

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { parseImageList, readImageList } from '../../src/storm/image-list.ts';
-import { PARAMETER_NAMES, parseDuration, parseParameter } from '../../src/storm/parameters.ts';
+import { PARAMETER_NAMES, parseParameter } from '../../src/storm/parameters.ts';
 import {
   DEFAULT_PARAMETERS,
   loadScenario,
@@ -85,20 +85,6 @@ describe('scenarios', () => {
     expect(() => loadScenario('./none.json')).toThrow(
       usage(/none\.json: cannot be read \(ENOENT\)/),
     );
-  });
-});
-
-describe('durations', () => {
-  it.each([
-    ['250ms', 250],
-    ['30s', 30_000],
-    ['1.5m', 90_000],
-  ])('%s', (text, ms) => {
-    expect(parseDuration(text, 'x')).toBe(ms);
-  });
-
-  it.each(['', '10', 's', '1h', '-1s', '1e3s', 10, null])('refuses %s', (text) => {
-    expect(() => parseDuration(text, '--duration')).toThrow(usage(/--duration .* is no time/));
   });
 });
 

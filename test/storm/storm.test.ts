@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
+import type { PolicyName } from '../../src/policies/enforcer.ts';
 import { parseImageList } from '../../src/storm/image-list.ts';
-import type { PolicyName, StormParameters } from '../../src/storm/parameters.ts';
+import type { StormParameters } from '../../src/storm/parameters.ts';
 import { runStorm, type StormRun } from '../../src/storm/run.ts';
 import { loadScenario, SCENARIO_NAMES } from '../../src/storm/scenarios.ts';
 import { type Bug, ConcurrentModel, type ConcurrentModelOptions } from './concurrent-model.ts';

@@ -1,16 +1,16 @@
 import { describe, expect, it } from 'vitest';
+import { ProgressLine, progressText } from '../../src/storm/report/progress-line.ts';
+import { formatSummary } from '../../src/storm/report/summary.ts';
+import type { StormResult } from '../../src/storm/result.ts';
+import type { Progress } from '../../src/storm/run.ts';
 import {
   formatBytes,
   formatCount,
   formatMs,
   formatNs,
   formatShare,
-} from '../../src/storm/report/format.ts';
-import { ProgressLine, progressText } from '../../src/storm/report/progress-line.ts';
-import { PLAIN, paintFor } from '../../src/storm/report/style.ts';
-import { formatSummary } from '../../src/storm/report/summary.ts';
-import type { StormResult } from '../../src/storm/result.ts';
-import type { Progress } from '../../src/storm/run.ts';
+} from '../../src/terminal/format.ts';
+import { PLAIN, paintFor } from '../../src/terminal/style.ts';
 
 const LATENCY = { p50: 1_234, p90: 2_345, p99: 45_678, p999: 1_200_000, max: 98_765_432 };
 const NONE = { p50: 0, p90: 0, p99: 0, p999: 0, max: 0 };

@@ -8,7 +8,7 @@ import * as fs from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { JournalTuning } from '../../src/accessors/journal/tuning.ts';
-import { Random } from '../../src/storm/random.ts';
+import { Random } from '../../src/util/random.ts';
 import type { LifePlan } from './crash-life-plan.ts';
 import { EVENT, OPERATION, readEventLog } from './crash-log.ts';
 import { CrashModel, type Finding } from './crash-model.ts';

@@ -6,7 +6,7 @@ import { execFileSync, spawnSync } from 'node:child_process';
 import * as fs from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { Random } from '../../src/storm/random.ts';
+import { Random } from '../../src/util/random.ts';
 import { CrashHistory, type LifeEnding, LifeFailure } from './crash-harness.ts';
 import type { Finding } from './crash-model.ts';
 

@@ -4,7 +4,7 @@
  */
 import { setTimeout as delay, setImmediate as turnOfEventLoop } from 'node:timers/promises';
 import type { PullManager } from '../../src/pull-manager.ts';
-import { Random } from '../../src/storm/random.ts';
+import { Random } from '../../src/util/random.ts';
 import { EVENT, type EventSink, OPERATION, type StormEvent, stormEvent } from './crash-log.ts';
 import {
   CREDENTIALS,

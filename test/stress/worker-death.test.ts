@@ -8,7 +8,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { StoreOptions } from '../../src/accessors/backend.ts';
 import { SharedState, WORKER, WORKER_STATE } from '../../src/protocol/shared-state.ts';
 import { PullManager } from '../../src/pull-manager.ts';
-import { Random } from '../../src/storm/random.ts';
+import { Random } from '../../src/util/random.ts';
 import { EVENT, type StormEvent, stormEvent } from './crash-log.ts';
 import { CrashModel } from './crash-model.ts';
 import { CrashStorm } from './crash-storm.ts';

@@ -1,7 +1,7 @@
 /** `pullwarden check`: one decision of the real engine, and why. */
 import { readFileSync } from 'node:fs';
 import { errorCode, invalidArgument, PullManagerError, quote } from '../../errors.ts';
-import type { VerificationPolicy } from '../../policies/enforcer.ts';
+import { POLICIES, type VerificationPolicy } from '../../policies/enforcer.ts';
 import type {
   ImagePullSecret,
   ImagePullServiceAccount,
@@ -9,16 +9,16 @@ import type {
 } from '../../records/record.ts';
 import { checkPodCredentials } from '../../records/validate.ts';
 import { explainDecision } from '../../records-tools/explain.ts';
-import { POLICIES, parseDuration } from '../../storm/parameters.ts';
+import { printable } from '../../terminal/text.ts';
+import { parseDuration } from '../../util/duration.ts';
 import { suggestion } from '../../util/suggest.ts';
-import { type ParsedArgs, UsageError } from '../args.ts';
+import { type ParsedArgs, positionalsOf, UsageError } from '../args.ts';
+import { COLOR_HELP, type Command, JSON_HELP, paintOf } from '../command.ts';
 import { EXIT, type ExitCode } from '../exit-codes.ts';
-import { printable } from '../terminal-text.ts';
-import { runTool } from './records/records.ts';
-import { COLOR_HELP, JSON_HELP, paintOf, type Tool } from './records/tool.ts';
-import { positionalsOf, STORE_FLAGS, STORE_HELP, storeOf } from './store-flags.ts';
+import { printJson } from '../output.ts';
+import { STORE_FLAGS, STORE_HELP, storeOf } from './store-flags.ts';
 
-const TOOL: Tool = {
+export const checkCommand: Command = {
   summary: 'ask for one decision, and why',
   flags: {
     ...STORE_FLAGS,
@@ -70,11 +70,6 @@ const TOOL: Tool = {
 
 const SCHEMA = 'pullwarden.check/1';
 
-/** Runs `pullwarden check` with its arguments. */
-export function check(args: readonly string[]): Promise<ExitCode> {
-  return runTool(TOOL, args);
-}
-
 async function run(parsed: ParsedArgs): Promise<ExitCode> {
   const { values } = parsed;
   const [image, imageRef] = positionalsOf(parsed, ['IMAGE', 'IMAGEREF']);
@@ -93,8 +88,7 @@ async function run(parsed: ParsedArgs): Promise<ExitCode> {
   if (values.json === true) {
     const why = cause === undefined ? {} : { cause: { code: cause.code, message: cause.message } };
     const answer = { mustPull, reason, detail, ...why };
-    const result = { schema: SCHEMA, store: store.label, image, imageRef, ...answer };
-    process.stdout.write(`${JSON.stringify(result)}\n`);
+    await printJson(SCHEMA, store.label, { image, imageRef, ...answer });
   } else {
     const paint = paintOf(parsed);
     const verdict = mustPull ? paint('yellow', 'must pull') : paint('green', 'may be used');

@@ -11,9 +11,7 @@ import {
   parseParameter,
   type StormParameters,
 } from '../../storm/parameters.ts';
-import { formatMs } from '../../storm/report/format.ts';
 import { ProgressLine } from '../../storm/report/progress-line.ts';
-import { paintFor } from '../../storm/report/style.ts';
 import { formatSummary } from '../../storm/report/summary.ts';
 import { type StormResult, stormResult } from '../../storm/result.ts';
 import { runStorm } from '../../storm/run.ts';
@@ -27,10 +25,18 @@ import {
 } from '../../storm/scenarios.ts';
 import { prepareStore, type StormStore } from '../../storm/store.ts';
 import { parseThreshold, type Threshold } from '../../storm/thresholds.ts';
-import { type Flag, type ParsedArgs, parseCommandArgs, UsageError } from '../args.ts';
+import { formatMs } from '../../terminal/format.ts';
+import { type Flag, type ParsedArgs, UsageError } from '../args.ts';
+import {
+  COLOR_HELP,
+  type Command,
+  JSON_HELP,
+  PROGRESS_HELP,
+  paintOf,
+  progressTerminal,
+} from '../command.ts';
 import { EXIT, type ExitCode } from '../exit-codes.ts';
-import { COMMON_HELP, type HelpRow, helpRows } from '../help.ts';
-import { withInterrupt } from '../interrupt.ts';
+import type { HelpRow } from '../help.ts';
 
 const FLAGS: Readonly<Record<string, Flag>> = {
   ...Object.fromEntries(
@@ -43,20 +49,34 @@ const FLAGS: Readonly<Record<string, Flag>> = {
   progress: { type: 'boolean' },
 };
 
-/** Runs `pullwarden storm` with its arguments. */
-export async function storm(args: readonly string[]): Promise<ExitCode> {
-  const parsed = parseCommandArgs(args, FLAGS);
-  if (parsed.values.help === true) {
-    process.stdout.write(helpText());
-    return EXIT.PASSED;
-  }
+export const stormCommand: Command = {
+  summary: 'run a pull storm against the engine and check every decision',
+  flags: FLAGS,
+  help: {
+    usage: 'storm [scenario] [options]',
+    about: [
+      'Runs a pull storm against the real engine on its real store and compares every decision with a ' +
+        'sequential model.',
+    ],
+    section: {
+      title: `Scenarios (default: ${DEFAULT_SCENARIO}), or a JSON file with the same parameters`,
+      rows: SCENARIO_NAMES.map((name) => [name, describeScenario(name)]),
+    },
+    options: [...PARAMETER_NAMES.flatMap(parameterHelp), JSON_HELP, PROGRESS_HELP, COLOR_HELP],
+    exitCodes: { [EXIT.CROSSED]: 'threshold crossed or wrong decision' },
+    example: "pullwarden storm rollout --duration 5s --threshold 'decide.p99<2ms'",
+  },
+  run: storm,
+};
+
+async function storm(parsed: ParsedArgs, signal: AbortSignal): Promise<ExitCode> {
   if (parsed.positionals.length > 1) {
     throw new UsageError(`one scenario at a time: ${parsed.positionals.join(', ')}`);
   }
   const loaded = loadScenario(parsed.positionals[0] ?? DEFAULT_SCENARIO);
   const scenario = { ...loaded, parameters: withFlags(loaded.parameters, parsed) };
   const thresholds = scenario.parameters.thresholds.map((rule) => parseThreshold(rule));
-  const result = await withInterrupt((signal) => run(scenario, thresholds, parsed, signal));
+  const result = await run(scenario, thresholds, parsed, signal);
   print(result, parsed);
   if (result.interrupted) return EXIT.INTERRUPTED;
   if (result.passed) return EXIT.PASSED;
@@ -74,8 +94,7 @@ async function run(
   const { parameters } = scenario;
   const seed = parameters.seed ?? Math.floor(Math.random() * 0x1_0000_0000);
   const images = readImageList(parameters.images);
-  const isLive = process.stderr.isTTY === true && parsed.values.progress !== false;
-  const line = isLive ? new ProgressLine(process.stderr) : undefined;
+  const line = new ProgressLine(progressTerminal(parsed));
   const store = prepareStore(parameters.store);
   const removeStore = (): void => store.remove();
   // Also after a second Ctrl-C, which does not wait.
@@ -88,10 +107,10 @@ async function run(
       isDurable: store.isDurable,
       timeResolutionMs: store.timeResolutionMs,
       signal,
-      onProgress: line && ((progress) => line.update(progress)),
+      onProgress: (progress) => line.update(progress),
       open: (listed, policy) => openEngine(store, parameters, policy, listed),
     });
-    line?.clear();
+    line.clear();
     try {
       const { universe, verifier } = stormRun.state;
       const overhead = stormRun.wasInterrupted
@@ -103,7 +122,7 @@ async function run(
       stormRun.close();
     }
   } finally {
-    line?.clear();
+    line.clear();
     store.remove();
     process.removeListener('exit', removeStore);
   }
@@ -126,13 +145,11 @@ function openEngine(
   });
 }
 
-function print(result: StormResult, { values }: ParsedArgs): void {
-  if (values.json === true) {
-    process.stdout.write(`${JSON.stringify(result)}\n`);
-    return;
-  }
-  const wanted = values.color === undefined ? undefined : values.color === true;
-  process.stdout.write(formatSummary(result, paintFor(process.stdout, process.env, wanted)));
+function print(result: StormResult, parsed: ParsedArgs): void {
+  const isJson = parsed.values.json === true;
+  process.stdout.write(
+    isJson ? `${JSON.stringify(result)}\n` : formatSummary(result, paintOf(parsed)),
+  );
 }
 
 /** A command line that does the same again. */
@@ -163,36 +180,10 @@ function withFlags(base: StormParameters, { values }: ParsedArgs): StormParamete
   return { ...base, ...own } as StormParameters;
 }
 
-function helpText(): string {
-  const rows = PARAMETER_NAMES.flatMap((name): HelpRow[] => {
-    const { flag, placeholder, help } = PARAMETERS[name];
-    if (flag === undefined) return [];
-    return [[`--${flag} ${placeholder}`, `${help} (default: ${defaultOf(name)})`]];
-  });
-  rows.push(
-    ['--json', 'print the result as one JSON object'],
-    ['--no-progress', 'no live line, even on a terminal'],
-    ['--no-color', 'no colours (also: NO_COLOR)'],
-    ...COMMON_HELP,
-  );
-  const names = SCENARIO_NAMES.map((name) => `  ${name.padEnd(20)} ${describeScenario(name)}`);
-  return `Usage: pullwarden storm [scenario] [options]
-
-Runs a pull storm against the real engine on its real store and compares every decision with a
-sequential model.
-
-Scenarios (default: ${DEFAULT_SCENARIO}), or a JSON file with the same parameters:
-${names.join('\n')}
-
-Options:
-${helpRows(rows)}
-
-Exit codes: 0 passed, 1 could not run, 2 wrong usage, 99 threshold crossed or wrong decision,
-130 interrupted.
-
-Example:
-  pullwarden storm rollout --duration 5s --threshold 'decide.p99<2ms'
-`;
+function parameterHelp(name: ParameterName): HelpRow[] {
+  const { flag, placeholder, help } = PARAMETERS[name];
+  if (flag === undefined) return [];
+  return [[`--${flag} ${placeholder}`, `${help} (default: ${defaultOf(name)})`]];
 }
 
 function defaultOf(name: ParameterName): string {

@@ -1,47 +1,36 @@
-/** The live line of a storm: rewritten in place on a terminal, absent elsewhere. */
-import type { Progress } from '../run.ts';
-import { formatCount, formatMs, formatNs, formatShare } from './format.ts';
+/** The live line of a storm. */
 
-/** The part of a terminal that is written to. */
-export interface Terminal {
-  readonly columns?: number | undefined;
-  write(text: string): unknown;
-}
+import { formatCount, formatMs, formatNs, formatShare } from '../../terminal/format.ts';
+import { LiveLine, type Terminal } from '../../terminal/live-line.ts';
+import type { Progress } from '../run.ts';
 
 const INTERVAL_MS = 1_000;
-const ERASE_LINE = '\r\u001b[2K';
-const COLUMNS_DEFAULT = 80;
 
-/** Shows how far a storm is, once a second. */
+/** Shows how far a storm is, at once and then once a second. */
 export class ProgressLine {
-  readonly #terminal: Terminal;
+  readonly #line: LiveLine;
   #shownMs = Number.NEGATIVE_INFINITY;
   #operations = 0;
-  #isShown = false;
 
-  constructor(terminal: Terminal) {
-    this.#terminal = terminal;
+  /** @param terminal - undefined: nothing is ever shown. */
+  constructor(terminal: Terminal | undefined) {
+    this.#line = new LiveLine(terminal, { delayMs: 0, intervalMs: INTERVAL_MS });
   }
 
   update(progress: Progress): void {
-    const nowMs = performance.now();
-    const sinceMs = nowMs - this.#shownMs;
-    if (sinceMs < INTERVAL_MS) return;
-    const { operations } = progress.state.counts;
-    const recent = Math.max(0, operations - this.#operations);
-    const perSecond = Number.isFinite(sinceMs) ? (recent / sinceMs) * 1_000 : 0;
-    this.#shownMs = nowMs;
-    this.#operations = operations;
-    this.#isShown = true;
-    // The last column stays empty: some terminals break the line there.
-    const width = (this.#terminal.columns || COLUMNS_DEFAULT) - 1;
-    this.#terminal.write(ERASE_LINE + progressText(progress, perSecond).slice(0, width));
+    this.#line.update((nowMs) => {
+      const { operations } = progress.state.counts;
+      const recent = Math.max(0, operations - this.#operations);
+      const perSecond = (recent / (nowMs - this.#shownMs)) * 1_000;
+      this.#shownMs = nowMs;
+      this.#operations = operations;
+      return progressText(progress, perSecond);
+    });
   }
 
   /** Removes the line. */
   clear(): void {
-    if (this.#isShown) this.#terminal.write(ERASE_LINE);
-    this.#isShown = false;
+    this.#line.clear();
   }
 }
 

@@ -1,11 +1,18 @@
 /** The summary of a storm, for people. */
 import { DECISION_REASONS } from '../../metrics/stats.ts';
+import {
+  formatBytes,
+  formatCount,
+  formatMs,
+  formatNs,
+  formatShare,
+  plural,
+} from '../../terminal/format.ts';
+import { type Paint, PLAIN } from '../../terminal/style.ts';
 import { OPERATIONS } from '../recorder.ts';
 import type { StormResult } from '../result.ts';
 import type { MetricUnit, ThresholdResult } from '../thresholds.ts';
 import type { WrongAnswer } from '../wrong-answer.ts';
-import { formatBytes, formatCount, formatMs, formatNs, formatShare, plural } from './format.ts';
-import { type Paint, PLAIN } from './style.ts';
 
 const LABEL_WIDTH = 14;
 /** Wrong answers that are printed in full. */

@@ -2,15 +2,16 @@
 import { endLine, headerLine, itemLine } from '../../../records-tools/export-format.ts';
 import { withReader } from '../../../records-tools/open-store.ts';
 import { itemsOf, type TransferItem } from '../../../records-tools/transfer.ts';
-import { formatCount, plural } from '../../../storm/report/format.ts';
-import { type ParsedArgs, UsageError } from '../../args.ts';
+import { formatCount, plural } from '../../../terminal/format.ts';
+import { LiveLine } from '../../../terminal/live-line.ts';
+import { type ParsedArgs, positionalsOf, UsageError } from '../../args.ts';
+import { type Command, PROGRESS_HELP, progressTerminal } from '../../command.ts';
 import { EXIT, type ExitCode } from '../../exit-codes.ts';
-import { FileOutput, type Output, StandardOutput } from '../../output.ts';
-import { Progress } from '../../progress.ts';
-import { positionalsOf, STORE_FLAGS, STORE_HELP, storeOf } from '../store-flags.ts';
-import { PROGRESS_HELP, ProblemReport, type Tool, warn } from './tool.ts';
+import { FileOutput, type Output, printJson, StandardOutput } from '../../output.ts';
+import { ProblemReport, warn } from '../../warnings.ts';
+import { STORE_FLAGS, STORE_HELP, storeOf } from '../store-flags.ts';
 
-export const exportTool: Tool = {
+export const exportTool: Command = {
   summary: 'write everything in a store to a file',
   flags: {
     ...STORE_FLAGS,
@@ -47,7 +48,7 @@ async function runExport(parsed: ParsedArgs, signal: AbortSignal): Promise<ExitC
   const path = (values.output as string | undefined) ?? '-';
   const isJson = values.json === true;
   if (isJson && path === '-') throw new UsageError('--json needs --output FILE');
-  const progress = new Progress(values.progress !== false);
+  const progress = new LiveLine(progressTerminal(parsed));
   const report = new ProblemReport(isJson);
   const counts = { intents: 0, records: 0, damaged: 0 };
   try {
@@ -68,14 +69,7 @@ async function runExport(parsed: ParsedArgs, signal: AbortSignal): Promise<ExitC
   }
   report.end();
   if (isJson) {
-    const result = {
-      schema: SCHEMA,
-      store: store.label,
-      output: path,
-      ...counts,
-      problems: report.all,
-    };
-    process.stdout.write(`${JSON.stringify(result)}\n`);
+    await printJson(SCHEMA, store.label, { output: path, ...counts, errors: report.all });
   } else if (path !== '-') {
     const sums = `${plural(counts.intents, 'intent')} and ${plural(counts.records, 'record')}`;
     process.stdout.write(`${sums} exported, ${formatCount(counts.damaged)} damaged\n`);

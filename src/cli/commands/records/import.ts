@@ -9,18 +9,19 @@ import {
 import { lossesOf } from '../../../records-tools/losses.ts';
 import type { OnConflict } from '../../../records-tools/merge-records.ts';
 import { withReader, withWriter } from '../../../records-tools/open-store.ts';
-import type { StoreChoice } from '../../../records-tools/store-choice.ts';
 import { itemsOf, type TransferItem } from '../../../records-tools/transfer.ts';
-import { formatCount, plural } from '../../../storm/report/format.ts';
+import { formatCount, plural } from '../../../terminal/format.ts';
+import { LiveLine } from '../../../terminal/live-line.ts';
 import { suggestion } from '../../../util/suggest.ts';
-import { type ParsedArgs, UsageError } from '../../args.ts';
+import { type ParsedArgs, positionalsOf, UsageError } from '../../args.ts';
+import { type Command, JSON_HELP, PROGRESS_HELP, progressTerminal } from '../../command.ts';
 import { EXIT, type ExitCode } from '../../exit-codes.ts';
 import { openInput } from '../../input.ts';
-import { Progress } from '../../progress.ts';
-import { positionalsOf, STORE_FLAGS, STORE_HELP, storeOf } from '../store-flags.ts';
-import { JSON_HELP, PROGRESS_HELP, ProblemReport, type Tool } from './tool.ts';
+import { printJson } from '../../output.ts';
+import { ProblemReport } from '../../warnings.ts';
+import { STORE_FLAGS, STORE_HELP, storeOf } from '../store-flags.ts';
 
-export const importTool: Tool = {
+export const importTool: Command = {
   summary: 'bring the records of a file or another store into a store',
   flags: {
     ...STORE_FLAGS,
@@ -62,7 +63,7 @@ async function runImport(parsed: ParsedArgs, signal: AbortSignal): Promise<ExitC
   const target = storeOf(parsed);
   const onConflict = howOf(values['on-conflict'] as string | undefined);
   const isJson = values.json === true;
-  const progress = new Progress(values.progress !== false);
+  const progress = new LiveLine(progressTerminal(parsed));
   const report = new ProblemReport(isJson);
   const options: ImportOptions = {
     onConflict,
@@ -83,7 +84,8 @@ async function runImport(parsed: ParsedArgs, signal: AbortSignal): Promise<ExitC
     progress.clear();
     report.end();
   }
-  print(result, target, isJson ? report.all : undefined);
+  if (isJson) await printJson(SCHEMA, target.label, { ...result, errors: report.all });
+  else process.stdout.write(textOf(result));
   return result.damaged + result.refused === 0 ? EXIT.PASSED : EXIT.FAILED;
 }
 
@@ -116,22 +118,12 @@ function howOf(text: string | undefined): OnConflict {
   throw invalidArgument('--on-conflict', problem);
 }
 
-function print(
-  result: ImportResult,
-  { label }: StoreChoice,
-  problems: readonly string[] | undefined,
-): void {
-  if (problems !== undefined) {
-    const full = { schema: SCHEMA, store: label, ...result, problems };
-    process.stdout.write(`${JSON.stringify(full)}\n`);
-    return;
-  }
-  const { intents, records, damaged, refused, lossy } = result;
+function textOf({ intents, records, damaged, refused, lossy }: ImportResult): string {
   const outcomes = Object.entries(records).map(([what, n]) => `${formatCount(n)} ${what}`);
   const ends = [`${formatCount(damaged)} damaged`, `${formatCount(refused)} refused`];
-  process.stdout.write(
+  return (
     `intents: ${formatCount(intents.added)} added, ${formatCount(intents.unchanged)} unchanged\n` +
-      `records: ${outcomes.join(', ')}\n` +
-      `${ends.join(', ')}, ${plural(lossy, 'record')} not kept in full\n`,
+    `records: ${outcomes.join(', ')}\n` +
+    `${ends.join(', ')}, ${plural(lossy, 'record')} not kept in full\n`
   );
 }

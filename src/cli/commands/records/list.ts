@@ -8,16 +8,17 @@ import {
   recordFilter,
   summaryOf,
 } from '../../../records-tools/summaries.ts';
-import { sortedRecords } from '../../../records-tools/transfer.ts';
-import { plural } from '../../../storm/report/format.ts';
-import type { ParsedArgs } from '../../args.ts';
+import { problemOf, sortedRecords } from '../../../records-tools/transfer.ts';
+import { plural } from '../../../terminal/format.ts';
+import { type Column, tableLines } from '../../../terminal/table.ts';
+import { type ParsedArgs, positionalsOf } from '../../args.ts';
+import { COLOR_HELP, type Command, JSON_HELP, paintOf, terminalWidth } from '../../command.ts';
 import { EXIT, type ExitCode } from '../../exit-codes.ts';
 import { type Output, StandardOutput } from '../../output.ts';
-import { type Column, tableLines } from '../../table.ts';
-import { positionalsOf, STORE_FLAGS, STORE_HELP, storeOf } from '../store-flags.ts';
-import { COLOR_HELP, JSON_HELP, ProblemReport, paintOf, type Tool, terminalWidth } from './tool.ts';
+import { ProblemReport } from '../../warnings.ts';
+import { STORE_FLAGS, STORE_HELP, storeOf } from '../store-flags.ts';
 
-export const listTool: Tool = {
+export const listTool: Command = {
   summary: 'list intents and pulled records',
   flags: {
     ...STORE_FLAGS,
@@ -75,11 +76,11 @@ async function list(parsed: ParsedArgs, signal: AbortSignal): Promise<ExitCode> 
   const listed = await withReader(store, (reader) => read(reader, parsed));
   signal.throwIfAborted();
   const output = new StandardOutput();
-  if (parsed.values.json === true) await printJson(listed, store.label, output, signal);
+  if (parsed.values.json === true) await printListing(listed, store.label, output, signal);
   else await printTable(listed, parsed, output, signal);
   await output.end();
   const problems = new ProblemReport(false);
-  for (const { message } of listed.errors) problems.add(message);
+  for (const error of listed.errors) problems.add(problemOf(error));
   problems.end();
   return listed.errors.length === 0 ? EXIT.PASSED : EXIT.FAILED;
 }
@@ -144,14 +145,13 @@ function rowOf({ imageRef, lastUpdatedTime, names }: RecordSummary): string[] {
 }
 
 /** Bit by bit: the text of 100,000 records in one piece would take as much memory again. */
-async function printJson(
+async function printListing(
   { intents, records, errors }: Listed,
   label: string,
   output: Output,
   signal: AbortSignal,
 ): Promise<void> {
-  const problems = errors.map(({ code, message }) => ({ code, message }));
-  const head = { schema: SCHEMA, store: label, errors: problems };
+  const head = { schema: SCHEMA, store: label, errors: errors.map(problemOf) };
   await output.write(`${JSON.stringify(head).slice(0, -1)},"intents":[`);
   let separator = '';
   for (const image of intents) {

@@ -3,17 +3,19 @@ import { invalidArgument, quote } from '../../../errors.ts';
 import { linesOf } from '../../../records-tools/lines.ts';
 import { withReader, withWriter } from '../../../records-tools/open-store.ts';
 import { type PrunePlan, planPrune, prune } from '../../../records-tools/prune.ts';
-import { formatCount, plural } from '../../../storm/report/format.ts';
-import { type ParsedArgs, UsageError } from '../../args.ts';
+import { problemOf } from '../../../records-tools/transfer.ts';
+import { formatCount, plural } from '../../../terminal/format.ts';
+import { LiveLine } from '../../../terminal/live-line.ts';
+import { printable } from '../../../terminal/text.ts';
+import { type ParsedArgs, positionalsOf, UsageError } from '../../args.ts';
+import { type Command, JSON_HELP, PROGRESS_HELP, progressTerminal } from '../../command.ts';
 import { EXIT, type ExitCode } from '../../exit-codes.ts';
 import { openInput } from '../../input.ts';
-import { StandardOutput } from '../../output.ts';
-import { Progress } from '../../progress.ts';
-import { printable } from '../../terminal-text.ts';
-import { positionalsOf, STORE_FLAGS, STORE_HELP, storeOf } from '../store-flags.ts';
-import { JSON_HELP, PROGRESS_HELP, ProblemReport, type Tool } from './tool.ts';
+import { printJson, StandardOutput } from '../../output.ts';
+import { ProblemReport } from '../../warnings.ts';
+import { STORE_FLAGS, STORE_HELP, storeOf } from '../store-flags.ts';
 
-export const pruneTool: Tool = {
+export const pruneTool: Command = {
   summary: 'delete the records of images that the runtime no longer has',
   flags: {
     ...STORE_FLAGS,
@@ -63,7 +65,7 @@ async function runPrune(parsed: ParsedArgs, signal: AbortSignal): Promise<ExitCo
   }
   const isJson = values.json === true;
   const output = new StandardOutput();
-  const progress = new Progress(values.progress !== false);
+  const progress = new LiveLine(progressTerminal(parsed));
   const pruned: string[] = [];
   const onPruned = async (chunk: readonly string[]): Promise<void> => {
     pruned.push(...chunk);
@@ -89,24 +91,16 @@ async function runPrune(parsed: ParsedArgs, signal: AbortSignal): Promise<ExitCo
   }
   const { kept, errors } = plan!;
   if (isJson) {
-    const problems = errors.map(({ code, message }) => ({ code, message }));
-    const result = {
-      schema: SCHEMA,
-      store: store.label,
-      dryRun: isDry,
-      pruned,
-      kept,
-      errors: problems,
-    };
-    await output.write(`${JSON.stringify(result)}\n`);
+    const result = { dryRun: isDry, pruned, kept, errors: errors.map(problemOf) };
+    await printJson(SCHEMA, store.label, result);
   } else {
     const what = isDry ? 'would be pruned' : 'pruned';
     const sums = `${plural(pruned.length, 'record')} ${what}, ${formatCount(kept)} kept`;
     await output.write(`${sums}, ${plural(errors.length, 'error')}\n`);
+    await output.end();
   }
-  await output.end();
   const report = new ProblemReport(false);
-  for (const { message } of errors) report.add(message);
+  for (const error of errors) report.add(problemOf(error));
   report.end();
   return errors.length === 0 ? EXIT.PASSED : EXIT.FAILED;
 }

@@ -1,16 +1,23 @@
 /** `pullwarden records verify`: every entry of a store looked at, and bad ones put aside. */
 import { type Finding, type VerifyResult, verifyStore } from '../../../records-tools/verify.ts';
-import { formatCount } from '../../../storm/report/format.ts';
-import type { Paint } from '../../../storm/report/style.ts';
-import type { ParsedArgs } from '../../args.ts';
+import { formatCount } from '../../../terminal/format.ts';
+import { LiveLine } from '../../../terminal/live-line.ts';
+import type { Paint } from '../../../terminal/style.ts';
+import { printable } from '../../../terminal/text.ts';
+import { type ParsedArgs, positionalsOf } from '../../args.ts';
+import {
+  COLOR_HELP,
+  type Command,
+  JSON_HELP,
+  PROGRESS_HELP,
+  paintOf,
+  progressTerminal,
+} from '../../command.ts';
 import { EXIT, type ExitCode } from '../../exit-codes.ts';
 import { type Output, StandardOutput } from '../../output.ts';
-import { Progress } from '../../progress.ts';
-import { printable } from '../../terminal-text.ts';
-import { positionalsOf, STORE_FLAGS, STORE_HELP, storeOf } from '../store-flags.ts';
-import { COLOR_HELP, JSON_HELP, PROGRESS_HELP, paintOf, type Tool } from './tool.ts';
+import { STORE_FLAGS, STORE_HELP, storeOf } from '../store-flags.ts';
 
-export const verifyTool: Tool = {
+export const verifyTool: Command = {
   summary: 'look at every entry; exit 1 when something is wrong',
   flags: {
     ...STORE_FLAGS,
@@ -51,7 +58,7 @@ async function verify(parsed: ParsedArgs, signal: AbortSignal): Promise<ExitCode
   const isJson = values.json === true;
   const output = new StandardOutput();
   const paint = paintOf(parsed);
-  const progress = new Progress(values.progress !== false);
+  const progress = new LiveLine(progressTerminal(parsed));
   let looked = 0;
   let separator = '';
   const onFinding = async (finding: Finding): Promise<void> => {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { hashNumbers, Random, shuffled, Zipf } from '../../src/storm/random.ts';
+import { hashNumbers, Random, shuffled, Zipf } from '../../src/util/random.ts';
 
 describe('Random', () => {
   it('gives the same sequence for the same seed and stream, and another for any other', () => {

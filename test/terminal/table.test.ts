@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { type Column, tableLines } from '../../src/cli/table.ts';
-import { displayWidth, printable, truncated } from '../../src/cli/terminal-text.ts';
+import { type Column, tableLines } from '../../src/terminal/table.ts';
+import { displayWidth, printable, truncated } from '../../src/terminal/text.ts';
 
 const COLUMNS: readonly Column[] = [
   { title: 'NAME', shrinks: true },

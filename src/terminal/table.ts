@@ -1,5 +1,5 @@
 /** Tables: aligned and cut to the width on a terminal, tab-separated and whole elsewhere. */
-import { displayWidth, printable, truncated } from './terminal-text.ts';
+import { displayWidth, printable, truncated } from './text.ts';
 
 /** A column of a table. */
 export interface Column {
