@@ -2,15 +2,17 @@
  * What a store keeps, looked at piece by piece, as `records verify` needs it: also what no lookup
  * and no listing can return.
  */
+import { errorCode, PULL_MANAGER_ERROR_CODES, type PullManagerError } from '../errors.ts';
 
-/** One thing that a store keeps. */
-export interface InspectedEntry {
-  readonly kind: 'intent' | 'pulled';
+/** One thing that was looked at: an entry of a store, or a file because of which it is damaged. */
+export interface Finding {
+  /** `store`: no entry, but what entries are kept in. */
+  readonly kind: 'intent' | 'pulled' | 'store';
   /**
    * `valid`; `undecodable`: present, but no record; `misfiled`: a record, under another one's key;
-   * `orphan`: a temporary file that a crash left.
+   * `orphan`: a temporary file that a crash left; `remark`: unusual, but neither wrong nor lost.
    */
-  readonly verdict: 'valid' | 'undecodable' | 'misfiled' | 'orphan';
+  readonly verdict: 'valid' | 'undecodable' | 'misfiled' | 'orphan' | 'remark';
   /** Where it is, as one would look for it: a file's path, the hexadecimal key in a database. */
   readonly location: string;
   /** The image of an intent, the imageRef of a pulled record; absent where it cannot be read. */
@@ -19,15 +21,40 @@ export interface InspectedEntry {
   readonly reason?: string;
   /** 0-based byte at which decoding failed, where that is known. */
   readonly offset?: number;
+  /** Where the entry is after `quarantine`. */
+  readonly quarantinedTo?: string;
 }
+
+/** A finding as the stores of entries make it. */
+export type InspectedEntry = Finding;
 
 /** A store that can be looked at piece by piece. */
 export interface Inspectable {
   /** Everything the store keeps, in the order of its locations. */
-  inspect(): AsyncIterable<InspectedEntry>;
+  inspect(): AsyncIterable<Finding>;
   /**
    * Takes a bad entry out of the store and keeps it aside; answers where it is now. The store then
-   * answers as if the entry had never been, so only people call this, never the engine.
+   * answers as if the entry had never been, so only people call this, never the engine. Absent where
+   * entries cannot be taken out one by one.
    */
-  quarantine(entry: InspectedEntry): Promise<string>;
+  quarantine?(entry: Finding): Promise<string>;
+}
+
+/**
+ * The finding that a store cannot be opened because of damage; throws an error that says anything
+ * else.
+ *
+ * @param location - where the error names no file.
+ */
+export function damageOf(error: unknown, location: string): Finding {
+  if (errorCode(error) !== PULL_MANAGER_ERROR_CODES.STORE_CORRUPT) throw error;
+  const { path = location, offset, reason, message } = error as PullManagerError;
+  const where = offset === undefined ? {} : { offset };
+  return {
+    kind: 'store',
+    verdict: 'undecodable',
+    location: path,
+    reason: reason ?? message,
+    ...where,
+  };
 }

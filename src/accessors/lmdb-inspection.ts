@@ -9,7 +9,7 @@ import { createHash } from 'node:crypto';
 import { Packr } from 'msgpackr';
 import { invalidArgument, type PullManagerError, quote } from '../errors.ts';
 import { packText } from '../records/codec.ts';
-import type { InspectedEntry } from './inspection.ts';
+import type { Finding } from './inspection.ts';
 import { type BinaryDatabase, type Environment, lmdbError } from './lmdb-environment.ts';
 import { decodeIntent, decodePulled, hashKey } from './lmdb-values.ts';
 
@@ -22,10 +22,7 @@ const packr = new Packr({ useRecords: false });
 
 /** Databases of entries, and what decodes one to the key that it is the value of. */
 const DATABASES: Readonly<
-  Record<
-    'intents' | 'pulled',
-    { kind: InspectedEntry['kind']; keyOf: (value: Uint8Array) => string }
-  >
+  Record<'intents' | 'pulled', { kind: 'intent' | 'pulled'; keyOf: (value: Uint8Array) => string }>
 > = {
   intents: { kind: 'intent', keyOf: decodeIntent },
   pulled: { kind: 'pulled', keyOf: (value) => decodePulled(value).imageRef },
@@ -36,7 +33,7 @@ const NAMES = ['intents', 'pulled'] as const;
 export async function* inspectEnvironment(
   environment: Environment,
   path: string,
-): AsyncGenerator<InspectedEntry> {
+): AsyncGenerator<Finding> {
   for (const name of NAMES) {
     let last: Uint8Array | undefined;
     for (;;) {
@@ -56,7 +53,7 @@ export async function* inspectEnvironment(
 export async function quarantineEntry(
   environment: Environment,
   path: string,
-  entry: InspectedEntry,
+  entry: Finding,
 ): Promise<string> {
   const [name, hex] = entry.location.split('/');
   const database = NAMES.find((known) => known === name);
@@ -110,11 +107,7 @@ function readPage(
   }
 }
 
-function inspectEntry(
-  name: 'intents' | 'pulled',
-  key: Uint8Array,
-  value: Uint8Array,
-): InspectedEntry {
+function inspectEntry(name: 'intents' | 'pulled', key: Uint8Array, value: Uint8Array): Finding {
   const { kind, keyOf } = DATABASES[name];
   const location = `${name}/${Buffer.from(key).toString('hex')}`;
   let text: string;
@@ -131,6 +124,6 @@ function inspectEntry(
   return { kind, verdict: 'misfiled', location, key: text, reason };
 }
 
-function notThere({ location }: InspectedEntry): PullManagerError {
+function notThere({ location }: Finding): PullManagerError {
   return invalidArgument('entry', `is not in the store: ${quote(location)}`);
 }

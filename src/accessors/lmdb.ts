@@ -26,7 +26,7 @@ import { closedError, PullManagerError, quote } from '../errors.ts';
 import { packText } from '../records/codec.ts';
 import type { ImagePulledRecord, ImagePullIntent } from '../records/record.ts';
 import type { OwnedAccessor, RecordListing, RecordWrite } from './accessor.ts';
-import type { Inspectable, InspectedEntry } from './inspection.ts';
+import type { Finding, Inspectable } from './inspection.ts';
 import {
   type BinaryDatabase,
   checkRoom,
@@ -58,12 +58,12 @@ const ROOM_BYTES_PER_WRITE = 8 * 4096;
  *
  * Reads answer at once, commits with a promise: the thread's event loop has to turn.
  */
-export async function openLmdb(path: string): Promise<OwnedAccessor & Inspectable> {
+export async function openLmdb(path: string): Promise<OwnedAccessor & Required<Inspectable>> {
   const environment = await openEnvironment(path);
   return new LmdbAccessor(environment, path);
 }
 
-class LmdbAccessor implements OwnedAccessor, Inspectable {
+class LmdbAccessor implements OwnedAccessor, Required<Inspectable> {
   readonly listsOnlyOwnKeys = false;
   readonly #environment: Environment;
   readonly #path: string;
@@ -165,12 +165,12 @@ class LmdbAccessor implements OwnedAccessor, Inspectable {
     return committed;
   }
 
-  inspect(): AsyncIterable<InspectedEntry> {
+  inspect(): AsyncIterable<Finding> {
     this.#assertOpen('inspect');
     return inspectEnvironment(this.#environment, this.#path);
   }
 
-  quarantine(entry: InspectedEntry): Promise<string> {
+  quarantine(entry: Finding): Promise<string> {
     this.#assertOpen('quarantine');
     return quarantineEntry(this.#environment, this.#path, entry);
   }

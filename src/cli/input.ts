@@ -1,7 +1,7 @@
 /** Files and the standard input, read as streams. */
 import { open } from 'node:fs/promises';
 import { addAbortSignal, type Readable } from 'node:stream';
-import { errorCode, PullManagerError, quote } from '../errors.ts';
+import { errorCode, quote } from '../errors.ts';
 
 /** A stream of bytes that is given back at the end of the block. */
 export interface Input extends AsyncDisposable {
@@ -12,7 +12,7 @@ export interface Input extends AsyncDisposable {
  * Opens a file, or the standard input for `-`.
  *
  * @param argument - what names it, for messages.
- * @throws `STORE_UNAVAILABLE` naming the path, at once or from the stream.
+ * @throws an error that names argument, path and cause, at once or from the stream.
  */
 export async function openInput(
   path: string,
@@ -52,8 +52,7 @@ async function* chunksOf(
   }
 }
 
-function cannotRead(cause: unknown, argument: string, path: string): PullManagerError {
+function cannotRead(cause: unknown, argument: string, path: string): Error {
   const code = errorCode(cause) ?? 'unknown error';
-  const message = `${argument}: cannot read ${quote(path)}: ${code}`;
-  return new PullManagerError('STORE_UNAVAILABLE', message, { path, argument, cause });
+  return new Error(`${argument}: cannot read ${quote(path)}: ${code}`, { cause });
 }

@@ -1,7 +1,8 @@
 /** Results on their way out: in large pieces, no faster than they are taken. */
 import type { Stats } from 'node:fs';
 import { type FileHandle, link, open, rename, stat, unlink } from 'node:fs/promises';
-import { errorCode, PullManagerError, quote } from '../errors.ts';
+import { errorCode, quote } from '../errors.ts';
+import { UsageError } from './args.ts';
 
 /** Where a result goes. */
 export interface Output {
@@ -87,7 +88,8 @@ export class FileOutput implements Output {
    * Begins a file beside its place; devices and pipes are written to as they are.
    *
    * @param replaces - whether a file that is there may be replaced.
-   * @throws `STORE_UNAVAILABLE` naming the path.
+   * @throws `UsageError` for a file that is there and may not be replaced; else an error that names
+   * path and cause.
    */
   static async create(path: string, replaces: boolean): Promise<FileOutput> {
     try {
@@ -150,13 +152,12 @@ async function statOrNone(path: string): Promise<Stats | undefined> {
   }
 }
 
-function isThere(path: string): PullManagerError {
-  const message = `${quote(path)} is there already: give another name, or --force`;
-  return new PullManagerError('STORE_UNAVAILABLE', message, { path });
+function isThere(path: string): UsageError {
+  return new UsageError(`${quote(path)} is there already: give another name, or --force`);
 }
 
-function cannotWrite(path: string, cause: unknown): PullManagerError {
-  if (cause instanceof PullManagerError) return cause;
+function cannotWrite(path: string, cause: unknown): Error {
+  if (cause instanceof UsageError) return cause;
   const message = `cannot write ${quote(path)}: ${errorCode(cause) ?? 'unknown error'}`;
-  return new PullManagerError('STORE_UNAVAILABLE', message, { path, cause });
+  return new Error(message, { cause });
 }

@@ -10,15 +10,11 @@ import { readdir } from 'node:fs/promises';
 import type { AccessorContext, OwnedAccessor, PullRecordsAccessor } from '../accessors/accessor.ts';
 import { openAccessor, openBackend, type StoreOptions } from '../accessors/backend.ts';
 import { acquireDirectoryLock } from '../accessors/directory-lock.ts';
-import type { Inspectable } from '../accessors/inspection.ts';
-import {
-  inspectJournal,
-  isJournal,
-  type JournalSight,
-  readJournal,
-} from '../accessors/journal/journal-reader.ts';
+import type { Finding, Inspectable } from '../accessors/inspection.ts';
+import { inspectJournal, isJournal, readJournal } from '../accessors/journal/journal-reader.ts';
 import { errorCode, PullManagerError, quote, storeError } from '../errors.ts';
 import { STRIPE_COUNT_MAX } from '../locks/stripe.ts';
+import { inspectListings } from './inspect-listings.ts';
 import type { StoreChoice } from './store-choice.ts';
 
 /** What can be asked of a store without changing it. */
@@ -53,7 +49,9 @@ export async function withReader<T>(
   const { options } = choice;
   if (!('kind' in options) || options.kind !== 'journal') return withAccessor(choice, work);
   return withJournal(options.path, async (path) => {
-    const state = await readJournal(path);
+    const state = await readJournal(path).catch((cause: unknown) => {
+      throw journalError(cause, path);
+    });
     return work({
       listImagePullIntents: () => ({
         records: Array.from(state.intents, (image) => ({ image })),
@@ -82,36 +80,33 @@ export async function withWriter<T>(
   return withAccessor(choice, work);
 }
 
-/** What a store offers for being looked through. */
-export type Inspected =
-  | { readonly how: 'entries'; readonly store: Inspectable }
-  | { readonly how: 'journal'; readonly sights: AsyncIterable<JournalSight> }
-  | { readonly how: 'listings'; readonly reader: RecordsReader };
-
 /** Gives a store to `work`, to be looked through piece by piece. Errors: as `withReader`. */
-export async function withInspected<T>(
+export async function withInspectable<T>(
   choice: StoreChoice,
-  work: (inspected: Inspected) => Promise<T>,
+  work: (store: Inspectable) => Promise<T>,
 ): Promise<T> {
   await checkThere(choice.options);
-  const { options } = choice;
+  const { options, label } = choice;
   if ('kind' in options && options.kind === 'journal') {
     return withJournal(options.path, (path) =>
-      work({ how: 'journal', sights: inspectJournal(path) }),
+      work({ inspect: () => inspectWholeJournal(path, label) }),
     );
   }
   return withAccessor(choice, (accessor) =>
-    work(
-      isInspectable(accessor)
-        ? { how: 'entries', store: accessor }
-        : { how: 'listings', reader: accessor },
-    ),
+    work(isInspectable(accessor) ? accessor : { inspect: () => inspectListings(accessor, label) }),
   );
 }
 
+async function* inspectWholeJournal(path: string, label: string): AsyncGenerator<Finding> {
+  try {
+    yield* inspectJournal(path, label);
+  } catch (cause) {
+    throw journalError(cause, path);
+  }
+}
+
 function isInspectable(accessor: object): accessor is Inspectable {
-  const { inspect, quarantine } = accessor as Partial<Inspectable>;
-  return typeof inspect === 'function' && typeof quarantine === 'function';
+  return typeof (accessor as Partial<Inspectable>).inspect === 'function';
 }
 
 async function withAccessor<T>(
@@ -137,11 +132,13 @@ async function withJournal<T>(given: string, work: (path: string) => Promise<T>)
   const lock = await acquireDirectoryLock(given);
   try {
     return await work(lock.path);
-  } catch (cause) {
-    throw storeError(`cannot read the journal in ${quote(lock.path)}`, cause, lock.path);
   } finally {
     await lock.release();
   }
+}
+
+function journalError(cause: unknown, path: string): PullManagerError {
+  return storeError(`cannot read the journal in ${quote(path)}`, cause, path);
 }
 
 /** Throws `STORE_UNAVAILABLE` where the path holds no store, before anything is made there. */

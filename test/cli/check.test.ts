@@ -81,6 +81,8 @@ describe('check', () => {
     expect(await answers(APP, 'sha256:app', '--policy', 'NeverVerify')).toBe(allowed);
     expect(await answers(APP, 'sha256:app', '--allowlist', 'registry.example.com/*')).toBe(allowed);
     expect(await answers(APP, 'sha256:app', '--secret-file', file)).toBe(found);
+    const piped = ['check', APP, 'sha256:app', '--secret-file', '-', ...store.args()];
+    expect((await runCli(piped, { input: JSON.stringify(secret) })).stdout).toContain(found);
     expect(
       await answers(APP, 'sha256:app', '--secret-file', file, '--rotated-secrets', 'verify'),
     ).toBe(must);

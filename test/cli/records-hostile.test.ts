@@ -160,6 +160,18 @@ describe('a file of records by a stranger', () => {
     expect(readdirSync(directory)).toEqual(['in']);
   });
 
+  it('that cannot be read is named in one line, and makes no store', async () => {
+    const directory = newDirectory();
+    const file = join(directory, 'none');
+    const args = ['records', 'import', file, '--store', `journal:${join(directory, 'store')}`];
+    expect(await runCli(args)).toEqual({
+      code: 1,
+      stdout: '',
+      stderr: `pullwarden: import: cannot read ${JSON.stringify(file)}: ENOENT\n`,
+    });
+    expect(readdirSync(directory)).toEqual([]);
+  });
+
   it('that was cut is noticed, and may be imported again', async () => {
     const store = storeIn(newDirectory(), 'journal');
     const args = ['records', 'import', '-', ...store.args()];
@@ -187,7 +199,7 @@ describe('an export', () => {
     const args = ['records', 'export', ...store.args()];
     const toFile = await runCli([...args, '--output', '/dev/full']);
     expect(toFile).toMatchObject({ code: 1, stdout: '' });
-    expect(toFile.stderr).toContain('cannot write "/dev/full": ENOSPC');
+    expect(toFile.stderr).toBe('pullwarden: cannot write "/dev/full": ENOSPC\n');
     const full = openSync('/dev/full', 'w');
     const toStdout = await runCli(args, { stdout: full });
     closeSync(full);
@@ -206,8 +218,12 @@ describe('an export', () => {
     writeFileSync(file, 'mine');
     const args = ['records', 'export', ...store.args(), '--output', file];
     const refused = await runCli(args);
-    expect(refused).toMatchObject({ code: 1, stdout: '' });
-    expect(refused.stderr).toContain('is there already');
+    const problem = `${JSON.stringify(file)} is there already: give another name, or --force`;
+    expect(refused).toEqual({
+      code: 2,
+      stdout: '',
+      stderr: `pullwarden: ${problem}\nTry --help.\n`,
+    });
     expect(readFileSync(file, 'utf8')).toBe('mine');
     expect(await runCli([...args, '--force'])).toMatchObject({ code: 0 });
     expect(readFileSync(file, 'utf8')).toMatch(/^\{"format":"pullwarden-records","version":1\}\n/);

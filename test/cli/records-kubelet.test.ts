@@ -3,8 +3,9 @@ import { copyFileSync, mkdirSync, readdirSync, readFileSync, writeFileSync } fro
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
+import type { Finding } from '../../src/accessors/inspection.ts';
 import { recordFileName } from '../../src/accessors/kubelet/record-format.ts';
-import type { Finding, VerifyResult } from '../../src/records-tools/verify.ts';
+import type { VerifyResult } from '../../src/records-tools/verify.ts';
 import { runCli } from '../support/cli.ts';
 import { APP, fill, newDirectory, storeIn, usualBatch } from '../support/record-sets.ts';
 

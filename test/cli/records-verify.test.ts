@@ -4,8 +4,9 @@ import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Packr } from 'msgpackr';
 import { describe, expect, it } from 'vitest';
+import type { Finding } from '../../src/accessors/inspection.ts';
 import { openEnvironment } from '../../src/accessors/lmdb-environment.ts';
-import type { Finding, VerifyResult } from '../../src/records-tools/verify.ts';
+import type { VerifyResult } from '../../src/records-tools/verify.ts';
 import { runCli } from '../support/cli.ts';
 import {
   contentOf,

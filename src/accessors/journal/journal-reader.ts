@@ -4,8 +4,8 @@
  */
 
 import { readdir } from 'node:fs/promises';
-import { errorCode, PULL_MANAGER_ERROR_CODES, type PullManagerError } from '../../errors.ts';
 import { ownerOf, stripeOf } from '../../locks/stripe.ts';
+import { damageOf, type Finding } from '../inspection.ts';
 import { type JournalFile, listJournalFiles, MANIFEST_NAME } from './file-names.ts';
 import { checkNothingIsLost } from './journal-directory.ts';
 import { type Manifest, readManifest } from './manifest.ts';
@@ -40,30 +40,13 @@ export async function readJournal(directory: string): Promise<JournalState> {
   return state;
 }
 
-/** Something seen while a journal was looked through. */
-export type JournalSight =
-  | { readonly kind: 'intent' | 'pulled'; readonly key: string; readonly isMisfiled: boolean }
-  /** A file because of which the journal cannot be opened. */
-  | {
-      readonly kind: 'damage';
-      readonly path: string;
-      readonly offset?: number;
-      readonly reason: string;
-    }
-  /** What a crash left, and the next opening clears away. */
-  | {
-      readonly kind: 'remark';
-      readonly path: string;
-      readonly offset?: number;
-      readonly reason: string;
-    };
-
 /**
  * Looks through a journal, partition by partition; damage to one does not hide the others.
  *
+ * @param label - the location of what is in no place of its own: an intent, a record.
  * @throws `STORE_VERSION_UNSUPPORTED`; system errors as they are.
  */
-export async function* inspectJournal(directory: string): AsyncGenerator<JournalSight> {
+export async function* inspectJournal(directory: string, label: string): AsyncGenerator<Finding> {
   let layout: Layout;
   try {
     layout = await readLayout(directory);
@@ -73,49 +56,56 @@ export async function* inspectJournal(directory: string): AsyncGenerator<Journal
   }
   const { manifest, files } = layout;
   for (const { path, temporary, layout: number } of files) {
-    if (temporary) {
-      yield { kind: 'remark', path, reason: 'a file was being built when its writer ended' };
-    } else if (number !== manifest?.layout) {
-      yield { kind: 'remark', path, reason: 'a file belongs to a layout that is not in use' };
+    if (temporary) yield remark(path, 'a file was being built when its writer ended');
+    else if (number !== manifest?.layout) {
+      yield remark(path, 'a file belongs to a layout that is not in use');
     }
   }
   for (let partition = 0; partition < (manifest?.partitionCount ?? 0); partition++) {
-    yield* inspectPartition(directory, layout.files, manifest!, partition);
+    yield* inspectPartition(directory, label, layout, partition);
   }
 }
 
 async function* inspectPartition(
   directory: string,
-  files: readonly JournalFile[],
-  manifest: Manifest,
+  label: string,
+  { manifest, files }: Layout,
   partition: number,
-): AsyncGenerator<JournalSight> {
-  const { partitionCount, stripeCount } = manifest;
+): AsyncGenerator<Finding> {
+  const { partitionCount, stripeCount } = manifest!;
   const state = new JournalState();
-  const sights: JournalSight[] = [];
+  const findings: Finding[] = [];
   try {
     await recoverPartition({
       directory,
-      files: partitionOf(files, manifest, partition),
+      files: partitionOf(files, manifest!, partition),
       partitionCount,
       state,
       pacer: new Pacer(true),
       flushes: false,
       onTorn: (path, offset) => {
         const reason = 'the last batch was being written when its writer ended; it is void';
-        sights.push({ kind: 'remark', path, offset, reason });
+        findings.push({ ...remark(path, reason), offset });
       },
     });
   } catch (error) {
-    sights.push(damageOf(error, directory));
+    findings.push(damageOf(error, directory));
   }
-  yield* sights;
-  const isMisfiled = (key: string): boolean =>
-    ownerOf(stripeOf(key, stripeCount), partitionCount) !== partition;
-  for (const key of state.intents) yield { kind: 'intent', key, isMisfiled: isMisfiled(key) };
-  for (const key of state.records.keys()) {
-    yield { kind: 'pulled', key, isMisfiled: isMisfiled(key) };
-  }
+  yield* findings;
+  const entry = (kind: 'intent' | 'pulled', key: string): Finding => {
+    if (ownerOf(stripeOf(key, stripeCount), partitionCount) === partition) {
+      return { kind, verdict: 'valid', location: label, key };
+    }
+    const reason = 'it is in the files of a partition that is not its own';
+    return { kind, verdict: 'misfiled', location: label, key, reason };
+  };
+  for (const key of state.intents) yield entry('intent', key);
+  for (const key of state.records.keys()) yield entry('pulled', key);
+}
+
+/** What a crash left, and the next opening clears away. */
+function remark(location: string, reason: string): Finding {
+  return { kind: 'store', verdict: 'remark', location, reason };
 }
 
 interface Layout {
@@ -137,12 +127,4 @@ function partitionOf(
   partition: number,
 ): JournalFile[] {
   return files.filter((file) => file.layout === layout && file.partition === partition);
-}
-
-/** The sight of damage; throws what is none. */
-function damageOf(error: unknown, directory: string): JournalSight {
-  if (errorCode(error) !== PULL_MANAGER_ERROR_CODES.STORE_CORRUPT) throw error;
-  const { path = directory, offset, reason, message } = error as PullManagerError;
-  const where = offset === undefined ? {} : { offset };
-  return { kind: 'damage', path, ...where, reason: reason ?? message };
 }

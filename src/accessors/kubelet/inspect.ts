@@ -6,7 +6,7 @@ import { setImmediate as turnOfEventLoop } from 'node:timers/promises';
 import type { KubeletBehaviour } from '../../compatibility.ts';
 import { errorCode, invalidArgument, quote, storeError } from '../../errors.ts';
 import { flushDirectory, makeDirectory } from '../directories.ts';
-import type { InspectedEntry } from '../inspection.ts';
+import type { Finding } from '../inspection.ts';
 import { readRecordFile } from './found-file.ts';
 import { isRecordName, type KubeletPaths, type RecordKind } from './layout.ts';
 
@@ -22,7 +22,7 @@ const NAMES_MAX = 10_000;
 export async function* inspectFiles(
   paths: KubeletPaths,
   behaviour: KubeletBehaviour,
-): AsyncGenerator<InspectedEntry, void, void> {
+): AsyncGenerator<Finding, void, void> {
   for (const kind of KINDS) {
     const directory = paths.of[kind];
     const names = readdirSync(directory).filter((name) => name.startsWith(RECORD_PREFIX));
@@ -40,7 +40,7 @@ function inspectFile(
   kind: RecordKind,
   name: string,
   behaviour: KubeletBehaviour,
-): InspectedEntry | undefined {
+): Finding | undefined {
   const location = join(directory, name);
   if (!isRecordName(name)) {
     const reason = 'it is a temporary file whose writer did not get to the end';
@@ -65,10 +65,10 @@ function inspectFile(
  */
 export async function quarantineFile(
   { of, quarantine }: KubeletPaths,
-  { kind, location }: InspectedEntry,
+  { kind, location }: Finding,
 ): Promise<string> {
   const name = basename(location);
-  if (dirname(location) !== of[kind] || !name.startsWith(RECORD_PREFIX)) {
+  if (kind === 'store' || dirname(location) !== of[kind] || !name.startsWith(RECORD_PREFIX)) {
     throw invalidArgument('location', `${quote(location)} is no record file of this store`);
   }
   try {

@@ -1,6 +1,6 @@
 /** `pullwarden check`: one decision of the real engine, and why. */
-import { readFileSync } from 'node:fs';
-import { errorCode, invalidArgument, PullManagerError, quote } from '../../errors.ts';
+import { text } from 'node:stream/consumers';
+import { invalidArgument, quote } from '../../errors.ts';
 import { POLICIES, type VerificationPolicy } from '../../policies/enforcer.ts';
 import type {
   ImagePullSecret,
@@ -15,6 +15,7 @@ import { suggestion } from '../../util/suggest.ts';
 import { type ParsedArgs, positionalsOf, UsageError } from '../args.ts';
 import { COLOR_HELP, type Command, JSON_HELP, paintOf } from '../command.ts';
 import { EXIT, type ExitCode } from '../exit-codes.ts';
+import { openInput } from '../input.ts';
 import { printJson } from '../output.ts';
 import { STORE_FLAGS, STORE_HELP, storeOf } from './store-flags.ts';
 
@@ -45,8 +46,8 @@ export const checkCommand: Command = {
       ],
       [
         '--secret-file FILE',
-        'JSON, one secret or a list: { uid, namespace, name, credentialHash }; keeps hashes off the ' +
-          'command line, which others can read; repeatable (default: none)',
+        'JSON, one secret or a list: { uid, namespace, name, credentialHash }; - for the standard ' +
+          'input; keeps hashes off the command line, which others can read; repeatable (default: none)',
       ],
       ['--service-account LIST', 'uid=…,namespace=…,name=…, that of the pod (default: none)'],
       ['--policy KIND', `${POLICIES.join(', ')} (default: NeverVerifyPreloadedImages)`],
@@ -70,7 +71,7 @@ export const checkCommand: Command = {
 
 const SCHEMA = 'pullwarden.check/1';
 
-async function run(parsed: ParsedArgs): Promise<ExitCode> {
+async function run(parsed: ParsedArgs, signal: AbortSignal): Promise<ExitCode> {
   const { values } = parsed;
   const [image, imageRef] = positionalsOf(parsed, ['IMAGE', 'IMAGEREF']);
   const store = storeOf(parsed);
@@ -78,7 +79,7 @@ async function run(parsed: ParsedArgs): Promise<ExitCode> {
   const { mustPull, reason, detail, cause } = await explainDecision(store, {
     image,
     imageRef,
-    credentials: credentialsOf(parsed),
+    credentials: await credentialsOf(parsed, signal),
     policy: policyOf(parsed),
     rotatedSecrets: rotatedOf(values['rotated-secrets'] as string | undefined),
     ...(reverifyAfter === undefined
@@ -124,10 +125,11 @@ function rotatedOf(text: string | undefined): 'trust' | 'verify' {
   throw invalidArgument('--rotated-secrets', `must be trust or verify, not ${quote(text)}`);
 }
 
-function credentialsOf({ values }: ParsedArgs): PodCredentials {
+async function credentialsOf({ values }: ParsedArgs, signal: AbortSignal): Promise<PodCredentials> {
   const lists = (values.secret as readonly string[] | undefined) ?? [];
   const files = (values['secret-file'] as readonly string[] | undefined) ?? [];
-  const secrets = [...lists.map(secretOf), ...files.flatMap(readSecrets)];
+  const secrets = lists.map(secretOf);
+  for (const file of files) secrets.push(...(await readSecrets(file, signal)));
   const account = values['service-account'] as string | undefined;
   return account === undefined ? { secrets } : { secrets, serviceAccount: accountOf(account) };
 }
@@ -174,17 +176,12 @@ function pairsOf(text: string, argument: string, known: readonly string[]): Reco
   return pairs;
 }
 
-function readSecrets(path: string): readonly ImagePullSecret[] {
-  let text: string;
-  try {
-    text = readFileSync(path, 'utf8');
-  } catch (cause) {
-    const message = `--secret-file: cannot read ${quote(path)}: ${errorCode(cause)}`;
-    throw new PullManagerError('STORE_UNAVAILABLE', message, { path, cause });
-  }
+async function readSecrets(path: string, signal: AbortSignal): Promise<readonly ImagePullSecret[]> {
+  await using input = await openInput(path, '--secret-file', signal);
+  const content = await text(input.stream);
   let value: unknown;
   try {
-    value = JSON.parse(text);
+    value = JSON.parse(content);
   } catch {
     // Not what the parser says: it repeats the text.
     throw invalidArgument('--secret-file', `is not JSON: ${quote(path)}`);

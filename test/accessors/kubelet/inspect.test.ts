@@ -2,7 +2,7 @@ import { mkdir, readFile, rename, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
 import type { OwnedAccessor } from '../../../src/accessors/accessor.ts';
-import type { Inspectable, InspectedEntry } from '../../../src/accessors/inspection.ts';
+import type { Finding, Inspectable } from '../../../src/accessors/inspection.ts';
 import { codeOf, record } from '../../conformance/accessor-suite.ts';
 import { type KubeletUnderTest, openTemporary, PlainKubelet } from './kit.ts';
 
@@ -76,7 +76,7 @@ describe('looking through a kubelet store', () => {
       'second',
     ]);
     await mkdir(join(store.dir, 'elsewhere'));
-    const outside: InspectedEntry = {
+    const outside: Finding = {
       kind: 'pulled',
       verdict: 'undecodable',
       location: join(store.dir, 'elsewhere', 'sha256-x'),
@@ -87,12 +87,12 @@ describe('looking through a kubelet store', () => {
   });
 });
 
-function inspectable(accessor: OwnedAccessor): OwnedAccessor & Inspectable {
-  return accessor as OwnedAccessor & Inspectable;
+function inspectable(accessor: OwnedAccessor): OwnedAccessor & Required<Inspectable> {
+  return accessor as OwnedAccessor & Required<Inspectable>;
 }
 
-async function inspected(accessor: Inspectable): Promise<InspectedEntry[]> {
-  const entries: InspectedEntry[] = [];
+async function inspected(accessor: Inspectable): Promise<Finding[]> {
+  const entries: Finding[] = [];
   for await (const entry of accessor.inspect()) entries.push(entry);
   return entries;
 }

@@ -1,5 +1,6 @@
 /** `pullwarden records verify`: every entry of a store looked at, and bad ones put aside. */
-import { type Finding, type VerifyResult, verifyStore } from '../../../records-tools/verify.ts';
+import type { Finding } from '../../../accessors/inspection.ts';
+import { type VerifyResult, verifyStore } from '../../../records-tools/verify.ts';
 import { formatCount } from '../../../terminal/format.ts';
 import { LiveLine } from '../../../terminal/live-line.ts';
 import type { Paint } from '../../../terminal/style.ts';
