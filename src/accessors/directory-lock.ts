@@ -109,7 +109,7 @@ export async function acquireDirectoryLock(
   try {
     await makeDirectory(path);
     const directory = await realpath(path);
-    if (options.mechanism !== 'file') fd = await lockInKernel(directory);
+    if (options.mechanism !== 'file') fd = await lockInKernel(directory, 'exclusive');
     const self = await describeSelf(fd === undefined ? 'file' : 'flock');
     await takeOwnership(directory, self);
     return new HeldLock(directory, self, fd);
@@ -117,6 +117,37 @@ export async function acquireDirectoryLock(
     if (fd !== undefined) await closeFd(fd);
     throw asStoreError(path, cause);
   }
+}
+
+/** Keeps owners away from a directory without becoming one, until it is released. */
+export interface ReadLock extends AsyncDisposable {}
+
+/**
+ * Makes sure that nobody owns a directory, and leaves it exactly as it is. An owner that comes later
+ * is kept out where one has been before and the kernel keeps locks; readers do not disturb each other.
+ *
+ * Errors: `STORE_IN_USE` naming the directory and, if known, the owner; `STORE_UNAVAILABLE`. A
+ * directory that is not there has no owner.
+ */
+export async function acquireReadLock(path: string): Promise<ReadLock> {
+  let fd: number | undefined;
+  try {
+    fd = await lockInKernel(path, 'shared');
+    const entry = await readEntry(join(path, OWNER_FILE));
+    if (entry !== undefined) {
+      const self = await describeSelf(fd === undefined ? 'file' : 'flock');
+      const verdict = await judge(entry, self);
+      if (verdict !== 'dead') throw inUse(path, entry.owner, verdict === 'alive');
+    }
+  } catch (cause) {
+    if (fd !== undefined) await closeFd(fd);
+    throw asStoreError(path, cause);
+  }
+  return {
+    async [Symbol.asyncDispose]() {
+      if (fd !== undefined) await closeFd(fd).catch(() => {});
+    },
+  };
 }
 
 class HeldLock implements DirectoryLock {
@@ -155,16 +186,32 @@ class HeldLock implements DirectoryLock {
   }
 }
 
-/** The descriptor that has the kernel's lock; undefined where there is no way to get one. */
-async function lockInKernel(directory: string): Promise<number | undefined> {
+type LockMode = 'exclusive' | 'shared';
+
+/** Neither truncates nor writes: the file may be somebody else's. A shared lock creates nothing. */
+const OPEN_FLAGS: Readonly<Record<LockMode, number>> = {
+  exclusive: constants.O_RDWR | constants.O_CREAT,
+  shared: constants.O_RDONLY | (constants.O_NONBLOCK ?? 0),
+};
+
+/**
+ * The descriptor that has the kernel's lock; undefined where there is no way to get one, or nothing to
+ * share.
+ */
+async function lockInKernel(directory: string, mode: LockMode): Promise<number | undefined> {
   const lockPath = join(directory, LOCK_FILE);
   const deadline = performance.now() + BUSY_WAIT_MS;
   for (;;) {
-    // Neither truncated nor written: it may be somebody else's.
-    const fd = await openFd(lockPath, constants.O_RDWR | constants.O_CREAT, FILE_MODE);
+    let fd: number;
+    try {
+      fd = await openFd(lockPath, OPEN_FLAGS[mode], FILE_MODE);
+    } catch (cause) {
+      if (mode === 'shared' && errorCode(cause) === 'ENOENT') return undefined;
+      throw cause;
+    }
     let outcome: FlockOutcome = 'unavailable';
     try {
-      outcome = await runFlock(fd);
+      outcome = await runFlock(fd, mode);
       if (outcome === 'locked' && (await isSameFile(fd, lockPath))) return fd;
     } catch (cause) {
       await closeFd(fd);
@@ -196,11 +243,11 @@ async function isSameFile(fd: number, path: string): Promise<boolean> {
 type FlockOutcome = 'locked' | 'busy' | 'unavailable';
 
 /** Has the `flock` program (util-linux, busybox) lock our descriptor, as its number 3. */
-function runFlock(fd: number): Promise<FlockOutcome> {
+function runFlock(fd: number, mode: LockMode): Promise<FlockOutcome> {
   return new Promise((settle) => {
     let stderr = '';
     try {
-      const child = spawn('flock', ['-x', '-n', '3'], {
+      const child = spawn('flock', [mode === 'shared' ? '-s' : '-x', '-n', '3'], {
         stdio: ['ignore', 'ignore', 'pipe', fd],
         timeout: FLOCK_TIMEOUT_MS,
       });

@@ -2,9 +2,10 @@
  * Stores opened without an engine, by one accessor in the calling thread.
  *
  * For reading, nothing is created: a path that holds no store is an error. A journal is then only
- * read, in whatever layout it has. An lmdb environment, a kubelet's directory and a module are opened
- * as an engine opens them, because that is the only way to read them. All stores with a directory
- * are locked, which leaves a file `LOCK` in it.
+ * read, in whatever layout it has, and a kubelet's directory is left exactly as it is. An lmdb
+ * environment and a module are opened as an engine opens them, because that is the only way to read
+ * them. All stores with a directory are locked, which leaves a file `LOCK` in it, but for a kubelet's
+ * that is only read.
  */
 import { readdir } from 'node:fs/promises';
 import type { AccessorContext, OwnedAccessor, PullRecordsAccessor } from '../accessors/accessor.ts';
@@ -12,6 +13,7 @@ import { openAccessor, openBackend, type StoreOptions } from '../accessors/backe
 import { acquireDirectoryLock } from '../accessors/directory-lock.ts';
 import type { Finding, Inspectable } from '../accessors/inspection.ts';
 import { inspectJournal, isJournal, readJournal } from '../accessors/journal/journal-reader.ts';
+import { withKubeletInspection, withKubeletReader } from '../accessors/kubelet/kubelet-reader.ts';
 import { errorCode, PullManagerError, quote, storeError } from '../errors.ts';
 import { STRIPE_COUNT_MAX } from '../locks/stripe.ts';
 import { inspectListings } from './inspect-listings.ts';
@@ -24,7 +26,8 @@ export type RecordsReader = Pick<
   | 'imagePullIntentExists'
   | 'listImagePulledRecords'
   | 'getImagePulledRecord'
->;
+> &
+  Pick<OwnedAccessor, 'timeResolutionMs'>;
 
 const SOLE_WORKER: AccessorContext = {
   workerIndex: 0,
@@ -46,8 +49,10 @@ export async function withReader<T>(
   work: (reader: RecordsReader) => Promise<T>,
 ): Promise<T> {
   await checkThere(choice.options);
-  const { options } = choice;
-  if (!('kind' in options) || options.kind !== 'journal') return withAccessor(choice, work);
+  const { options, compatibility } = choice;
+  if (!('kind' in options)) return withAccessor(choice, work);
+  if (options.kind === 'kubelet') return withKubeletReader(options.dir, compatibility, work);
+  if (options.kind !== 'journal') return withAccessor(choice, work);
   return withJournal(options.path, async (path) => {
     const state = await readJournal(path).catch((cause: unknown) => {
       throw journalError(cause, path);
@@ -80,13 +85,22 @@ export async function withWriter<T>(
   return withAccessor(choice, work);
 }
 
-/** Gives a store to `work`, to be looked through piece by piece. Errors: as `withReader`. */
+/**
+ * Gives a store to `work`, to be looked through piece by piece. Errors: as `withReader`.
+ *
+ * @param repairs - whether entries are to be taken out; else it has no `quarantine` where reading can
+ * do without it.
+ */
 export async function withInspectable<T>(
   choice: StoreChoice,
+  repairs: boolean,
   work: (store: Inspectable) => Promise<T>,
 ): Promise<T> {
   await checkThere(choice.options);
-  const { options, label } = choice;
+  const { options, label, compatibility } = choice;
+  if ('kind' in options && options.kind === 'kubelet' && !repairs) {
+    return withKubeletInspection(options.dir, compatibility, (inspect) => work({ inspect }));
+  }
   if ('kind' in options && options.kind === 'journal') {
     return withJournal(options.path, (path) =>
       work({ inspect: () => inspectWholeJournal(path, label) }),

@@ -36,7 +36,7 @@ export async function verifyStore(
   if (options.repairs) checkRepairable(choice);
   const tally = new Tally(options.onFinding);
   try {
-    await withInspectable(choice, (store) => lookThrough(store, options, tally));
+    await withInspectable(choice, options.repairs, (store) => lookThrough(store, options, tally));
   } catch (error) {
     await tally.add(damageOf(error, choice.label));
   }

@@ -1,5 +1,12 @@
 /** The record tools on a kubelet's own directory, as an old kubelet and an accident have left it. */
-import { copyFileSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import {
+  copyFileSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
@@ -48,6 +55,16 @@ function filesOf(dir: string): Record<string, string> {
   return files;
 }
 
+/** All there is in the directory, and when it was changed last. */
+function statesIn(dir: string): Record<string, unknown> {
+  const states: Record<string, unknown> = {};
+  for (const name of ['.', ...readdirSync(dir, { recursive: true, encoding: 'utf8' })]) {
+    const { ino, mode, size, mtimeMs, ctimeMs } = statSync(join(dir, name));
+    states[name] = { ino, mode, size, mtimeMs, ctimeMs };
+  }
+  return states;
+}
+
 async function json<T>(...args: string[]): Promise<T & { code: number | null }> {
   const { code, stdout } = await runCli([...args, '--json']);
   return { code, ...(JSON.parse(stdout) as T) };
@@ -65,6 +82,26 @@ describe('records of a kubelet', () => {
     );
     expect(code).toBe(0);
     expect(intents.length + pulled.length).toBe(Object.keys(expected).length);
+  });
+
+  it('stay as they are, and alone, when a tool only looks', async () => {
+    const dir = imageManager('v1alpha1');
+    const before = statesIn(dir);
+    const store = ['--store', `kubelet:${dir}`];
+    const runs = [
+      ['records', 'list'],
+      ['records', 'show', 'testimageref'],
+      ['records', 'verify'],
+      ['records', 'export'],
+      ['records', 'prune', '--keep', '-', '--until', '2035-01-01T00:00:00Z', '--dry-run'],
+      ['check', 'docker.io/testing/test:v1', 'testimageref'],
+    ];
+    const outcomes = runs.map(async (args) => {
+      const { code, stderr } = await runCli([...args, ...store], { input: 'listed\n' });
+      expect({ args, code, stderr }).toEqual({ args, code: 0, stderr: '' });
+    });
+    await Promise.all(outcomes);
+    expect(statesIn(dir)).toEqual(before);
   });
 
   it('are verified file by file, and what is bad is put aside where that is asked for', async () => {

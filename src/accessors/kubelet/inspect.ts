@@ -11,7 +11,7 @@ import { readRecordFile } from './found-file.ts';
 import { isRecordName, type KubeletPaths, type RecordKind } from './layout.ts';
 
 /** In the order of their directories' names. */
-const KINDS: readonly RecordKind[] = ['pulled', 'intent'];
+export const KINDS: readonly RecordKind[] = ['pulled', 'intent'];
 /** Files between two turns of the event loop. */
 const SLICE_FILES = 64;
 const RECORD_PREFIX = 'sha256-';
@@ -22,8 +22,9 @@ const NAMES_MAX = 10_000;
 export async function* inspectFiles(
   paths: KubeletPaths,
   behaviour: KubeletBehaviour,
+  kinds: readonly RecordKind[] = KINDS,
 ): AsyncGenerator<Finding, void, void> {
-  for (const kind of KINDS) {
+  for (const kind of kinds) {
     const directory = paths.of[kind];
     const names = readdirSync(directory).filter((name) => name.startsWith(RECORD_PREFIX));
     for (const [index, name] of names.sort().entries()) {
