@@ -13,7 +13,11 @@ import { openAccessor, openBackend, type StoreOptions } from '../accessors/backe
 import { acquireDirectoryLock } from '../accessors/directory-lock.ts';
 import type { Finding, Inspectable } from '../accessors/inspection.ts';
 import { inspectJournal, isJournal, readJournal } from '../accessors/journal/journal-reader.ts';
-import { withKubeletInspection, withKubeletReader } from '../accessors/kubelet/kubelet-reader.ts';
+import {
+  unfiledKeys,
+  withKubeletInspection,
+  withKubeletReader,
+} from '../accessors/kubelet/kubelet-reader.ts';
 import { errorCode, PullManagerError, quote, storeError } from '../errors.ts';
 import { STRIPE_COUNT_MAX } from '../locks/stripe.ts';
 import { inspectListings } from './inspect-listings.ts';
@@ -74,6 +78,9 @@ export async function withReader<T>(
  *
  * A journal takes the layout of an engine with one worker; the next engine brings it into its own.
  *
+ * Errors: as `withReader`. `STORE_UNAVAILABLE` also where a kubelet's files could not be written: what
+ * `work` did is then durable, but in no file that a kubelet reads.
+ *
  * @param mayCreate - whether a store that is not there is made.
  */
 export async function withWriter<T>(
@@ -82,7 +89,7 @@ export async function withWriter<T>(
   work: (accessor: OwnedAccessor) => Promise<T>,
 ): Promise<T> {
   if (!mayCreate) await checkThere(choice.options);
-  return withAccessor(choice, work);
+  return withAccessor(choice, work, () => checkFiled(choice));
 }
 
 /**
@@ -123,23 +130,43 @@ function isInspectable(accessor: object): accessor is Inspectable {
   return typeof (accessor as Partial<Inspectable>).inspect === 'function';
 }
 
+/** @param afterwards - called when the accessor is closed and the store still held, after success. */
 async function withAccessor<T>(
   { options, compatibility }: StoreChoice,
   work: (accessor: OwnedAccessor) => Promise<T>,
+  afterwards?: () => Promise<void>,
 ): Promise<T> {
   const { workerCount, stripeCount } = SOLE_WORKER;
   const backend = await openBackend(options, { workerCount, stripeCount, compatibility });
   try {
     const accessor = await openAccessor(backend.spec, SOLE_WORKER);
+    let result: T;
     try {
       await backend.commitOpen();
-      return await work(accessor);
+      result = await work(accessor);
     } finally {
       await accessor.close();
     }
+    await afterwards?.();
+    return result;
   } finally {
     await backend.release();
   }
+}
+
+const NAMED_MAX = 10;
+
+/** Throws where acknowledged changes are in the redo log of a kubelet's directory only. */
+async function checkFiled({ options, compatibility }: StoreChoice): Promise<void> {
+  if (!('kind' in options) || options.kind !== 'kubelet') return;
+  const unfiled = await unfiledKeys(options.dir, compatibility);
+  if (unfiled.length === 0) return;
+  const named = unfiled.slice(0, NAMED_MAX).map(({ key }) => quote(key));
+  if (unfiled.length > NAMED_MAX) named.push('…');
+  const message =
+    `the files of ${unfiled.length} keys could not be written in ${quote(options.dir)}: ` +
+    `${named.join(', ')}. What was done is kept in .pullwarden/redo, and the next opening tries again`;
+  throw new PullManagerError('STORE_UNAVAILABLE', message, { path: options.dir });
 }
 
 async function withJournal<T>(given: string, work: (path: string) => Promise<T>): Promise<T> {

@@ -128,6 +128,22 @@ describe('records of a kubelet', () => {
     expect((await json(...verify)).code).toBe(0);
   });
 
+  it('are no more than the sound ones where they are moved, and the rest is counted', async () => {
+    const dir = imageManager('v1beta1');
+    damage(dir);
+    const file = join(newDirectory(), 'records.ndjson');
+    const from = ['--store', `kubelet:${dir}`, '--output', file];
+    expect(await json('records', 'export', ...from)).toMatchObject({ code: 1, damaged: 2 });
+    const misfiled = JSON.parse(readFileSync(join(dir, 'pulled', MISFILED), 'utf8'));
+    expect(readFileSync(file, 'utf8')).not.toContain(`"${misfiled.imageRef}"`);
+    const journal = `journal:${join(newDirectory(), 'journal')}`;
+    expect(
+      await json('records', 'import', '--from', `kubelet:${dir}`, '--store', journal),
+    ).toMatchObject({ code: 1, damaged: 2 });
+    const { stdout } = await runCli(['records', 'list', '--store', journal]);
+    expect(stdout).not.toContain(misfiled.imageRef);
+  });
+
   it('go to a journal and back without a loss, byte for byte', async () => {
     const dir = imageManager('v1beta1');
     const journal = `journal:${join(newDirectory(), 'journal')}`;

@@ -78,7 +78,11 @@ export async function unfiledKeys(
   dir: string,
   compatibility: CompatibilityLevel,
 ): Promise<readonly Pick<LoggedChange, 'kind' | 'key'>[]> {
-  return await unfiledChanges(kubeletPaths(dir), KUBELET_BEHAVIOUR[compatibility]);
+  try {
+    return await unfiledChanges(kubeletPaths(dir), KUBELET_BEHAVIOUR[compatibility]);
+  } catch (cause) {
+    throw storeError(`cannot read the record files in ${quote(dir)}`, cause, dir);
+  }
 }
 
 async function readDirectory(
