@@ -4,7 +4,9 @@ import {
   mkdirSync,
   readdirSync,
   readFileSync,
+  rmSync,
   statSync,
+  utimesSync,
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
@@ -19,6 +21,7 @@ import { APP, fill, newDirectory, storeIn, usualBatch } from '../support/record-
 const GOLDEN = fileURLToPath(new URL('../fixtures/kubelet-records/', import.meta.url));
 const KINDS = ['pulling', 'pulled'] as const;
 const BROKEN = recordFileName('testbrokenrecord');
+const LONG_AGO = new Date('2026-01-01T00:00:00Z');
 const MISFILED = recordFileName('somewhere-else');
 
 /** A directory with upstream's own files of one version, and others if asked for. */
@@ -41,7 +44,9 @@ function imageManager(version: string | undefined): string {
 function damage(dir: string): void {
   copyFileSync(join(GOLDEN, 'pulled', BROKEN), join(dir, 'pulled', BROKEN));
   copyFileSync(join(GOLDEN, 'alternates', `${MISFILED}.misfiled`), join(dir, 'pulled', MISFILED));
-  writeFileSync(join(dir, 'pulling', `${recordFileName('x')}.tmp`), '{');
+  const leftOver = join(dir, 'pulling', `${recordFileName('x')}.tmp`);
+  writeFileSync(leftOver, '{');
+  utimesSync(leftOver, LONG_AGO, LONG_AGO);
 }
 
 /** The kubelet's files, byte for byte. */
@@ -131,17 +136,18 @@ describe('records of a kubelet', () => {
   it('are no more than the sound ones where they are moved, and the rest is counted', async () => {
     const dir = imageManager('v1beta1');
     damage(dir);
+    const { imageRef } = JSON.parse(readFileSync(join(dir, 'pulled', MISFILED), 'utf8'));
+    rmSync(join(dir, 'pulled', recordFileName(imageRef)));
     const file = join(newDirectory(), 'records.ndjson');
     const from = ['--store', `kubelet:${dir}`, '--output', file];
     expect(await json('records', 'export', ...from)).toMatchObject({ code: 1, damaged: 2 });
-    const misfiled = JSON.parse(readFileSync(join(dir, 'pulled', MISFILED), 'utf8'));
-    expect(readFileSync(file, 'utf8')).not.toContain(`"${misfiled.imageRef}"`);
+    expect(readFileSync(file, 'utf8')).not.toContain(`"${imageRef}"`);
     const journal = `journal:${join(newDirectory(), 'journal')}`;
     expect(
       await json('records', 'import', '--from', `kubelet:${dir}`, '--store', journal),
     ).toMatchObject({ code: 1, damaged: 2 });
     const { stdout } = await runCli(['records', 'list', '--store', journal]);
-    expect(stdout).not.toContain(misfiled.imageRef);
+    expect(stdout).not.toContain(imageRef);
   });
 
   it('go to a journal and back without a loss, byte for byte', async () => {

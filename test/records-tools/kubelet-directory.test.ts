@@ -2,12 +2,14 @@
 import { rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeEach, describe, expect, it } from 'vitest';
+import type { Finding } from '../../src/accessors/inspection.ts';
 import { PulledRecord } from '../../src/records/record.ts';
 import { type ImportResult, importRecords } from '../../src/records-tools/import-records.ts';
 import { type RecordsReader, withReader, withWriter } from '../../src/records-tools/open-store.ts';
 import { planPrune, prune } from '../../src/records-tools/prune.ts';
 import type { StoreChoice } from '../../src/records-tools/store-choice.ts';
 import { itemsOf, type Problem, type TransferItem } from '../../src/records-tools/transfer.ts';
+import { verifyStore } from '../../src/records-tools/verify.ts';
 import { openAt, PlainKubelet } from '../accessors/kubelet/kit.ts';
 import { temporaryDirectory } from '../accessors/open-store.ts';
 import { record } from '../conformance/accessor-suite.ts';
@@ -120,6 +122,28 @@ describe('importing into a kubelet directory', () => {
     expect(await withReader(choice, kindsOf)).toEqual(['intent image', 'pulled ref']);
     await rm(join(dir, '.pullwarden', 'tmp'));
     await (await openAt(dir)).close();
+    expect(await kubelet.names('pulled')).toHaveLength(1);
+  });
+});
+
+describe('repairing a kubelet directory', () => {
+  it('passes over what was replaced meanwhile, and says so', async () => {
+    for (const key of ['first', 'second']) {
+      await kubelet.writePulled(record(key));
+      await writeFile(kubelet.pathOf('pulled', key), 'damaged', { mode: 0o600 });
+    }
+    const findings: Finding[] = [];
+    // The other one is proven anew by the kubelet while the tool has moved but one of them.
+    const onFinding = async (finding: Finding): Promise<void> => {
+      findings.push(finding);
+      const isFirst = finding.location === kubelet.pathOf('pulled', 'first');
+      await kubelet.writePulled(record(isFirst ? 'second' : 'first'));
+    };
+    const result = await verifyStore(choice, { repairs: true, onFinding, signal });
+    expect(findings).toHaveLength(1);
+    expect(findings[0]?.quarantinedTo).toContain('quarantine');
+    expect(result).toMatchObject({ quarantined: 1, passed: true, counts: { undecodable: 1 } });
+    expect(result.remarks).toHaveLength(1);
     expect(await kubelet.names('pulled')).toHaveLength(1);
   });
 });
