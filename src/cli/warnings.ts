@@ -1,5 +1,5 @@
 /** What is said on stderr beside the result. */
-import type { Problem } from '../records-tools/transfer.ts';
+import type { Problem } from '../records-tools/items.ts';
 import { formatCount } from '../terminal/format.ts';
 import { printable } from '../terminal/text.ts';
 

@@ -1,10 +1,12 @@
 /** Brings intents and records into a store, in batches, so that it can be broken off and repeated. */
 import type { OwnedAccessor, RecordWrite } from '../accessors/accessor.ts';
+import { inexpressible } from '../accessors/kubelet/record-format.ts';
+import { KUBELET_BEHAVIOUR } from '../compatibility.ts';
 import { errorCode, PULL_MANAGER_ERROR_CODES, type PullManagerError, quote } from '../errors.ts';
 import { PulledRecord } from '../records/record.ts';
-import type { Losses } from './losses.ts';
-import { isSameRecord, mergeRecords, type OnConflict } from './merge-records.ts';
-import type { Problem, TransferItem } from './transfer.ts';
+import type { Problem, TransferItem } from './items.ts';
+import { type ConflictMode, isSameRecord, mergeRecords } from './merge-records.ts';
+import type { StoreChoice } from './store-choice.ts';
 
 /** What an import did. `unchanged`: the target had the very same already. */
 export interface ImportResult {
@@ -25,8 +27,21 @@ export interface ImportResult {
   readonly lossy: number;
 }
 
+/** Says in words what would be lost of a record; empty where nothing is. Never names a hash. */
+export type Losses = (record: PulledRecord) => readonly string[];
+
+/**
+ * What the store would lose. Our own stores keep everything; a module is given everything. The
+ * kubelet's files cannot say everything, and its format knows what.
+ */
+export function lossesOf({ options, compatibility }: StoreChoice): Losses {
+  if (!('kind' in options) || options.kind !== 'kubelet') return () => [];
+  const behaviour = KUBELET_BEHAVIOUR[compatibility];
+  return (record) => inexpressible(record, behaviour);
+}
+
 export interface ImportOptions {
-  readonly onConflict: OnConflict;
+  readonly onConflict: ConflictMode;
   readonly losses: Losses;
   /** Told of each entry that is damaged, refused or lossy; the last has no code. */
   readonly onProblem: (problem: Problem) => void;

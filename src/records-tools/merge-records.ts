@@ -4,8 +4,11 @@ import { mergePulled } from '../records/merge.ts';
 import { compareUtf8, type ImagePullCredentials, PulledRecord } from '../records/record.ts';
 import { normalizeCredentials } from '../records/validate.ts';
 
-/** What happens to a record that the target has already. */
-export type OnConflict = 'merge' | 'keep' | 'replace';
+/** What can happen to a record that the target has already. */
+export const CONFLICT_MODES = ['merge', 'keep', 'replace'] as const;
+
+/** One of `CONFLICT_MODES`. */
+export type ConflictMode = (typeof CONFLICT_MODES)[number];
 
 /**
  * The proofs of both records; where they disagree about a secret's hash, those of the later one. At

@@ -9,6 +9,7 @@ import { recordsCommand } from '../../src/cli/commands/records/records.ts';
 import { outcomeOf, runCli, startCli } from '../support/cli.ts';
 import {
   contentOf,
+  ESCAPES,
   fill,
   HOSTILE,
   hostileBatch,
@@ -33,7 +34,7 @@ describe('hostile names', () => {
     expect(lines).toHaveLength(1 + 2 * HOSTILE.length);
     for (const line of lines) expect(line.split('\t')).toHaveLength(7);
     expect(list.stdout).toContain('\\u{1b}]0;title\\u{7}\\u{1b}[2J\\u{1b}[31mred');
-    const shown = await runCli(['records', 'show', HOSTILE[7]!, ...store.args()]);
+    const shown = await runCli(['records', 'show', ESCAPES, ...store.args()]);
     expect(shown.code).toBe(0);
     expect(shown.stdout).not.toMatch(DANGEROUS);
     const verified = await runCli(['records', 'verify', '--all', ...store.args()]);

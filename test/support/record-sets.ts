@@ -7,6 +7,7 @@ import { afterEach } from 'vitest';
 import type { RecordWrite } from '../../src/accessors/accessor.ts';
 import type { StoreOptions } from '../../src/accessors/backend.ts';
 import type { ImagePulledRecord, ImagePullIntent } from '../../src/records/record.ts';
+import { TRICKY_TEXTS } from '../../src/testing/samples.ts';
 import { openStore } from '../accessors/open-store.ts';
 import { account, secret } from './credentials.ts';
 
@@ -108,21 +109,18 @@ export function usualBatch(): RecordWrite[] {
   ];
 }
 
+/** A name that would change the title, the screen and the colour of a terminal. */
+export const ESCAPES = '\u001b]0;title\u0007\u001b[2J\u001b[31mred';
+
 /** Names that have broken programs before. */
 export const HOSTILE: readonly string[] = [
-  '../../etc/passwd',
+  ...TRICKY_TEXTS,
   '..',
-  'nul\0inside',
-  '__proto__',
-  'constructor',
-  'emoji-🦊-e\u0301',
-  'x'.repeat(10_000),
-  '\u001b]0;title\u0007\u001b[2J\u001b[31mred',
+  ESCAPES,
   'line\nbreak\ttab\r',
   '\u202eright-to-left',
   'back\\slash',
   'lone-\ud800-surrogate',
-  '',
 ];
 
 /** A record and an intent under each hostile name, with hostile names in them. */

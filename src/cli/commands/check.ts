@@ -1,5 +1,5 @@
 /** `pullwarden check`: one decision of the real engine, and why. */
-import { text } from 'node:stream/consumers';
+import { text as textOf } from 'node:stream/consumers';
 import { invalidArgument, quote } from '../../errors.ts';
 import { POLICIES, type VerificationPolicy } from '../../policies/enforcer.ts';
 import type {
@@ -178,7 +178,7 @@ function pairsOf(text: string, argument: string, known: readonly string[]): Reco
 
 async function readSecrets(path: string, signal: AbortSignal): Promise<readonly ImagePullSecret[]> {
   await using input = await openInput(path, '--secret-file', signal);
-  const content = await text(input.stream);
+  const content = await textOf(input.stream);
   let value: unknown;
   try {
     value = JSON.parse(content);

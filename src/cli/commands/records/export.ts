@@ -1,7 +1,7 @@
 /** `pullwarden records export`: everything in a store as a file of lines. */
 import { endLine, headerLine, itemLine } from '../../../records-tools/export-format.ts';
+import { itemsOf, type TransferItem } from '../../../records-tools/items.ts';
 import { withReader } from '../../../records-tools/open-store.ts';
-import { itemsOf, type TransferItem } from '../../../records-tools/transfer.ts';
 import { formatCount, plural } from '../../../terminal/format.ts';
 import { LiveLine } from '../../../terminal/live-line.ts';
 import { type ParsedArgs, positionalsOf, UsageError } from '../../args.ts';

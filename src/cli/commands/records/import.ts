@@ -5,11 +5,11 @@ import {
   type ImportOptions,
   type ImportResult,
   importRecords,
+  lossesOf,
 } from '../../../records-tools/import-records.ts';
-import { lossesOf } from '../../../records-tools/losses.ts';
-import type { OnConflict } from '../../../records-tools/merge-records.ts';
+import { itemsOf, type TransferItem } from '../../../records-tools/items.ts';
+import { CONFLICT_MODES, type ConflictMode } from '../../../records-tools/merge-records.ts';
 import { withReader, withWriter } from '../../../records-tools/open-store.ts';
-import { itemsOf, type TransferItem } from '../../../records-tools/transfer.ts';
 import { formatCount, plural } from '../../../terminal/format.ts';
 import { LiveLine } from '../../../terminal/live-line.ts';
 import { suggestion } from '../../../util/suggest.ts';
@@ -56,12 +56,11 @@ export const importTool: Command = {
 };
 
 const SCHEMA = 'pullwarden.records.import/1';
-const HOWS: readonly OnConflict[] = ['merge', 'keep', 'replace'];
 
 async function runImport(parsed: ParsedArgs, signal: AbortSignal): Promise<ExitCode> {
   const { values } = parsed;
   const target = storeOf(parsed);
-  const onConflict = howOf(values['on-conflict'] as string | undefined);
+  const onConflict = conflictOf(values['on-conflict'] as string | undefined);
   const isJson = values.json === true;
   const progress = new LiveLine(progressTerminal(parsed));
   const report = new ProblemReport(isJson);
@@ -110,11 +109,11 @@ async function withSource<T>(
   return await work(await readExport(input.stream, name));
 }
 
-function howOf(text: string | undefined): OnConflict {
+function conflictOf(text: string | undefined): ConflictMode {
   if (text === undefined) return 'merge';
-  const how = HOWS.find((known) => known === text);
-  if (how !== undefined) return how;
-  const problem = `must be one of ${HOWS.join(', ')}, not ${quote(text)}${suggestion(text, HOWS)}`;
+  const mode = CONFLICT_MODES.find((known) => known === text);
+  if (mode !== undefined) return mode;
+  const problem = `must be one of ${CONFLICT_MODES.join(', ')}, not ${quote(text)}${suggestion(text, CONFLICT_MODES)}`;
   throw invalidArgument('--on-conflict', problem);
 }
 

@@ -1,6 +1,7 @@
 /** `pullwarden records list`: the intents and pulled records of a store, a line each. */
 import type { PullManagerError } from '../../../errors.ts';
 import { compareUtf8, type PulledRecord } from '../../../records/record.ts';
+import { problemOf, sortedRecords } from '../../../records-tools/items.ts';
 import { type RecordsReader, withReader } from '../../../records-tools/open-store.ts';
 import {
   intentFilter,
@@ -8,7 +9,6 @@ import {
   recordFilter,
   summaryOf,
 } from '../../../records-tools/summaries.ts';
-import { problemOf, sortedRecords } from '../../../records-tools/transfer.ts';
 import { plural } from '../../../terminal/format.ts';
 import { type Column, tableLines } from '../../../terminal/table.ts';
 import { type ParsedArgs, positionalsOf } from '../../args.ts';

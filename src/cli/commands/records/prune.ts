@@ -1,9 +1,9 @@
 /** `pullwarden records prune`: deletes the records of images that the runtime no longer has. */
 import { invalidArgument, quote } from '../../../errors.ts';
+import { problemOf } from '../../../records-tools/items.ts';
 import { linesOf } from '../../../records-tools/lines.ts';
 import { withReader, withWriter } from '../../../records-tools/open-store.ts';
 import { type PrunePlan, planPrune, prune } from '../../../records-tools/prune.ts';
-import { problemOf } from '../../../records-tools/transfer.ts';
 import { formatCount, plural } from '../../../terminal/format.ts';
 import { LiveLine } from '../../../terminal/live-line.ts';
 import { printable } from '../../../terminal/text.ts';

@@ -1,6 +1,7 @@
 /** `pullwarden records show`: everything about one image, but for hashes. */
 import { quote } from '../../../errors.ts';
 import { PulledRecord } from '../../../records/record.ts';
+import { sortedRecords } from '../../../records-tools/items.ts';
 import { type RecordsReader, withReader } from '../../../records-tools/open-store.ts';
 import {
   detailOf,
@@ -10,7 +11,6 @@ import {
   recordKeysOf,
   type SecretDetail,
 } from '../../../records-tools/summaries.ts';
-import { sortedRecords } from '../../../records-tools/transfer.ts';
 import type { Paint } from '../../../terminal/style.ts';
 import { printable } from '../../../terminal/text.ts';
 import { type ParsedArgs, positionalsOf } from '../../args.ts';
