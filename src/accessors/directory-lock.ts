@@ -85,7 +85,10 @@ export async function acquireDirectoryLock(
 }
 
 /** Keeps owners away from a directory without becoming one, until it is released. */
-export interface ReadLock extends AsyncDisposable {}
+export interface ReadLock {
+  /** Call it once. Never rejects. */
+  release(): Promise<void>;
+}
 
 /**
  * Makes sure that nobody owns a directory, and leaves it exactly as it is. An owner that comes later
@@ -109,7 +112,7 @@ export async function acquireReadLock(path: string): Promise<ReadLock> {
     throw asStoreError(path, cause);
   }
   return {
-    async [Symbol.asyncDispose]() {
+    async release() {
       if (fd !== undefined) await closeFd(fd).catch(() => {});
     },
   };

@@ -53,8 +53,8 @@ export async function withKubeletReader<T>(
   work: (reader: KubeletReader) => Promise<T>,
 ): Promise<T> {
   const paths = kubeletPaths(dir);
-  await using _lock = await acquireReadLock(paths.own);
-  return await work(await readDirectory(paths, KUBELET_BEHAVIOUR[compatibility]));
+  const behaviour = KUBELET_BEHAVIOUR[compatibility];
+  return unowned(paths, async () => work(await readDirectory(paths, behaviour)));
 }
 
 /** Gives what is in the directory's files to `work`, piece by piece. Errors: as `withKubeletReader`. */
@@ -64,8 +64,18 @@ export async function withKubeletInspection<T>(
   work: (findings: () => AsyncIterable<Finding>) => Promise<T>,
 ): Promise<T> {
   const paths = kubeletPaths(dir);
-  await using _lock = await acquireReadLock(paths.own);
-  return await work(() => inspectDirectory(paths, KUBELET_BEHAVIOUR[compatibility]));
+  return unowned(paths, () =>
+    work(() => inspectDirectory(paths, KUBELET_BEHAVIOUR[compatibility])),
+  );
+}
+
+async function unowned<T>({ own }: KubeletPaths, work: () => Promise<T>): Promise<T> {
+  const lock = await acquireReadLock(own);
+  try {
+    return await work();
+  } finally {
+    await lock.release();
+  }
 }
 
 /**

@@ -1,8 +1,9 @@
-import { chmod, mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, readdir, readFile, rename, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
+import type { OwnedAccessor } from '../../../src/accessors/accessor.ts';
 import { acquireReadLock } from '../../../src/accessors/directory-lock.ts';
-import type { Finding } from '../../../src/accessors/inspection.ts';
+import type { Finding, Inspectable } from '../../../src/accessors/inspection.ts';
 import {
   type KubeletReader,
   withKubeletInspection,
@@ -181,8 +182,9 @@ describe('a kubelet directory that is only read', () => {
 describe('a read lock', () => {
   it('is had where there is no directory, and makes none', async () => {
     const path = join(await temporaryDirectory(), 'absent');
-    await using _lock = await acquireReadLock(path);
+    const lock = await acquireReadLock(path);
     await expect(stat(path)).rejects.toThrow('ENOENT');
+    await lock.release();
   });
 
   it('is not kept from anybody by the entry of an owner that died', async () => {
@@ -192,9 +194,9 @@ describe('a read lock', () => {
     const dead = { nonce: '0'.repeat(32), mechanism: 'file', pid: 0x7fffffff, startTime: '1' };
     const entry = JSON.stringify({ ...dead, bootId: 'of-an-earlier-boot', pidNamespace: null });
     await writeFile(join(path, 'LOCK.json'), entry);
-    await using _lock = await acquireReadLock(path);
+    const lock = await acquireReadLock(path);
     expect(await readFile(join(path, 'LOCK.json'), 'utf8')).toBe(entry);
-    await rm(join(path, 'LOCK.json'));
+    await lock.release();
   });
 });
 
@@ -217,9 +219,9 @@ function crashing(dir: string): Promise<OpenKubelet> {
 }
 
 /** Has the files written at once. */
-async function written(accessor: OpenKubelet['accessor']): Promise<void> {
-  const { inspect } = accessor as unknown as { inspect(): AsyncIterable<unknown> };
-  for await (const _ of inspect.call(accessor));
+async function written(accessor: OwnedAccessor): Promise<void> {
+  // A look through the files begins with that.
+  for await (const _ of (accessor as OwnedAccessor & Inspectable).inspect());
   await settled(accessor);
 }
 
