@@ -33,11 +33,11 @@ export interface Inspectable {
   /** Everything the store keeps, in the order of its locations. */
   inspect(): AsyncIterable<Finding>;
   /**
-   * Takes a bad entry out of the store and keeps it aside; answers where it is now. The store then
-   * answers as if the entry had never been, so only people call this, never the engine. Absent where
-   * entries cannot be taken out one by one.
+   * Takes a bad entry out of the store and keeps it aside; answers where it is now, undefined if it
+   * is not bad any more and was left. The store then answers as if the entry had never been, so only
+   * people call this, never the engine. Absent where entries cannot be taken out one by one.
    */
-  quarantine?(entry: Finding): Promise<string>;
+  quarantine?(entry: Finding): Promise<string | undefined>;
 }
 
 /**

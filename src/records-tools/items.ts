@@ -1,6 +1,7 @@
 /** What is moved between stores: intents and pulled records, one by one, and what could not be read. */
 import type { PullManagerError } from '../errors.ts';
 import { compareUtf8, type ImagePulledRecord, PulledRecord } from '../records/record.ts';
+import { lookedUpIntents, lookedUpRecords } from './looked-up.ts';
 import type { RecordsReader } from './open-store.ts';
 
 /** What went wrong with one entry, in one sentence that says what and where. */
@@ -22,15 +23,16 @@ export type TransferItem =
   /** Something of the source that is present, but cannot be read. */
   | { readonly kind: 'damaged'; readonly problem: Problem };
 
-/** Everything in a store: intents, then records, each in UTF-8 order of their keys. */
+/**
+ * Everything in a store: intents, then records, each in UTF-8 order of their keys. What is not under
+ * its own key is damaged.
+ */
 export async function* itemsOf(reader: RecordsReader): AsyncGenerator<TransferItem> {
-  const intents = await reader.listImagePullIntents();
-  for (const image of intents.records.map((intent) => intent.image).sort(compareUtf8)) {
-    yield { kind: 'intent', image };
-  }
+  const intents = await lookedUpIntents(reader);
+  for (const image of intents.records) yield { kind: 'intent', image };
   for (const error of intents.errors) yield { kind: 'damaged', problem: problemOf(error) };
-  const pulled = await reader.listImagePulledRecords();
-  for (const record of sortedRecords(pulled.records)) yield { kind: 'pulled', record };
+  const pulled = await lookedUpRecords(reader);
+  for (const record of pulled.records) yield { kind: 'pulled', record };
   for (const error of pulled.errors) yield { kind: 'damaged', problem: problemOf(error) };
 }
 

@@ -1,7 +1,7 @@
 /** Records of removed images taken out of a store, by the rules of `pruneUnknownRecords`. */
 import type { OwnedAccessor } from '../accessors/accessor.ts';
 import type { PullManagerError } from '../errors.ts';
-import { sortedRecords } from './items.ts';
+import { lookedUpRecords } from './looked-up.ts';
 import type { RecordsReader } from './open-store.ts';
 
 /** What a pruning is to do, worked out before anything is deleted. */
@@ -14,18 +14,21 @@ export interface PrunePlan {
 }
 
 /**
- * The records that are older than `untilMs` and not listed. One of that very time stays; one without
- * a time is older than everything.
+ * The records that are older than `untilMs` and not listed. One of that very time stays, or of the
+ * same step of a store that keeps times in coarser steps; one without a time is older than everything.
  */
 export async function planPrune(
   reader: RecordsReader,
   imageRefs: ReadonlySet<string>,
   untilMs: number,
 ): Promise<PrunePlan> {
-  const { records, errors } = await reader.listImagePulledRecords();
+  const { records, errors } = await lookedUpRecords(reader);
+  // A record of the cut-off's own step may have been written after it [W12].
+  const stepMs = reader.timeResolutionMs ?? 1;
+  const cutOffMs = Math.floor(untilMs / stepMs) * stepMs;
   const prunable: string[] = [];
-  for (const { imageRef, updatedAtMs } of sortedRecords(records)) {
-    if (updatedAtMs < untilMs && !imageRefs.has(imageRef)) prunable.push(imageRef);
+  for (const { imageRef, updatedAtMs } of records) {
+    if (updatedAtMs < cutOffMs && !imageRefs.has(imageRef)) prunable.push(imageRef);
   }
   return { prunable, kept: records.length - prunable.length, errors };
 }

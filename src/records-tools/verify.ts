@@ -36,7 +36,7 @@ export async function verifyStore(
   if (options.repairs) checkRepairable(choice);
   const tally = new Tally(options.onFinding);
   try {
-    await withInspectable(choice, (store) => lookThrough(store, options, tally));
+    await withInspectable(choice, options.repairs, (store) => lookThrough(store, options, tally));
   } catch (error) {
     await tally.add(damageOf(error, choice.label));
   }
@@ -73,9 +73,18 @@ async function lookThrough(
   }
   for (const finding of bad) {
     signal.throwIfAborted();
-    const quarantinedTo = await store.quarantine?.(finding);
-    await tally.add(quarantinedTo === undefined ? finding : { ...finding, quarantinedTo });
+    await tally.add(await repaired(store, finding));
   }
+}
+
+/** What became of a bad finding. */
+async function repaired(store: Inspectable, finding: Finding): Promise<Finding> {
+  if (store.quarantine === undefined) return finding;
+  const quarantinedTo = await store.quarantine(finding);
+  if (quarantinedTo !== undefined) return { ...finding, quarantinedTo };
+  const { kind, verdict, location } = finding;
+  const reason = `it was ${verdict}, but was replaced or removed before it could be moved`;
+  return { kind, verdict: 'remark', location, reason };
 }
 
 class Tally {

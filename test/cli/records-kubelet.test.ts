@@ -1,5 +1,14 @@
 /** The record tools on a kubelet's own directory, as an old kubelet and an accident have left it. */
-import { copyFileSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import {
+  copyFileSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
@@ -12,6 +21,7 @@ import { APP, fill, newDirectory, storeIn, usualBatch } from '../support/record-
 const GOLDEN = fileURLToPath(new URL('../fixtures/kubelet-records/', import.meta.url));
 const KINDS = ['pulling', 'pulled'] as const;
 const BROKEN = recordFileName('testbrokenrecord');
+const LONG_AGO = new Date('2026-01-01T00:00:00Z');
 const MISFILED = recordFileName('somewhere-else');
 
 /** A directory with upstream's own files of one version, and others if asked for. */
@@ -34,7 +44,9 @@ function imageManager(version: string | undefined): string {
 function damage(dir: string): void {
   copyFileSync(join(GOLDEN, 'pulled', BROKEN), join(dir, 'pulled', BROKEN));
   copyFileSync(join(GOLDEN, 'alternates', `${MISFILED}.misfiled`), join(dir, 'pulled', MISFILED));
-  writeFileSync(join(dir, 'pulling', `${recordFileName('x')}.tmp`), '{');
+  const leftOver = join(dir, 'pulling', `${recordFileName('x')}.tmp`);
+  writeFileSync(leftOver, '{');
+  utimesSync(leftOver, LONG_AGO, LONG_AGO);
 }
 
 /** The kubelet's files, byte for byte. */
@@ -46,6 +58,16 @@ function filesOf(dir: string): Record<string, string> {
     }
   }
   return files;
+}
+
+/** All there is in the directory, and when it was changed last. */
+function statesIn(dir: string): Record<string, unknown> {
+  const states: Record<string, unknown> = {};
+  for (const name of ['.', ...readdirSync(dir, { recursive: true, encoding: 'utf8' })]) {
+    const { ino, mode, size, mtimeMs, ctimeMs } = statSync(join(dir, name));
+    states[name] = { ino, mode, size, mtimeMs, ctimeMs };
+  }
+  return states;
 }
 
 async function json<T>(...args: string[]): Promise<T & { code: number | null }> {
@@ -65,6 +87,26 @@ describe('records of a kubelet', () => {
     );
     expect(code).toBe(0);
     expect(intents.length + pulled.length).toBe(Object.keys(expected).length);
+  });
+
+  it('stay as they are, and alone, when a tool only looks', async () => {
+    const dir = imageManager('v1alpha1');
+    const before = statesIn(dir);
+    const store = ['--store', `kubelet:${dir}`];
+    const runs = [
+      ['records', 'list'],
+      ['records', 'show', 'testimageref'],
+      ['records', 'verify'],
+      ['records', 'export'],
+      ['records', 'prune', '--keep', '-', '--until', '2035-01-01T00:00:00Z', '--dry-run'],
+      ['check', 'docker.io/testing/test:v1', 'testimageref'],
+    ];
+    const outcomes = runs.map(async (args) => {
+      const { code, stderr } = await runCli([...args, ...store], { input: 'listed\n' });
+      expect({ args, code, stderr }).toEqual({ args, code: 0, stderr: '' });
+    });
+    await Promise.all(outcomes);
+    expect(statesIn(dir)).toEqual(before);
   });
 
   it('are verified file by file, and what is bad is put aside where that is asked for', async () => {
@@ -89,6 +131,23 @@ describe('records of a kubelet', () => {
       expect(kept.some((path) => path.includes(name))).toBe(true);
     }
     expect((await json(...verify)).code).toBe(0);
+  });
+
+  it('are no more than the sound ones where they are moved, and the rest is counted', async () => {
+    const dir = imageManager('v1beta1');
+    damage(dir);
+    const { imageRef } = JSON.parse(readFileSync(join(dir, 'pulled', MISFILED), 'utf8'));
+    rmSync(join(dir, 'pulled', recordFileName(imageRef)));
+    const file = join(newDirectory(), 'records.ndjson');
+    const from = ['--store', `kubelet:${dir}`, '--output', file];
+    expect(await json('records', 'export', ...from)).toMatchObject({ code: 1, damaged: 2 });
+    expect(readFileSync(file, 'utf8')).not.toContain(`"${imageRef}"`);
+    const journal = `journal:${join(newDirectory(), 'journal')}`;
+    expect(
+      await json('records', 'import', '--from', `kubelet:${dir}`, '--store', journal),
+    ).toMatchObject({ code: 1, damaged: 2 });
+    const { stdout } = await runCli(['records', 'list', '--store', journal]);
+    expect(stdout).not.toContain(imageRef);
   });
 
   it('go to a journal and back without a loss, byte for byte', async () => {

@@ -1,20 +1,23 @@
 /** Looks at the kubelet's files one by one, and takes bad ones aside. */
-import { readdirSync } from 'node:fs';
-import { lstat, rename } from 'node:fs/promises';
+import { linkSync, lstatSync, readdirSync, renameSync, unlinkSync } from 'node:fs';
+import { lstat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { setImmediate as turnOfEventLoop } from 'node:timers/promises';
 import type { KubeletBehaviour } from '../../compatibility.ts';
 import { errorCode, invalidArgument, quote, storeError } from '../../errors.ts';
 import { flushDirectory, makeDirectory } from '../directories.ts';
 import type { Finding } from '../inspection.ts';
+import { currentState } from './file-state.ts';
 import { readRecordFile } from './found-file.ts';
 import { isRecordName, type KubeletPaths, type RecordKind } from './layout.ts';
 
 /** In the order of their directories' names. */
-const KINDS: readonly RecordKind[] = ['pulled', 'intent'];
+export const KINDS: readonly RecordKind[] = ['pulled', 'intent'];
 /** Files between two turns of the event loop. */
 const SLICE_FILES = 64;
 const RECORD_PREFIX = 'sha256-';
+/** A temporary file that has not changed for so long has no writer any more. */
+const WRITER_MS_MAX = 60_000;
 /** Names tried for a file in quarantine. */
 const NAMES_MAX = 10_000;
 
@@ -22,8 +25,9 @@ const NAMES_MAX = 10_000;
 export async function* inspectFiles(
   paths: KubeletPaths,
   behaviour: KubeletBehaviour,
+  kinds: readonly RecordKind[] = KINDS,
 ): AsyncGenerator<Finding, void, void> {
-  for (const kind of KINDS) {
+  for (const kind of kinds) {
     const directory = paths.of[kind];
     const names = readdirSync(directory).filter((name) => name.startsWith(RECORD_PREFIX));
     for (const [index, name] of names.sort().entries()) {
@@ -34,7 +38,7 @@ export async function* inspectFiles(
   }
 }
 
-/** Undefined: it is gone again. */
+/** Undefined: it is gone again, or about to get its name. */
 function inspectFile(
   directory: string,
   kind: RecordKind,
@@ -43,6 +47,7 @@ function inspectFile(
 ): Finding | undefined {
   const location = join(directory, name);
   if (!isRecordName(name)) {
+    if (isJustWritten(location)) return undefined;
     const reason = 'it is a temporary file whose writer did not get to the end';
     return { kind, verdict: 'orphan', location, reason };
   }
@@ -56,17 +61,25 @@ function inspectFile(
   return { kind, verdict, location, ...key, reason, ...(offset === undefined ? {} : { offset }) };
 }
 
+/** A temporary file may have a writer that is alive. */
+function isJustWritten(path: string): boolean {
+  const stats = lstatSync(path, { throwIfNoEntry: false });
+  return stats === undefined || Math.abs(Date.now() - stats.mtimeMs) < WRITER_MS_MAX;
+}
+
 /**
- * Moves a file out of the kubelet's sight, to `.pullwarden/quarantine`; durable when it resolves.
+ * Moves a bad file out of the kubelet's sight, to `.pullwarden/quarantine`; durable when it resolves.
+ * One that was replaced or removed since it was found stays as it is.
  *
- * @returns where it is now.
+ * @returns where it is now; undefined: nothing bad is there any more.
  * @throws `INVALID_ARGUMENT` for a location that is not a file of these directories,
  * `STORE_UNAVAILABLE`.
  */
 export async function quarantineFile(
   { of, quarantine }: KubeletPaths,
+  behaviour: KubeletBehaviour,
   { kind, location }: Finding,
-): Promise<string> {
+): Promise<string | undefined> {
   const name = basename(location);
   if (kind === 'store' || dirname(location) !== of[kind] || !name.startsWith(RECORD_PREFIX)) {
     throw invalidArgument('location', `${quote(location)} is no record file of this store`);
@@ -74,7 +87,15 @@ export async function quarantineFile(
   try {
     await makeDirectory(quarantine);
     const place = await freePath(join(quarantine, `${basename(of[kind])}-${name}`));
-    await rename(location, place);
+    const { id } = currentState(location);
+    const found = inspectFile(of[kind], kind, name, behaviour);
+    if (found === undefined || found.verdict === 'valid') return undefined;
+    renameSync(location, place);
+    if (currentState(place).id !== id) {
+      // Somebody was faster: what was moved was never looked at.
+      putBack(place, location);
+      return undefined;
+    }
     // First where it is to be, then where it is no longer.
     await flushDirectory(quarantine);
     await flushDirectory(of[kind]);
@@ -82,6 +103,17 @@ export async function quarantineFile(
   } catch (cause) {
     throw storeError(`cannot move ${quote(location)} to quarantine`, cause, location);
   }
+}
+
+/** Where yet another file has come to its old place, that one stays, and this one is kept aside. */
+function putBack(place: string, location: string): void {
+  try {
+    linkSync(place, location);
+  } catch (cause) {
+    if (errorCode(cause) === 'EEXIST') return;
+    throw cause;
+  }
+  unlinkSync(place);
 }
 
 async function freePath(path: string): Promise<string> {

@@ -269,9 +269,9 @@ class KubeletAccessor implements OwnedAccessor, Inspectable {
     yield* inspectFiles(this.#paths, this.#behaviour);
   }
 
-  async quarantine(entry: InspectedEntry): Promise<string> {
+  async quarantine(entry: InspectedEntry): Promise<string | undefined> {
     this.#assertOpen('quarantine');
-    const place = await quarantineFile(this.#paths, entry);
+    const place = await quarantineFile(this.#paths, this.#behaviour, entry);
     this.#reread(entry.kind === 'intent' ? this.#intents : this.#pulled, basename(entry.location));
     return place;
   }

@@ -59,11 +59,11 @@ const ROOT = 0;
  * @throws `STORE_UNAVAILABLE` naming the path and what is wrong with it.
  */
 export async function prepareDirectory(path: string): Promise<void> {
-  let found: Stats;
   try {
     await makeDirectory(path);
-    found = await stat(path);
+    checkDirectory(path, await stat(path));
   } catch (cause) {
+    if (cause instanceof PullManagerError) throw cause;
     const isInTheWay = await lstat(path).then(
       (there) => !there.isDirectory() && !there.isSymbolicLink(),
       () => false,
@@ -71,6 +71,10 @@ export async function prepareDirectory(path: string): Promise<void> {
     if (isInTheWay) throw unfit(path, 'is not a directory', cause);
     throw storeError(`cannot use the directory ${quote(path)}`, cause, path);
   }
+}
+
+/** Throws `STORE_UNAVAILABLE` where somebody else can plant records in a directory. */
+export function checkDirectory(path: string, found: Pick<Stats, 'mode' | 'uid'>): void {
   const user = process.geteuid?.();
   // Where there are no users (Windows), modes say nothing either.
   if (user === undefined) return;

@@ -82,12 +82,12 @@ async function applyLogged(options: ReplayOptions, logged: readonly LoggedKey[])
   await placer.flushNames(new Set(logged.map(({ kind }) => kind)));
 }
 
-interface LoggedChange extends FileChange {
+export interface LoggedChange extends FileChange {
   readonly logged: LoggedKey;
 }
 
 /** What has to become of a key's file; undefined: nothing. */
-function changeOf(
+export function changeOf(
   logged: LoggedKey,
   paths: KubeletPaths,
   behaviour: KubeletBehaviour,

@@ -1,10 +1,18 @@
-import { mkdir, readFile, rename, stat, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rename, stat, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
 import type { OwnedAccessor } from '../../../src/accessors/accessor.ts';
 import type { Finding, Inspectable } from '../../../src/accessors/inspection.ts';
 import { codeOf, record } from '../../conformance/accessor-suite.ts';
-import { type KubeletUnderTest, openTemporary, PlainKubelet } from './kit.ts';
+import {
+  foreignChange,
+  type KubeletUnderTest,
+  openTemporary,
+  PlainKubelet,
+  settled,
+} from './kit.ts';
+
+const LONG_AGO = new Date('2026-01-01T00:00:00Z');
 
 let store: KubeletUnderTest;
 afterEach(() => store.dispose());
@@ -20,7 +28,10 @@ describe('looking through a kubelet store', () => {
     await kubelet.writePulled(record('inner'));
     await rename(kubelet.pathOf('pulled', 'inner'), kubelet.pathOf('pulled', 'outer'));
     await writeFile(kubelet.pathOf('pulled', 'damaged'), '{"kind":1}');
-    await writeFile(`${kubelet.pathOf('pulling', 'orphan')}.tmp`, '{');
+    const orphan = `${kubelet.pathOf('pulling', 'orphan')}.tmp`;
+    await writeFile(orphan, '{');
+    await utimes(orphan, LONG_AGO, LONG_AGO);
+    await writeFile(`${kubelet.pathOf('pulled', 'being-written')}.tmp`, '{');
     await writeFile(join(dir, 'pulled', 'README'), 'not ours');
     const accessor = inspectable(await store.reopen({ compatibility: 'v1.35' }));
     await accessor.writeImagePullIntent('new');
@@ -49,7 +60,7 @@ describe('looking through a kubelet store', () => {
     const bad = entries.filter(({ verdict }) => verdict !== 'valid');
     for (const entry of bad) {
       const bytes = await readFile(entry.location);
-      const place = await accessor.quarantine(entry);
+      const place = (await accessor.quarantine?.(entry)) ?? 'nowhere';
       expect(place).toContain(join(dir, '.pullwarden', 'quarantine'));
       expect(await readFile(place)).toEqual(bytes);
       await expect(stat(entry.location)).rejects.toThrow('ENOENT');
@@ -69,7 +80,7 @@ describe('looking through a kubelet store', () => {
     for (const content of ['first', 'second']) {
       await writeFile(path, content);
       const [entry] = await inspected(accessor);
-      places.push(await accessor.quarantine(entry!));
+      places.push((await accessor.quarantine?.(entry!)) ?? 'nowhere');
     }
     expect(await Promise.all(places.map((place) => readFile(place, 'utf8')))).toEqual([
       'first',
@@ -81,9 +92,48 @@ describe('looking through a kubelet store', () => {
       verdict: 'undecodable',
       location: join(store.dir, 'elsewhere', 'sha256-x'),
     };
-    expect(await codeOf(() => accessor.quarantine(outside))).toBe(
+    expect(await codeOf(() => accessor.quarantine?.(outside))).toBe(
       'ERR_PULLMANAGER_INVALID_ARGUMENT',
     );
+  });
+
+  it('leaves a file that was proven anew since it was found bad, by whomever', async () => {
+    store = await openTemporary();
+    const accessor = inspectable(store.accessor);
+    const kubelet = new PlainKubelet(store.dir);
+    const provers = {
+      theirs: () => kubelet.writePulled(record('theirs')),
+      ours: async () => {
+        await store.accessor.writeImagePulledRecord(record('ours'));
+        await settled(store.accessor);
+      },
+    };
+    for (const [key, prove] of Object.entries(provers)) {
+      const path = kubelet.pathOf('pulled', key);
+      await writeFile(path, 'damaged', { mode: 0o600 });
+      await foreignChange(store.accessor);
+      const bad = (await inspected(accessor)).find(({ location }) => location === path);
+      expect(bad).toMatchObject({ verdict: 'undecodable' });
+      await prove();
+      expect(await accessor.quarantine?.(bad!)).toBeUndefined();
+      expect(await store.accessor.getImagePulledRecord(key)).toMatchObject({ imageRef: key });
+    }
+  });
+
+  it('leaves a temporary file that its writer goes on with, and one that is gone', async () => {
+    store = await openTemporary();
+    const accessor = inspectable(store.accessor);
+    const kubelet = new PlainKubelet(store.dir);
+    const orphan = `${kubelet.pathOf('pulled', 'orphan')}.tmp`;
+    await writeFile(orphan, '{');
+    await utimes(orphan, LONG_AGO, LONG_AGO);
+    const [found] = await inspected(accessor);
+    expect(found).toMatchObject({ verdict: 'orphan', location: orphan });
+    await writeFile(orphan, '{"kind"');
+    expect(await accessor.quarantine?.(found!)).toBeUndefined();
+    expect(await readFile(orphan, 'utf8')).toBe('{"kind"');
+    await rename(orphan, kubelet.pathOf('pulled', 'elsewhere'));
+    expect(await accessor.quarantine?.(found!)).toBeUndefined();
   });
 });
 

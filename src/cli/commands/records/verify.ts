@@ -33,8 +33,8 @@ export const verifyTool: Command = {
       'Says of each entry whether it is valid, undecodable (present, but no record), misfiled (under ' +
         "another one's key) or an orphan (a temporary file that a crash left). A store that cannot be " +
         'opened because a file is damaged is a finding, with file and offset.',
-      '--repair takes bad entries out of the store and keeps them aside; nothing is deleted. A ' +
-        'journal and the store of a module cannot be repaired that way.',
+      '--repair takes bad entries out of the store and keeps them aside; nothing is deleted, and ' +
+        'what was replaced meanwhile stays. A journal and the store of a module cannot be repaired so.',
     ],
     options: [
       ...STORE_HELP,
