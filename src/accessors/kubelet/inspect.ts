@@ -9,12 +9,12 @@ import { flushDirectory, makeDirectory } from '../directories.ts';
 import type { InspectedEntry } from '../inspection.ts';
 import { readRecordFile } from './found-file.ts';
 import { isRecordName, type KubeletPaths, type RecordKind } from './layout.ts';
+import { RECORD_PREFIX } from './record-file.ts';
 
 /** In the order of their directories' names. */
 const KINDS: readonly RecordKind[] = ['pulled', 'intent'];
 /** Files between two turns of the event loop. */
 const SLICE_FILES = 64;
-const RECORD_PREFIX = 'sha256-';
 /** Names tried for a file in quarantine. */
 const NAMES_MAX = 10_000;
 

@@ -53,7 +53,7 @@ export async function openKubelet(
   const paths = kubeletPaths(plan.dir);
   const { workerIndex, mayBlock } = context;
   const pacer = new Pacer(!mayBlock);
-  const placed = new PlacedFiles(plan.placed);
+  const placed = new PlacedFiles(plan.placed, workerIndex);
   try {
     if (context.generation > 1) {
       const { behaviour } = plan;
@@ -345,7 +345,7 @@ class KubeletAccessor implements OwnedAccessor, Inspectable {
       const { id, ctimeMs } = currentState(join(directory, name));
       if (id === (known?.id ?? 0) && (id === 0 || ctimeMs === known?.ctimeMs)) return [];
       // Another worker's.
-      if (known === undefined && this.#placed.has(name, id)) return [];
+      if (known === undefined && this.#placed.isOfAnother(name, id)) return [];
       return shelf.absorb(name, readRecordFile(directory, kind, name, this.#behaviour));
     } catch {
       // The directory cannot be looked into now; what is known stays, and a later look finds the file.

@@ -55,7 +55,7 @@ export async function prepareKubelet(
   const paths = kubeletPaths(dirname(own));
   const behaviour = KUBELET_BEHAVIOUR[compatibility];
   const memory = PlacedFiles.allocate();
-  const placed = new PlacedFiles(memory);
+  const placed = new PlacedFiles(memory, undefined);
   try {
     for (const path of Object.values(paths.of)) await prepareDirectory(path);
     await makeDirectory(paths.redo);
