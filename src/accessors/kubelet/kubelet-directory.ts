@@ -14,6 +14,7 @@ import type { JournalTuning } from '../journal/tuning.ts';
 import { PlacedFiles } from './file-state.ts';
 import { WATCH_DEFAULTS, type WatchTuning } from './foreign-watch.ts';
 import { kubeletPaths, prepareDirectory, removeEmptyDirectories } from './layout.ts';
+import { closeDirectories, type DirectoryIds, openDirectories } from './record-directory.ts';
 import { replayRedoLogs } from './redo-replay.ts';
 import { WRITE_BEHIND_DEFAULTS, type WriteBehindTuning } from './write-behind.ts';
 
@@ -22,6 +23,8 @@ export interface KubeletPlan {
   /** The `image_manager` directory. */
   readonly dir: string;
   readonly behaviour: KubeletBehaviour;
+  /** The kubelet's directories: others under their names are not them. */
+  readonly directories: DirectoryIds;
   /** Memory of a `PlacedFiles`. */
   readonly placed: SharedArrayBuffer;
   readonly tuning: KubeletTuning;
@@ -56,6 +59,7 @@ export async function prepareKubelet(
   const behaviour = KUBELET_BEHAVIOUR[compatibility];
   const memory = PlacedFiles.allocate();
   const placed = new PlacedFiles(memory, undefined);
+  let ids: DirectoryIds;
   try {
     for (const path of Object.values(paths.of)) await prepareDirectory(path);
     await makeDirectory(paths.redo);
@@ -63,13 +67,21 @@ export async function prepareKubelet(
     for (const name of await readdir(paths.temporary)) {
       await removeQuietly(join(paths.temporary, name));
     }
-    await replayRedoLogs({ paths, behaviour, placed, pacer: new Pacer(true) });
+    const directories = openDirectories(paths);
+    ids = { intent: directories.intent.id, pulled: directories.pulled.id };
+    try {
+      const pacer = new Pacer(true);
+      await replayRedoLogs({ paths, directories, behaviour, placed, pacer });
+    } finally {
+      closeDirectories(directories);
+    }
   } catch (cause) {
     throw storeError(`cannot make ${quote(paths.dir)} ready`, cause, paths.dir);
   }
   return {
     dir: paths.dir,
     behaviour,
+    directories: ids,
     placed: memory,
     tuning: {
       writeBehind: { ...WRITE_BEHIND_DEFAULTS, ...tuning.writeBehind },

@@ -16,12 +16,14 @@ import { NO_FILE, type PlacedFiles } from './file-state.ts';
 import { readRecordFile, type Value } from './found-file.ts';
 import { filedRecord } from './join.ts';
 import type { KubeletPaths } from './layout.ts';
+import type { RecordDirectories } from './record-directory.ts';
 import { recordFileName } from './record-format.ts';
 import { type LoggedKey, readRedoLog } from './redo-reader.ts';
 import { joinValues } from './shelf.ts';
 
 export interface ReplayOptions {
   readonly paths: KubeletPaths;
+  readonly directories: RecordDirectories;
   readonly behaviour: KubeletBehaviour;
   readonly placed: PlacedFiles;
   readonly pacer: Pacer;
@@ -59,9 +61,16 @@ export async function replayRedoLogs(options: ReplayOptions): Promise<void> {
 }
 
 async function applyLogged(options: ReplayOptions, logged: readonly LoggedKey[]): Promise<void> {
-  const { paths, behaviour, placed, pacer } = options;
+  const { paths, directories, behaviour, placed, pacer } = options;
   const prefix = `replay-${options.partition ?? 'all'}`;
-  const placer = new FilePlacer({ paths, behaviour, placed, prefix, mayBlock: false });
+  const placer = new FilePlacer({
+    paths,
+    directories,
+    behaviour,
+    placed,
+    prefix,
+    mayBlock: false,
+  });
   let waiting = logged;
   for (let attempt = 0; waiting.length > 0 && attempt < ATTEMPTS_MAX; attempt++) {
     const again: LoggedKey[] = [];

@@ -47,6 +47,13 @@ export class Shelf {
   readonly kind: RecordKind;
   /** Entries whose files lag behind, the longest first. */
   readonly dirty: Set<Entry> = new Set();
+  /** Names of files that may have been changed by others. */
+  readonly suspects: Set<string> = new Set();
+  /**
+   * Why the directory cannot be looked into, while it is not the one that was opened: nothing counts
+   * as absent then.
+   */
+  away: PullManagerError | undefined;
   readonly #isOwn: (key: string) => boolean;
   readonly #entries = new Map<string, Entry>();
   readonly #byName = new Map<string, Entry>();
@@ -70,10 +77,15 @@ export class Shelf {
     return [...this.#bad.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
   }
 
-  /** Throws `RECORD_CORRUPT` for a key that is damaged. */
+  /**
+   * Throws `RECORD_CORRUPT` for a key that is damaged, `STORE_UNAVAILABLE` for one that seems absent
+   * while the directory is away.
+   */
   get(key: string): Value | undefined {
     const value = this.#entries.get(key)?.value;
-    if (value !== undefined || this.#bad.size === 0) return value;
+    if (value !== undefined) return value;
+    if (this.away !== undefined) throw this.away;
+    if (this.#bad.size === 0) return undefined;
     const name = this.#misfiled.get(key) ?? recordFileName(key);
     const bad = this.#bad.get(name);
     // A deletion is one of whatever was there under the key's name.
