@@ -5,7 +5,7 @@
 import * as fs from 'node:fs';
 import { join } from 'node:path';
 import type { KubeletBehaviour } from '../../compatibility.ts';
-import { PullManagerError, quote } from '../../errors.ts';
+import { errorCode, PullManagerError, quote } from '../../errors.ts';
 import type { PulledRecord } from '../../records/record.ts';
 import { makeDirectory } from '../directories.ts';
 import { FILE_MODE, removeQuietly } from '../journal/file-io.ts';
@@ -27,6 +27,11 @@ export interface FileChange {
   readonly value: Value | undefined;
   /** The file that is to be replaced or removed; `id` 0: there is none. */
   readonly expected: FileState;
+  /**
+   * Name that the file to be replaced or removed gets, unless something has it: it holds the record
+   * of another key, perhaps its only one.
+   */
+  readonly rescueTo: string | undefined;
 }
 
 /** A change that can be made by a rename. */
@@ -139,6 +144,7 @@ export class FilePlacer {
       if (temporary !== undefined) fs.unlinkSync(temporary);
       return undefined;
     }
+    if (change.rescueTo !== undefined) this.#rescue(path, change.kind, change.rescueTo);
     if (temporary === undefined) {
       if (found.id !== 0) fs.unlinkSync(path);
       return NO_FILE;
@@ -159,6 +165,19 @@ export class FilePlacer {
   /** Makes durable what was placed: the names in the directories of these kinds. */
   async flushNames(kinds: ReadonlySet<RecordKind>): Promise<void> {
     await Promise.all(Array.from(kinds, (kind) => this.#directories[kind].flush()));
+  }
+
+  /** Gives a file a second name, durably, before it loses the first. */
+  #rescue(path: string, kind: RecordKind, name: string): void {
+    const directory = this.#directories[kind];
+    try {
+      fs.linkSync(path, join(directory.path, name));
+    } catch (cause) {
+      // The key has a file of its own.
+      if (errorCode(cause) === 'EEXIST') return;
+      throw cause;
+    }
+    directory.flushSync();
   }
 
   #encode({ kind, key, value }: FileChange): Buffer {

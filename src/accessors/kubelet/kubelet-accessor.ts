@@ -31,6 +31,7 @@ import { inspectFiles, quarantineFile } from './inspect.ts';
 import type { KubeletPlan } from './kubelet-directory.ts';
 import { type KubeletPaths, kubeletPaths } from './layout.ts';
 import { closeDirectories, openDirectories, type RecordDirectories } from './record-directory.ts';
+import { recordFileName } from './record-format.ts';
 import { RedoLog } from './redo-log.ts';
 import { replayRedoLogs } from './redo-replay.ts';
 import { type ChangedKeys, Shelf } from './shelf.ts';
@@ -172,18 +173,18 @@ class KubeletAccessor implements OwnedAccessor, Inspectable {
     for (const shelf of this.#shelves) {
       const { kind } = shelf;
       const directory = this.#paths.of[kind];
-      const outdated: FiledRecord[] = [];
+      const outdated = new Map<string, FiledRecord>();
       for (const name of recordNames(directory)) {
         const found = readRecordFile(directory, kind, name, this.#behaviour);
         shelf.absorb(name, found);
         const record = found?.record;
         if (record !== undefined && record.version !== this.#behaviour.writesVersion) {
-          outdated.push(record);
+          outdated.set(name, record);
         }
         await pacer.pause();
       }
       this.#directories[kind].assertInPlace();
-      for (const record of outdated) shelf.rewrite(record, this.#redo.sequence);
+      for (const [name, record] of outdated) shelf.rewrite(name, record, this.#redo.sequence);
     }
     // What cannot be rewritten now is tried again later.
     if (this.#behind.keys > 0) await this.#behind.flush();
@@ -387,7 +388,11 @@ class KubeletAccessor implements OwnedAccessor, Inspectable {
       const found = readRecordFile(directory, kind, name, this.#behaviour);
       // What was found, or not, may be another directory's. All names are looked at when it is back.
       if (!this.#directories[kind].isInPlace) return this.#lose(shelf);
-      return shelf.absorb(name, found);
+      const misfiled = shelf.misfiledIn(name);
+      const changed = shelf.absorb(name, found);
+      // It may be under its own name now; it must not seem absent until that is noticed.
+      if (misfiled !== undefined) this.#reread(shelf, recordFileName(misfiled));
+      return changed;
     } catch {
       // The directory cannot be looked into now; what is known stays, and a later look finds the file.
       return [];

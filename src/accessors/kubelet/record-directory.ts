@@ -3,7 +3,7 @@
  * there says something about records only while it is: where it was moved away, removed or replaced,
  * a file that is not found was not deleted, and nothing is written.
  */
-import { closeSync, fstatSync, fsync, openSync, type Stats, statSync } from 'node:fs';
+import { closeSync, fstatSync, fsync, fsyncSync, openSync, type Stats, statSync } from 'node:fs';
 import { promisify } from 'node:util';
 import { errorCode, PullManagerError, quote } from '../../errors.ts';
 import type { KubeletPaths, RecordKind } from './layout.ts';
@@ -53,6 +53,11 @@ export class RecordDirectory {
   /** Makes the names in it durable. */
   async flush(): Promise<void> {
     if (this.#fd !== undefined) await flush(this.#fd);
+  }
+
+  /** As `flush`; blocks. */
+  flushSync(): void {
+    if (this.#fd !== undefined) fsyncSync(this.#fd);
   }
 
   close(): void {

@@ -110,7 +110,9 @@ function changeOf(
   if (value === KEEP || (value === filed && (value !== undefined || expected.id === 0))) {
     return undefined;
   }
-  return { kind, key, name, value, expected, logged };
+  const isMisfiled = found?.error !== undefined && found.record !== undefined;
+  const rescueTo = isMisfiled ? recordFileName(found.record.key) : undefined;
+  return { kind, key, name, value, expected, rescueTo, logged };
 }
 
 const KEEP = Symbol('as it is');

@@ -23,6 +23,8 @@ export interface Entry {
   file: FileState;
   /** Sequence of the first write that the file has yet to get, while it has yet to get one. */
   dirtySince: number;
+  /** Its file is only to be written in another form: no write of ours is behind that. */
+  isRewrite: boolean;
   /** Raised with each change of the value. */
   revision: number;
 }
@@ -59,7 +61,7 @@ export class Shelf {
   readonly #byName = new Map<string, Entry>();
   readonly #bad = new Map<string, BadFile>();
   /** Names of files by the key whose record they hold under another's name. */
-  readonly #misfiled = new Map<string, string>();
+  readonly #misfiled = new Map<string, Set<string>>();
   #size = 0;
 
   constructor(kind: RecordKind, isOwn: (key: string) => boolean) {
@@ -72,9 +74,16 @@ export class Shelf {
     return this.#size;
   }
 
-  /** Bad files in the order of their names. */
+  /** Bad files in the order of their names, but those that are about to be replaced. */
   get bad(): BadFile[] {
-    return [...this.#bad.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
+    const isListed = ({ name, record }: BadFile): boolean =>
+      record !== undefined || this.#byName.get(name)?.value === undefined;
+    return [...this.#bad.values()].filter(isListed).sort((a, b) => (a.name < b.name ? -1 : 1));
+  }
+
+  /** The key whose record the file of that name holds, where that is another's name. */
+  misfiledIn(name: string): string | undefined {
+    return this.#bad.size === 0 ? undefined : this.#bad.get(name)?.record?.key;
   }
 
   /**
@@ -86,9 +95,10 @@ export class Shelf {
     if (value !== undefined) return value;
     if (this.away !== undefined) throw this.away;
     if (this.#bad.size === 0) return undefined;
-    const name = this.#misfiled.get(key) ?? recordFileName(key);
-    const bad = this.#bad.get(name);
     // A deletion is one of whatever was there under the key's name.
+    const own = this.#entries.has(key) ? undefined : this.#bad.get(recordFileName(key));
+    const [misfiled = ''] = this.#misfiled.get(key) ?? [];
+    const bad = own ?? this.#bad.get(misfiled);
     if (bad === undefined) return undefined;
     const { message, path, reason, offset } = bad.error;
     const about = this.kind === 'intent' ? { image: key } : { imageRef: key };
@@ -123,13 +133,13 @@ export class Shelf {
 
   /** The file of a name, as far as it is known; undefined: nothing is known of that name. */
   fileNamed(name: string): FileState | undefined {
-    return (this.#byName.get(name) ?? this.#bad.get(name))?.file;
+    return (this.#bad.get(name) ?? this.#byName.get(name))?.file;
   }
 
   /** Names of all files that are known. */
   *names(): Generator<string> {
     for (const [name, { file }] of this.#byName) if (file.id !== 0) yield name;
-    yield* this.#bad.keys();
+    for (const name of this.#bad.keys()) if (!this.#byName.has(name)) yield name;
   }
 
   /** Takes a write that is durable elsewhere; `value` undefined deletes. */
@@ -139,27 +149,43 @@ export class Shelf {
       const file = this.fileOf(key);
       if (value === undefined && file.id === 0) return;
       entry = this.#add(key, file);
-      this.#removeBad(entry.name);
     }
+    entry.isRewrite = false;
     this.#setValue(entry, value);
     this.#markDirty(entry, sequence);
   }
 
-  /** Has a key's file written anew, as it is in another form than it should be. */
-  rewrite({ key, value }: FiledRecord, sequence: number): void {
+  /**
+   * Has a record written in another form than the file of that name has. One that is misfiled gets a
+   * file of its own only where there is none, not even a damaged one.
+   */
+  rewrite(name: string, { key, value }: FiledRecord, sequence: number): void {
     if (!this.#isOwn(key)) return;
-    const entry = this.#entries.get(key) ?? this.#add(key, NO_FILE);
-    if (entry.value === undefined) this.#setValue(entry, value);
+    let entry = this.#byName.get(name);
+    if (entry === undefined) {
+      if (this.fileNamed(recordFileName(key)) !== undefined) return;
+      entry = this.#add(key, NO_FILE);
+      this.#setValue(entry, value);
+    }
+    entry.isRewrite = true;
     this.#markDirty(entry, sequence);
   }
 
-  /** Notes that the file of an entry has all writes up to a sequence, which left it at a revision. */
-  placed(entry: Entry, revision: number, sequence: number): void {
-    if (!this.dirty.delete(entry)) return;
+  /**
+   * Notes that `file` is the file of an entry, with all writes up to a sequence, which left it at a
+   * revision. A file that others have changed since has them not.
+   */
+  placed(entry: Entry, file: FileState, revision: number, sequence: number): void {
+    if (entry.file !== file || !this.dirty.delete(entry)) return;
+    // What was under its name is gone; another key's record has to be found under its own name first.
+    if (this.misfiledIn(entry.name) === undefined) this.#removeBad(entry.name);
     if (entry.revision !== revision) {
       entry.dirtySince = sequence + 1;
       this.dirty.add(entry);
-    } else if (entry.value === undefined && entry.file.id === 0) {
+      return;
+    }
+    entry.isRewrite = false;
+    if (entry.value === undefined && entry.file.id === 0) {
       this.#remove(entry);
     }
   }
@@ -175,59 +201,71 @@ export class Shelf {
     const wasBad = this.#removeBad(name);
     if (!this.#isOwn(key)) return wasBad ? 'all' : NONE;
     const entry = this.#entries.get(key) ?? this.#add(key, NO_FILE);
+    const isKnown = entry.file.id === found.state.id && entry.file.ctimeMs === found.state.ctimeMs;
+    if (isKnown) return wasBad ? 'all' : NONE;
     entry.file = found.state;
-    if (!this.dirty.has(entry)) {
+    if (!this.dirty.has(entry) || entry.isRewrite) {
+      this.dirty.delete(entry);
       this.#setValue(entry, value);
-      return [key];
+      return wasBad ? 'all' : [key];
     }
     const joined = joinValues(entry.value, value);
     this.#setValue(entry, joined);
     // Where nothing is to be added, theirs stays, and a deletion is off.
     if (joined === value) this.dirty.delete(entry);
-    return [key];
+    return wasBad ? 'all' : [key];
   }
 
   #absorbAbsence(name: string): ChangedKeys {
     // Under which keys it was missed cannot be told from a name.
-    if (this.#removeBad(name)) return 'all';
+    const wasBad = this.#removeBad(name);
     const entry = this.#byName.get(name);
-    if (entry === undefined || entry.file.id === 0) return NONE;
+    if (entry === undefined || entry.file.id === 0) return wasBad ? 'all' : NONE;
     entry.file = NO_FILE;
-    if (!this.dirty.has(entry)) this.#remove(entry);
-    else if (entry.value === undefined) {
-      this.dirty.delete(entry);
-      this.#remove(entry);
-    }
-    return [entry.key];
+    if (!this.#isAtStake(entry)) this.#remove(entry);
+    return wasBad ? 'all' : [entry.key];
   }
 
   #absorbBad(found: FoundFile, error: PullManagerError): ChangedKeys {
     const { name, state, record, isDirectory } = found;
-    const entry = this.#byName.get(name);
-    if (entry !== undefined && entry.value !== undefined && this.dirty.has(entry)) {
-      // What is about to be written replaces it.
-      entry.file = state;
-      return NONE;
-    }
-    if (entry !== undefined) {
-      this.dirty.delete(entry);
-      this.#remove(entry);
-    }
     this.#removeBad(name);
     this.#bad.set(name, { name, file: state, error, isDirectory, record });
-    if (record !== undefined) this.#misfiled.set(record.key, name);
+    if (record !== undefined) {
+      const names = this.#misfiled.get(record.key);
+      if (names === undefined) this.#misfiled.set(record.key, new Set([name]));
+      else names.add(name);
+    }
+    const entry = this.#byName.get(name);
+    if (entry === undefined) return 'all';
+    // What is about to be written replaces it.
+    if (this.#isAtStake(entry)) entry.file = state;
+    else this.#remove(entry);
     return 'all';
+  }
+
+  /** Whether it has a value that was written here, and that no file has yet. */
+  #isAtStake(entry: Entry): boolean {
+    return entry.value !== undefined && this.dirty.has(entry) && !entry.isRewrite;
   }
 
   #add(key: string, file: FileState): Entry {
     const name = recordFileName(key);
-    const entry: Entry = { key, name, value: undefined, file, dirtySince: 0, revision: 0 };
+    const entry: Entry = {
+      key,
+      name,
+      value: undefined,
+      file,
+      dirtySince: 0,
+      isRewrite: false,
+      revision: 0,
+    };
     this.#entries.set(key, entry);
     this.#byName.set(name, entry);
     return entry;
   }
 
   #remove(entry: Entry): void {
+    this.dirty.delete(entry);
     this.#setValue(entry, undefined);
     this.#entries.delete(entry.key);
     this.#byName.delete(entry.name);
@@ -250,7 +288,10 @@ export class Shelf {
     if (bad === undefined) return false;
     this.#bad.delete(name);
     const key = bad.record?.key;
-    if (key !== undefined && this.#misfiled.get(key) === name) this.#misfiled.delete(key);
+    if (key === undefined) return true;
+    const names = this.#misfiled.get(key)!;
+    names.delete(name);
+    if (names.size === 0) this.#misfiled.delete(key);
     return true;
   }
 }

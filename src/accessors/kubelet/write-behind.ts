@@ -6,6 +6,8 @@ import { type PullManagerError, storeError } from '../../errors.ts';
 import { type BackgroundWork, Backoff } from '../journal/background.ts';
 import { Pacer } from '../journal/pacer.ts';
 import type { FileChange, FilePlacer } from './file-placer.ts';
+import type { FileState } from './file-state.ts';
+import { recordFileName } from './record-format.ts';
 import type { RedoLog } from './redo-log.ts';
 import type { Entry, Shelf } from './shelf.ts';
 
@@ -54,6 +56,11 @@ interface EntryChange extends FileChange {
   readonly shelf: Shelf;
   readonly entry: Entry;
   readonly revision: number;
+}
+
+interface Placed {
+  readonly change: EntryChange;
+  readonly file: FileState;
 }
 
 /** Used by one thread. */
@@ -177,7 +184,7 @@ export class WriteBehind {
     let at = 0;
     const pacer = new Pacer(true, SLICE_MS);
     const failures: unknown[] = [];
-    const done: EntryChange[] = [];
+    const done: Placed[] = [];
     try {
       if (placings.length > 0) {
         await redo.appendPlacing(
@@ -195,7 +202,7 @@ export class WriteBehind {
             continue;
           }
           change.entry.file = file;
-          done.push(change);
+          done.push({ change, file });
         } catch (error) {
           failures.push(error);
           await placer.discard(prepared[at]!);
@@ -205,7 +212,11 @@ export class WriteBehind {
       for (const left of prepared.slice(at)) await placer.discard(left);
     }
     await placer.flushNames(new Set(changes.map(({ kind }) => kind)));
-    for (const { shelf, entry, revision } of done) shelf.placed(entry, revision, covers);
+    for (const { change, file } of done) {
+      const { shelf, entry, revision, rescueTo } = change;
+      shelf.placed(entry, file, revision, covers);
+      if (rescueTo !== undefined) this.#options.onForeign(shelf, entry.name);
+    }
     await redo.retire(this.#doneUpTo(shelves, covers));
     if (failures.length > 0) throw failures[0];
   }
@@ -217,7 +228,10 @@ export class WriteBehind {
       for (const entry of shelf.dirty) {
         if (left-- === 0) break;
         const { key, name, value, file: expected, revision } = entry;
-        changes.push({ kind: shelf.kind, key, name, value, expected, shelf, entry, revision });
+        const misfiled = shelf.misfiledIn(name);
+        const rescueTo = misfiled === undefined ? undefined : recordFileName(misfiled);
+        const { kind } = shelf;
+        changes.push({ kind, key, name, value, expected, rescueTo, shelf, entry, revision });
       }
     }
     return changes;
