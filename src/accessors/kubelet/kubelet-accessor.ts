@@ -156,6 +156,7 @@ class KubeletAccessor implements OwnedAccessor, Inspectable {
       background,
       tuning: writeBehind,
       onForeign,
+      onRetired: () => this.#resume(),
     });
     // Before the directories are read, so that no change falls in between.
     this.#watch = new ForeignWatch({
@@ -283,6 +284,10 @@ class KubeletAccessor implements OwnedAccessor, Inspectable {
       for (const name of shelf.suspects) {
         if (left-- === 0) break;
         shelf.suspects.delete(name);
+        if (!shelf.isSettled(name, this.#redo.retiredUpTo)) {
+          shelf.postponed.add(name);
+          continue;
+        }
         const keys = this.#reread(shelf, name);
         if (keys === 'all') isAll = true;
         else changed.push(...keys);
@@ -413,6 +418,14 @@ class KubeletAccessor implements OwnedAccessor, Inspectable {
 
   #suspect(shelf: Shelf, name: string): void {
     this.#wake(() => shelf.suspects.add(name));
+  }
+
+  /** What had to wait for the log need not any more. */
+  #resume(): void {
+    for (const shelf of this.#shelves) {
+      for (const name of shelf.postponed) this.#suspect(shelf, name);
+      shelf.postponed.clear();
+    }
   }
 
   /** Notes something that the owner has to take in. */

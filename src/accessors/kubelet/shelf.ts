@@ -23,6 +23,8 @@ export interface Entry {
   file: FileState;
   /** Sequence of the first write that the file has yet to get, while it has yet to get one. */
   dirtySince: number;
+  /** Sequence of the last write: until it is retired, a crash would bring that back. */
+  loggedAt: number;
   /** Its file is only to be written in another form: no write of ours is behind that. */
   isRewrite: boolean;
   /** Raised with each change of the value. */
@@ -51,6 +53,8 @@ export class Shelf {
   readonly dirty: Set<Entry> = new Set();
   /** Names of files that may have been changed by others. */
   readonly suspects: Set<string> = new Set();
+  /** Such names that have to wait until the log is retired. */
+  readonly postponed: Set<string> = new Set();
   /**
    * Why the directory cannot be looked into, while it is not the one that was opened: nothing counts
    * as absent then.
@@ -131,6 +135,15 @@ export class Shelf {
     return bad?.isDirectory === true ? bad.error : undefined;
   }
 
+  /**
+   * Whether what others made of a file may be taken in: not while a crash would have the log undo it,
+   * with what the file had before.
+   */
+  isSettled(name: string, retiredUpTo: number): boolean {
+    const entry = this.#byName.get(name);
+    return entry === undefined || this.dirty.has(entry) || entry.loggedAt <= retiredUpTo;
+  }
+
   /** The file of a name, as far as it is known; undefined: nothing is known of that name. */
   fileNamed(name: string): FileState | undefined {
     return (this.#bad.get(name) ?? this.#byName.get(name))?.file;
@@ -151,6 +164,7 @@ export class Shelf {
       entry = this.#add(key, file);
     }
     entry.isRewrite = false;
+    entry.loggedAt = sequence;
     this.#setValue(entry, value);
     this.#markDirty(entry, sequence);
   }
@@ -256,6 +270,7 @@ export class Shelf {
       value: undefined,
       file,
       dirtySince: 0,
+      loggedAt: 0,
       isRewrite: false,
       revision: 0,
     };

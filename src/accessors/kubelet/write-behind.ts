@@ -50,6 +50,8 @@ export interface WriteBehindOptions {
   readonly tuning: WriteBehindTuning;
   /** Told of a file that is not the one that was expected. */
   readonly onForeign: (shelf: Shelf, name: string) => void;
+  /** Told that the log was retired. */
+  readonly onRetired: () => void;
 }
 
 interface EntryChange extends FileChange {
@@ -100,8 +102,8 @@ export class WriteBehind {
 
   /** To be called after each write: sees to it that a pass comes. */
   schedule(): void {
+    if (!this.#hasWork) return;
     const { keys } = this;
-    if (keys === 0) return;
     this.#lagging ??= new Promise((resolve) => {
       this.#caughtUp = resolve;
     });
@@ -124,7 +126,7 @@ export class WriteBehind {
   /** One pass over what lags behind now, tried once. Answers whether all of it has its files. */
   async flush(): Promise<boolean> {
     await this.#pass;
-    if (this.keys > 0) {
+    if (this.#hasWork) {
       this.#start();
       await this.#pass;
     }
@@ -142,6 +144,11 @@ export class WriteBehind {
     }
     clearTimeout(this.#timer);
     return this.keys === 0;
+  }
+
+  /** A log whose writes are all in files has to be retired, or a crash would bring them back. */
+  get #hasWork(): boolean {
+    return this.keys > 0 || (this.#options.redo.isInUse && !this.#isClosing);
   }
 
   #start(): void {
@@ -166,7 +173,7 @@ export class WriteBehind {
 
   #ended(): void {
     this.#pass = undefined;
-    if (this.keys > 0) {
+    if (this.#hasWork) {
       this.schedule();
     } else {
       this.#lagging = undefined;
@@ -217,7 +224,10 @@ export class WriteBehind {
       shelf.placed(entry, file, revision, covers);
       if (rescueTo !== undefined) this.#options.onForeign(shelf, entry.name);
     }
-    await redo.retire(this.#doneUpTo(shelves, covers));
+    const isDone = this.#isClosing && this.keys === 0;
+    // The log of a store that is closed in order goes as a whole.
+    if (!isDone) await redo.retire(this.#doneUpTo(shelves, covers));
+    this.#options.onRetired();
     if (failures.length > 0) throw failures[0];
   }
 
