@@ -8,7 +8,7 @@
  */
 import { basename, join } from 'node:path';
 import type { KubeletBehaviour } from '../../compatibility.ts';
-import { closedError, type PullManagerError, storeError } from '../../errors.ts';
+import { closedError, PullManagerError, quote, storeError } from '../../errors.ts';
 import { ownerOf, stripeOf } from '../../locks/stripe.ts';
 import type { ImagePulledRecord, ImagePullIntent, PulledRecord } from '../../records/record.ts';
 import { wellFormed } from '../../util/well-formed.ts';
@@ -33,7 +33,7 @@ import { type KubeletPaths, kubeletPaths } from './layout.ts';
 import { closeDirectories, openDirectories, type RecordDirectories } from './record-directory.ts';
 import { recordFileName } from './record-format.ts';
 import { RedoLog } from './redo-log.ts';
-import { replayRedoLogs } from './redo-replay.ts';
+import { replayRedoLogs, type UnappliedKey } from './redo-replay.ts';
 import { type ChangedKeys, Shelf } from './shelf.ts';
 import { WriteBehind } from './write-behind.ts';
 
@@ -56,13 +56,15 @@ export async function openKubelet(
   const { workerIndex, mayBlock } = context;
   const pacer = new Pacer(!mayBlock);
   const placed = new PlacedFiles(plan.placed, workerIndex);
+  let { unapplied } = plan;
   let directories: RecordDirectories | undefined;
   try {
     directories = openDirectories(paths, plan.directories);
     if (context.generation > 1) {
       const { behaviour } = plan;
       const partition = workerIndex;
-      await replayRedoLogs({ paths, directories, behaviour, placed, pacer, partition });
+      const options = { paths, directories, behaviour, placed, pacer, partition };
+      unapplied = [...unapplied, ...(await replayRedoLogs(options))];
     }
     const background = new BackgroundWork();
     const redo = await RedoLog.open({
@@ -82,7 +84,7 @@ export async function openKubelet(
       background,
     });
     try {
-      await accessor.load(pacer);
+      await accessor.load(pacer, unapplied);
     } catch (cause) {
       await accessor.close();
       throw cause;
@@ -170,7 +172,13 @@ class KubeletAccessor implements OwnedAccessor, Inspectable {
   }
 
   /** Reads the directories. */
-  async load(pacer: Pacer): Promise<void> {
+  async load(pacer: Pacer, unapplied: readonly UnappliedKey[]): Promise<void> {
+    for (const { kind, key, path, reason } of unapplied) {
+      const problem = `the record file ${quote(path)} lacks what was acknowledged: ${reason}`;
+      const about = kind === 'intent' ? { image: key } : { imageRef: key };
+      const error = new PullManagerError('RECORD_CORRUPT', problem, { path, reason, ...about });
+      (kind === 'intent' ? this.#intents : this.#pulled).markUnapplied(key, error);
+    }
     for (const shelf of this.#shelves) {
       const { kind } = shelf;
       const directory = this.#paths.of[kind];
@@ -366,8 +374,7 @@ class KubeletAccessor implements OwnedAccessor, Inspectable {
 
   #list<T>(shelf: Shelf, itemOf: (key: string, value: Value) => T): RecordListing<T> {
     const records: T[] = [];
-    const errors: PullManagerError[] = [];
-    if (shelf.away !== undefined) errors.push(shelf.away);
+    const errors: PullManagerError[] = shelf.troubles;
     for (const [key, value] of shelf.values()) records.push(itemOf(key, value));
     const shown = new Set<string>();
     for (const { name, error, isDirectory, record } of shelf.bad) {

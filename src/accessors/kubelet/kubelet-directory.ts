@@ -15,7 +15,7 @@ import { PlacedFiles } from './file-state.ts';
 import { WATCH_DEFAULTS, type WatchTuning } from './foreign-watch.ts';
 import { kubeletPaths, prepareDirectory, removeEmptyDirectories } from './layout.ts';
 import { closeDirectories, type DirectoryIds, openDirectories } from './record-directory.ts';
-import { replayRedoLogs } from './redo-replay.ts';
+import { replayRedoLogs, type UnappliedKey } from './redo-replay.ts';
 import { WRITE_BEHIND_DEFAULTS, type WriteBehindTuning } from './write-behind.ts';
 
 /** What a worker needs to open its part of the directory. Structured-cloneable. */
@@ -25,6 +25,8 @@ export interface KubeletPlan {
   readonly behaviour: KubeletBehaviour;
   /** The kubelet's directories: others under their names are not them. */
   readonly directories: DirectoryIds;
+  /** Keys whose files could not be brought up to date: damaged until they are written. */
+  readonly unapplied: readonly UnappliedKey[];
   /** Memory of a `PlacedFiles`. */
   readonly placed: SharedArrayBuffer;
   readonly tuning: KubeletTuning;
@@ -60,6 +62,7 @@ export async function prepareKubelet(
   const memory = PlacedFiles.allocate();
   const placed = new PlacedFiles(memory, undefined);
   let ids: DirectoryIds;
+  let unapplied: UnappliedKey[];
   try {
     for (const path of Object.values(paths.of)) await prepareDirectory(path);
     await makeDirectory(paths.redo);
@@ -71,7 +74,7 @@ export async function prepareKubelet(
     ids = { intent: directories.intent.id, pulled: directories.pulled.id };
     try {
       const pacer = new Pacer(true);
-      await replayRedoLogs({ paths, directories, behaviour, placed, pacer });
+      unapplied = await replayRedoLogs({ paths, directories, behaviour, placed, pacer });
     } finally {
       closeDirectories(directories);
     }
@@ -82,6 +85,7 @@ export async function prepareKubelet(
     dir: paths.dir,
     behaviour,
     directories: ids,
+    unapplied,
     placed: memory,
     tuning: {
       writeBehind: { ...WRITE_BEHIND_DEFAULTS, ...tuning.writeBehind },

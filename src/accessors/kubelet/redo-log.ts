@@ -106,6 +106,11 @@ export class RedoLog {
     return this.#retiredUpTo;
   }
 
+  /** Sequence of the first frame of the newest segment; older ones go when nothing needs them. */
+  get newestFrom(): number {
+    return this.#segments.at(-1)!.first;
+  }
+
   /** Whether a replay would begin with writes, be they in the kubelet's files or not. */
   get isInUse(): boolean {
     return this.#lastWrites > this.#retiredUpTo;
@@ -132,13 +137,19 @@ export class RedoLog {
     done: (sequence: number) => void,
   ): Awaitable<void> {
     const fields = packBatch(batch);
-    return this.#append(
-      () => [REDO_WRITES, this.#doneUpTo, batch.map(fileOf), fields],
-      (sequence) => {
-        this.#lastWrites = sequence;
-        done(sequence);
-      },
-    );
+    return this.#appendBatch(() => [batch.map(fileOf), fields], done);
+  }
+
+  /** As `appendWrites`, for writes that are worked out when it is their turn. */
+  appendAnew(
+    batchOf: () => readonly RecordWrite[],
+    fileOf: (write: RecordWrite) => number,
+    done: (sequence: number) => void,
+  ): Awaitable<void> {
+    return this.#appendBatch(() => {
+      const batch = batchOf();
+      return [batch.map(fileOf), packBatch(batch)];
+    }, done);
   }
 
   appendPlacing(covers: number, placed: readonly PlacedKey[]): Awaitable<void> {
@@ -182,6 +193,16 @@ export class RedoLog {
       if (file.partition === this.#partition && file.number < below) await removeQuietly(file.path);
     }
     if (below === Number.POSITIVE_INFINITY) await flushDirectory(this.#directory);
+  }
+
+  #appendBatch(fields: () => unknown[], done: (sequence: number) => void): Awaitable<void> {
+    return this.#append(
+      () => [REDO_WRITES, this.#doneUpTo, ...fields()],
+      (sequence) => {
+        this.#lastWrites = sequence;
+        done(sequence);
+      },
+    );
   }
 
   #append(payload: () => unknown[], done: (sequence: number) => void): Awaitable<void> {

@@ -66,6 +66,7 @@ export class Shelf {
   readonly #bad = new Map<string, BadFile>();
   /** Names of files by the key whose record they hold under another's name. */
   readonly #misfiled = new Map<string, Set<string>>();
+  readonly #unapplied = new Map<string, PullManagerError>();
   #size = 0;
 
   constructor(kind: RecordKind, isOwn: (key: string) => boolean) {
@@ -95,6 +96,8 @@ export class Shelf {
    * while the directory is away.
    */
   get(key: string): Value | undefined {
+    const unapplied = this.#unapplied.size > 0 ? this.#unapplied.get(key) : undefined;
+    if (unapplied !== undefined) throw unapplied;
     const value = this.#entries.get(key)?.value;
     if (value !== undefined) return value;
     if (this.away !== undefined) throw this.away;
@@ -112,8 +115,14 @@ export class Shelf {
   /** Values of the kind, in the order in which they were read and written. */
   *values(): Generator<readonly [key: string, value: Value]> {
     for (const { key, value } of this.#entries.values()) {
-      if (value !== undefined) yield [key, value];
+      if (value !== undefined && !this.#unapplied.has(key)) yield [key, value];
     }
+  }
+
+  /** Why nothing can be said of keys or of the directory, other than bad files. */
+  get troubles(): PullManagerError[] {
+    const troubles = [...this.#unapplied.values()];
+    return this.away === undefined ? troubles : [this.away, ...troubles];
   }
 
   /** Whether a key has a record under its own name. */
@@ -157,6 +166,7 @@ export class Shelf {
 
   /** Takes a write that is durable elsewhere; `value` undefined deletes. */
   write(key: string, value: Value | undefined, sequence: number): void {
+    this.#unapplied.delete(key);
     let entry = this.#entries.get(key);
     if (entry === undefined) {
       const file = this.fileOf(key);
@@ -167,6 +177,19 @@ export class Shelf {
     entry.loggedAt = sequence;
     this.#setValue(entry, value);
     this.#markDirty(entry, sequence);
+  }
+
+  /** Notes that the log has the whole value of an entry again, and needs no earlier write of it. */
+  loggedAnew(entry: Entry, sequence: number): void {
+    entry.loggedAt = sequence;
+    if (!this.dirty.delete(entry)) return;
+    entry.dirtySince = sequence;
+    this.dirty.add(entry);
+  }
+
+  /** Calls a key damaged until it is written: its file does not have what was acknowledged. */
+  markUnapplied(key: string, error: PullManagerError): void {
+    if (this.#isOwn(key)) this.#unapplied.set(key, error);
   }
 
   /**

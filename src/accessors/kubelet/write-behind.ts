@@ -7,6 +7,7 @@ import { type BackgroundWork, Backoff } from '../journal/background.ts';
 import { Pacer } from '../journal/pacer.ts';
 import type { FileChange, FilePlacer } from './file-placer.ts';
 import type { FileState } from './file-state.ts';
+import { writeOf } from './filed-write.ts';
 import { recordFileName } from './record-format.ts';
 import type { RedoLog } from './redo-log.ts';
 import type { Entry, Shelf } from './shelf.ts';
@@ -191,6 +192,7 @@ export class WriteBehind {
     let at = 0;
     const pacer = new Pacer(true, SLICE_MS);
     const failures: unknown[] = [];
+    const stuck: EntryChange[] = [];
     const done: Placed[] = [];
     try {
       if (placings.length > 0) {
@@ -212,6 +214,7 @@ export class WriteBehind {
           done.push({ change, file });
         } catch (error) {
           failures.push(error);
+          stuck.push(change);
           await placer.discard(prepared[at]!);
         }
       }
@@ -228,7 +231,26 @@ export class WriteBehind {
     // The log of a store that is closed in order goes as a whole.
     if (!isDone) await redo.retire(this.#doneUpTo(shelves, covers));
     this.#options.onRetired();
+    await this.#logAnew(stuck);
     if (failures.length > 0) throw failures[0];
+  }
+
+  /**
+   * Logs what could not be written once more, in the newest segment: one file that is in the way must
+   * not keep the log from ever getting shorter.
+   */
+  async #logAnew(stuck: readonly EntryChange[]): Promise<void> {
+    const { redo } = this.#options;
+    const isOld = ({ shelf, entry }: EntryChange): boolean =>
+      shelf.dirty.has(entry) && !entry.isRewrite && entry.dirtySince < redo.newestFrom;
+    for (const change of stuck.filter(isOld)) {
+      const { kind, key, shelf, entry } = change;
+      await redo.appendAnew(
+        () => [writeOf({ kind, key, value: entry.value })],
+        () => entry.file.id,
+        (sequence) => shelf.loggedAnew(entry, sequence),
+      );
+    }
   }
 
   #collect(): EntryChange[] {
