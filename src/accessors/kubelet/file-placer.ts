@@ -5,9 +5,9 @@
 import * as fs from 'node:fs';
 import { join } from 'node:path';
 import type { KubeletBehaviour } from '../../compatibility.ts';
-import { PullManagerError, quote } from '../../errors.ts';
+import { errorCode, PullManagerError, quote } from '../../errors.ts';
 import type { PulledRecord } from '../../records/record.ts';
-import { flushDirectory, makeDirectory } from '../directories.ts';
+import { makeDirectory } from '../directories.ts';
 import { FILE_MODE, removeQuietly } from '../journal/file-io.ts';
 import { Pacer } from '../journal/pacer.ts';
 import { currentState, type FileState, fileId, NO_FILE, type PlacedFiles } from './file-state.ts';
@@ -15,6 +15,7 @@ import { flushFiles } from './flush-files.ts';
 import type { Value } from './found-file.ts';
 import { inParallel } from './in-parallel.ts';
 import type { KubeletPaths, RecordKind } from './layout.ts';
+import type { RecordDirectories } from './record-directory.ts';
 import { encodeIntent, encodePulled } from './record-format.ts';
 
 /** What a file is to become. */
@@ -26,6 +27,11 @@ export interface FileChange {
   readonly value: Value | undefined;
   /** The file that is to be replaced or removed; `id` 0: there is none. */
   readonly expected: FileState;
+  /**
+   * Name that the file to be replaced or removed gets, unless something has it: it holds the record
+   * of another key, perhaps its only one.
+   */
+  readonly rescueTo: string | undefined;
 }
 
 /** A change that can be made by a rename. */
@@ -38,6 +44,7 @@ export interface PreparedChange<C extends FileChange = FileChange> {
 
 export interface FilePlacerOptions {
   readonly paths: KubeletPaths;
+  readonly directories: RecordDirectories;
   readonly behaviour: KubeletBehaviour;
   readonly placed: PlacedFiles;
   /** Of temporary names; nobody else in the directory uses it. */
@@ -56,6 +63,7 @@ export class FilePlacer {
   /** Bytes of record files written. */
   writtenBytes = 0;
   readonly #paths: KubeletPaths;
+  readonly #directories: RecordDirectories;
   readonly #behaviour: KubeletBehaviour;
   readonly #placed: PlacedFiles;
   readonly #prefix: string;
@@ -64,6 +72,7 @@ export class FilePlacer {
 
   constructor(options: FilePlacerOptions) {
     this.#paths = options.paths;
+    this.#directories = options.directories;
     this.#behaviour = options.behaviour;
     this.#placed = options.placed;
     this.#prefix = options.prefix;
@@ -84,9 +93,9 @@ export class FilePlacer {
   async prepare<C extends FileChange>(changes: readonly C[]): Promise<PreparedChange<C>[]> {
     const prepared: PreparedChange<C>[] = [];
     const written: string[] = [];
-    const { of, temporary: directory } = this.#paths;
-    // Somebody may have removed them, as a kubelet expects that they may.
-    for (const path of [of.intent, of.pulled, directory]) await makeDirectory(path);
+    for (const { kind } of changes) this.#directories[kind].assertInPlace();
+    const { temporary: directory } = this.#paths;
+    await makeDirectory(directory);
     try {
       const writing: PreparedChange<C>[] = [];
       for (const change of changes) {
@@ -123,6 +132,9 @@ export class FilePlacer {
    * @returns the file that is there now, or undefined if there was another than expected: then nothing
    * has happened, and the temporary file is gone. Between the look and the rename it can be replaced
    * unseen.
+   *
+   * @throws what the file system says; `STORE_UNAVAILABLE` if the directory is not the one that was
+   * opened: then nothing is known of where the file is.
    */
   place({ change, temporary, id }: PreparedChange): FileState | undefined {
     const path = this.pathOf(change);
@@ -132,12 +144,14 @@ export class FilePlacer {
       if (temporary !== undefined) fs.unlinkSync(temporary);
       return undefined;
     }
+    if (change.rescueTo !== undefined) this.#rescue(path, change.kind, change.rescueTo);
     if (temporary === undefined) {
       if (found.id !== 0) fs.unlinkSync(path);
       return NO_FILE;
     }
     this.#placed.add(change.name, id);
     fs.renameSync(temporary, path);
+    this.#directories[change.kind].assertInPlace();
     const { id: now, ctimeMs } = currentState(path);
     // Replaced already: whoever watches will see that it is not ours.
     return now === id ? { id, ctimeMs } : { id, ctimeMs: 0 };
@@ -150,7 +164,20 @@ export class FilePlacer {
 
   /** Makes durable what was placed: the names in the directories of these kinds. */
   async flushNames(kinds: ReadonlySet<RecordKind>): Promise<void> {
-    await Promise.all(Array.from(kinds, (kind) => flushDirectory(this.#paths.of[kind])));
+    await Promise.all(Array.from(kinds, (kind) => this.#directories[kind].flush()));
+  }
+
+  /** Gives a file a second name, durably, before it loses the first. */
+  #rescue(path: string, kind: RecordKind, name: string): void {
+    const directory = this.#directories[kind];
+    try {
+      fs.linkSync(path, join(directory.path, name));
+    } catch (cause) {
+      // The key has a file of its own.
+      if (errorCode(cause) === 'EEXIST') return;
+      throw cause;
+    }
+    directory.flushSync();
   }
 
   #encode({ kind, key, value }: FileChange): Buffer {

@@ -1,6 +1,7 @@
 /** Which file is under a name: told by its numbers, without reading it. */
 import { lstatSync, type Stats } from 'node:fs';
 import { errorCode } from '../../errors.ts';
+import { RECORD_PREFIX } from './record-file.ts';
 
 /** What tells one state of a file from another. */
 export interface FileState {
@@ -49,14 +50,18 @@ export function currentState(path: string): FileState {
 
 /**
  * Which files the workers of this process have put under which names, in memory that all of them
- * share: so that one's watch need not read what another has written. An entry that was overwritten
- * only means that a file is read without need.
+ * share: so that one's watch need not read what another has written. A worker never passes over a
+ * file of its own: it may have taken in that it was gone. An entry that was overwritten only means
+ * that a file is read without need.
  */
 export class PlacedFiles {
   readonly #slots: Float64Array;
+  readonly #worker: number | undefined;
 
-  constructor(memory: SharedArrayBuffer) {
+  /** @param worker - whose files are added; undefined: nobody's, and nothing is noted. */
+  constructor(memory: SharedArrayBuffer, worker: number | undefined) {
     this.#slots = new Float64Array(memory);
+    this.#worker = worker;
   }
 
   static allocate(): SharedArrayBuffer {
@@ -65,18 +70,30 @@ export class PlacedFiles {
 
   /** Call before the file gets the name. */
   add(name: string, id: number): void {
-    this.#slots[slotOf(name)] = id;
+    if (this.#worker !== undefined) this.#slots[slotOf(name)] = tagOf(id, this.#worker);
   }
 
-  has(name: string, id: number): boolean {
-    return id !== 0 && this.#slots[slotOf(name)] === id;
+  /** Whether another worker than this one put that file there. */
+  isOfAnother(name: string, id: number): boolean {
+    const tag = this.#slots[slotOf(name)]!;
+    if (id === 0 || tag === 0) return false;
+    const worker = (tag % WORKERS_MAX) - 1;
+    return worker !== this.#worker && tag === tagOf(id, worker);
   }
 }
 
 const SLOT_COUNT = 1 << 15;
-const PREFIX_LENGTH = 'sha256-'.length;
+/** More than there are stripes. */
+const WORKERS_MAX = 64;
+const ID_VALUES = 2 ** 47;
+
+/** File and worker in one number, which is written at once. */
+function tagOf(id: number, worker: number): number {
+  return (id % ID_VALUES) * WORKERS_MAX + worker + 1;
+}
 
 /** The name is a hash already. */
 function slotOf(name: string): number {
-  return Number.parseInt(name.slice(PREFIX_LENGTH, PREFIX_LENGTH + 8), 16) % SLOT_COUNT || 0;
+  const from = RECORD_PREFIX.length;
+  return Number.parseInt(name.slice(from, from + 8), 16) % SLOT_COUNT || 0;
 }

@@ -7,6 +7,7 @@ import type { RecordWrite } from '../accessor.ts';
 import { ownRecord } from '../journal/batch.ts';
 import type { Value } from './found-file.ts';
 import { filedRecord } from './join.ts';
+import type { RecordKind } from './layout.ts';
 import { encodePulled, RECORD_BYTES_MAX } from './record-format.ts';
 
 /** The years 0 to 9999. */
@@ -57,6 +58,18 @@ function checkText(text: unknown, argument: string): void {
 export function keyOf(write: RecordWrite): string {
   if (write.op === 'writePulled') return write.record.imageRef;
   return write.op === 'deletePulled' ? write.imageRef : write.image;
+}
+
+/** The write after which a key has that value. */
+export function writeOf(of: {
+  kind: RecordKind;
+  key: string;
+  value: Value | undefined;
+}): RecordWrite {
+  const { kind, key, value } = of;
+  if (kind === 'intent') return { op: value ? 'writeIntent' : 'deleteIntent', image: key };
+  if (value === undefined) return { op: 'deletePulled', imageRef: key };
+  return { op: 'writePulled', record: value as PulledRecord };
 }
 
 /** What the key has after the write. */

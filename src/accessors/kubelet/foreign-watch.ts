@@ -4,10 +4,11 @@
  */
 import { type FSWatcher, lstatSync, statSync, watch } from 'node:fs';
 import { readdir } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { setImmediate as turnOfEventLoop } from 'node:timers/promises';
 import { fileId, NO_FILE } from './file-state.ts';
-import { isRecordName, type KubeletPaths } from './layout.ts';
+import { isRecordName } from './layout.ts';
+import type { RecordDirectories, RecordDirectory } from './record-directory.ts';
 import type { Shelf } from './shelf.ts';
 
 /** How often directories are looked at, in milliseconds. */
@@ -26,11 +27,15 @@ const DUTY_DIVISOR = 20;
 const SLICE_FILES = 256;
 
 export interface ForeignWatchOptions {
-  readonly paths: KubeletPaths;
+  readonly directories: RecordDirectories;
   readonly shelves: readonly Shelf[];
   readonly tuning: WatchTuning;
   /** Told of a file that may not be what the shelf knows; called often, also for our own files. */
   readonly onSuspect: (shelf: Shelf, name: string) => void;
+  /** The directory is not the one that was opened. */
+  readonly onAway: (shelf: Shelf) => void;
+  /** It is again, and `onSuspect` was told of all files that differ from what the shelf knows. */
+  readonly onBack: (shelf: Shelf) => void;
 }
 
 /** Watches until it is closed. Keeps no process alive. */
@@ -38,11 +43,7 @@ export class ForeignWatch {
   readonly #watches: readonly DirectoryWatch[];
 
   constructor(options: ForeignWatchOptions) {
-    const { paths, shelves, tuning, onSuspect } = options;
-    this.#watches = shelves.map(
-      (shelf) =>
-        new DirectoryWatch(paths.of[shelf.kind], shelf, tuning, (name) => onSuspect(shelf, name)),
-    );
+    this.#watches = options.shelves.map((shelf) => new DirectoryWatch(shelf, options));
   }
 
   close(): void {
@@ -51,24 +52,22 @@ export class ForeignWatch {
 }
 
 class DirectoryWatch {
+  readonly #directory: RecordDirectory;
   readonly #path: string;
   readonly #shelf: Shelf;
-  readonly #tuning: WatchTuning;
-  readonly #onSuspect: (name: string) => void;
+  readonly #options: ForeignWatchOptions;
   #watcher: FSWatcher | undefined;
-  /** The directory that is watched. */
-  #ino = 0;
   /** When its names changed last before it was looked through. */
   #mtimeMs = 0;
   #timer: NodeJS.Timeout | undefined;
   #nextScanAtMs = 0;
   #isClosed = false;
 
-  constructor(path: string, shelf: Shelf, tuning: WatchTuning, onSuspect: (name: string) => void) {
-    this.#path = path;
+  constructor(shelf: Shelf, options: ForeignWatchOptions) {
+    this.#directory = options.directories[shelf.kind];
+    this.#path = this.#directory.path;
     this.#shelf = shelf;
-    this.#tuning = tuning;
-    this.#onSuspect = onSuspect;
+    this.#options = options;
     this.#watch();
     this.#schedule();
   }
@@ -84,11 +83,11 @@ class DirectoryWatch {
     this.#watcher?.close();
     this.#watcher = undefined;
     try {
-      const { ino, mtimeMs } = statSync(this.#path);
-      this.#ino = ino;
-      this.#mtimeMs = mtimeMs;
+      this.#mtimeMs = statSync(this.#path).mtimeMs;
       const watcher = watch(this.#path, { persistent: false }, (_, name) => {
-        if (name !== null && isRecordName(name)) this.#onSuspect(name);
+        if (name !== null && isRecordName(name)) this.#options.onSuspect(this.#shelf, name);
+        // So it is called where it is told of itself.
+        else if (name === basename(this.#path) && !this.#isClosed) this.#checkPlace();
       });
       watcher.on('error', () => this.#unwatch(watcher));
       this.#watcher = watcher;
@@ -108,42 +107,51 @@ class DirectoryWatch {
       this.#look()
         .catch(() => {})
         .finally(() => this.#schedule());
-    }, this.#tuning.pollMs).unref();
+    }, this.#options.tuning.pollMs).unref();
   }
 
   /** A quick look at the directory itself, and through it where that is due. */
   async #look(): Promise<void> {
-    const stats = statSync(this.#path, { throwIfNoEntry: false });
-    const isSame = stats !== undefined && stats.ino === this.#ino;
-    if (isSame && (stats.mtimeMs === this.#mtimeMs || performance.now() < this.#nextScanAtMs))
-      return;
-    if (!isSame) this.#watch();
-    if (stats !== undefined) this.#mtimeMs = stats.mtimeMs;
+    if (!this.#checkPlace()) return;
+    const isBack = this.#shelf.away !== undefined;
+    if (isBack) this.#watch();
+    const { mtimeMs } = statSync(this.#path);
+    const isDue = mtimeMs !== this.#mtimeMs && performance.now() >= this.#nextScanAtMs;
+    if (!isBack && !isDue) return;
+    this.#mtimeMs = mtimeMs;
     const startedMs = performance.now();
-    await this.#scan();
+    const isWhole = await this.#scan(isBack);
+    if (isBack && isWhole && this.#checkPlace()) this.#options.onBack(this.#shelf);
     const tookMs = performance.now() - startedMs;
-    const { pollMs, watchedPollMs } = this.#tuning;
+    const { pollMs, watchedPollMs } = this.#options.tuning;
     const pauseMs = this.#watcher === undefined ? pollMs : watchedPollMs;
     this.#nextScanAtMs = performance.now() + Math.max(pauseMs, tookMs * DUTY_DIVISOR);
   }
 
-  async #scan(): Promise<void> {
-    const found = await this.#names();
-    if (found === undefined) return;
-    const names = new Set(found.filter(isRecordName));
+  /** Whether the directory is the one that was opened. */
+  #checkPlace(): boolean {
+    if (this.#directory.isInPlace) return true;
+    this.#options.onAway(this.#shelf);
+    return false;
+  }
+
+  /** Looks for files that differ, or takes all for such. Answers whether it got to the end. */
+  async #scan(suspectsAll: boolean): Promise<boolean> {
+    const { onSuspect } = this.#options;
+    const names = new Set((await readdir(this.#path)).filter(isRecordName));
     let count = 0;
     for (const name of names) {
       if (++count % SLICE_FILES === 0) await turnOfEventLoop();
-      if (this.#isClosed) return;
+      if (this.#isClosed) return false;
+      if (suspectsAll) {
+        onSuspect(this.#shelf, name);
+        continue;
+      }
       const stats = lstatSync(join(this.#path, name), { throwIfNoEntry: false });
       const known = this.#shelf.fileNamed(name) ?? NO_FILE;
-      if ((stats === undefined ? 0 : fileId(stats)) !== known.id) this.#onSuspect(name);
+      if ((stats === undefined ? 0 : fileId(stats)) !== known.id) onSuspect(this.#shelf, name);
     }
-    for (const name of this.#shelf.names()) if (!names.has(name)) this.#onSuspect(name);
-  }
-
-  /** A directory that cannot be read is no reason to forget what protects its images. */
-  async #names(): Promise<string[] | undefined> {
-    return readdir(this.#path).catch(() => undefined);
+    for (const name of this.#shelf.names()) if (!names.has(name)) onSuspect(this.#shelf, name);
+    return true;
   }
 }

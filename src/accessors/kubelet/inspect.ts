@@ -10,12 +10,12 @@ import type { Finding } from '../inspection.ts';
 import { currentState } from './file-state.ts';
 import { readRecordFile } from './found-file.ts';
 import { isRecordName, type KubeletPaths, type RecordKind } from './layout.ts';
+import { RECORD_PREFIX } from './record-file.ts';
 
 /** In the order of their directories' names. */
 export const KINDS: readonly RecordKind[] = ['pulled', 'intent'];
 /** Files between two turns of the event loop. */
 const SLICE_FILES = 64;
-const RECORD_PREFIX = 'sha256-';
 /** A temporary file that has not changed for so long has no writer any more. */
 const WRITER_MS_MAX = 60_000;
 /** Names tried for a file in quarantine. */

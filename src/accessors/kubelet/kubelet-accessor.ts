@@ -8,7 +8,7 @@
  */
 import { basename, join } from 'node:path';
 import type { KubeletBehaviour } from '../../compatibility.ts';
-import { closedError, type PullManagerError, storeError } from '../../errors.ts';
+import { closedError, PullManagerError, quote, storeError } from '../../errors.ts';
 import { ownerOf, stripeOf } from '../../locks/stripe.ts';
 import type { ImagePulledRecord, ImagePullIntent, PulledRecord } from '../../records/record.ts';
 import { wellFormed } from '../../util/well-formed.ts';
@@ -30,8 +30,10 @@ import { type FiledRecord, readRecordFile, recordNames, type Value } from './fou
 import { inspectFiles, quarantineFile } from './inspect.ts';
 import type { KubeletPlan } from './kubelet-directory.ts';
 import { type KubeletPaths, kubeletPaths } from './layout.ts';
+import { closeDirectories, openDirectories, type RecordDirectories } from './record-directory.ts';
+import { recordFileName } from './record-format.ts';
 import { RedoLog } from './redo-log.ts';
-import { replayRedoLogs } from './redo-replay.ts';
+import { replayRedoLogs, type UnappliedKey } from './redo-replay.ts';
 import { type ChangedKeys, Shelf } from './shelf.ts';
 import { WriteBehind } from './write-behind.ts';
 
@@ -53,11 +55,16 @@ export async function openKubelet(
   const paths = kubeletPaths(plan.dir);
   const { workerIndex, mayBlock } = context;
   const pacer = new Pacer(!mayBlock);
-  const placed = new PlacedFiles(plan.placed);
+  const placed = new PlacedFiles(plan.placed, workerIndex);
+  let { unapplied } = plan;
+  let directories: RecordDirectories | undefined;
   try {
+    directories = openDirectories(paths, plan.directories);
     if (context.generation > 1) {
       const { behaviour } = plan;
-      await replayRedoLogs({ paths, behaviour, placed, pacer, partition: workerIndex });
+      const partition = workerIndex;
+      const options = { paths, directories, behaviour, placed, pacer, partition };
+      unapplied = [...unapplied, ...(await replayRedoLogs(options))];
     }
     const background = new BackgroundWork();
     const redo = await RedoLog.open({
@@ -67,15 +74,24 @@ export async function openKubelet(
       background,
       tuning: plan.tuning.redo,
     });
-    const accessor = new KubeletAccessor({ plan, context, paths, placed, redo, background });
+    const accessor = new KubeletAccessor({
+      plan,
+      context,
+      paths,
+      directories,
+      placed,
+      redo,
+      background,
+    });
     try {
-      await accessor.load(pacer);
+      await accessor.load(pacer, unapplied);
     } catch (cause) {
       await accessor.close();
       throw cause;
     }
     return accessor;
   } catch (cause) {
+    if (directories !== undefined) closeDirectories(directories);
     throw storeError(`cannot open the record files in ${plan.dir}`, cause, plan.dir);
   }
 }
@@ -84,6 +100,7 @@ interface KubeletAccessorOptions {
   readonly plan: KubeletPlan;
   readonly context: AccessorContext;
   readonly paths: KubeletPaths;
+  readonly directories: RecordDirectories;
   readonly placed: PlacedFiles;
   readonly redo: RedoLog;
   readonly background: BackgroundWork;
@@ -93,6 +110,7 @@ class KubeletAccessor implements OwnedAccessor, Inspectable {
   readonly listsOnlyOwnKeys = true;
   readonly timeResolutionMs = 1000;
   readonly #paths: KubeletPaths;
+  readonly #directories: RecordDirectories;
   readonly #behaviour: KubeletBehaviour;
   readonly #context: AccessorContext;
   readonly #placed: PlacedFiles;
@@ -103,16 +121,20 @@ class KubeletAccessor implements OwnedAccessor, Inspectable {
   readonly #pulled: Shelf;
   readonly #behind: WriteBehind;
   readonly #watch: ForeignWatch;
-  /** Names of files that may have been changed by others. */
-  readonly #suspects: readonly { readonly shelf: Shelf; readonly names: Set<string> }[];
+  readonly #shelves: readonly Shelf[];
+  /** Directories that went away, whereupon no answer is trusted any more. */
+  readonly #gone = new Set<Shelf>();
+  /** Directories that are back, and whose files are suspects as far as they differ. */
+  readonly #back = new Set<Shelf>();
   /** The last of the commits that wait until files have caught up. */
   #waiting: Promise<unknown> | undefined;
   #closing: Promise<void> | undefined;
 
   constructor(options: KubeletAccessorOptions) {
-    const { plan, context, paths, placed, redo, background } = options;
+    const { plan, context, paths, directories, placed, redo, background } = options;
     const { workerIndex, workerCount, generation } = context;
     this.#paths = paths;
+    this.#directories = directories;
     this.#behaviour = plan.behaviour;
     this.#context = context;
     this.#placed = placed;
@@ -120,12 +142,13 @@ class KubeletAccessor implements OwnedAccessor, Inspectable {
     this.#background = background;
     const { behaviour } = plan;
     const prefix = `${workerIndex}-${generation}`;
-    this.#placer = new FilePlacer({ paths, behaviour, placed, prefix, mayBlock: context.mayBlock });
+    const { mayBlock } = context;
+    this.#placer = new FilePlacer({ paths, directories, behaviour, placed, prefix, mayBlock });
     const isOwn = (key: string): boolean => this.#owns(key);
     this.#intents = new Shelf('intent', workerCount === 1 ? () => true : isOwn);
     this.#pulled = new Shelf('pulled', workerCount === 1 ? () => true : isOwn);
     const shelves = [this.#intents, this.#pulled];
-    this.#suspects = shelves.map((shelf) => ({ shelf, names: new Set() }));
+    this.#shelves = shelves;
     const onForeign = (shelf: Shelf, name: string): void => this.#suspect(shelf, name);
     const { writeBehind, watch } = plan.tuning;
     this.#behind = new WriteBehind({
@@ -135,27 +158,42 @@ class KubeletAccessor implements OwnedAccessor, Inspectable {
       background,
       tuning: writeBehind,
       onForeign,
+      onRetired: () => this.#resume(),
     });
     // Before the directories are read, so that no change falls in between.
-    this.#watch = new ForeignWatch({ paths, shelves, tuning: watch, onSuspect: onForeign });
+    this.#watch = new ForeignWatch({
+      directories,
+      shelves,
+      tuning: watch,
+      onSuspect: onForeign,
+      onAway: (shelf) => this.#lose(shelf),
+      onBack: (shelf) => this.#wake(() => this.#back.add(shelf)),
+    });
   }
 
   /** Reads the directories. */
-  async load(pacer: Pacer): Promise<void> {
-    for (const { shelf } of this.#suspects) {
+  async load(pacer: Pacer, unapplied: readonly UnappliedKey[]): Promise<void> {
+    for (const { kind, key, path, reason } of unapplied) {
+      const problem = `the record file ${quote(path)} lacks what was acknowledged: ${reason}`;
+      const about = kind === 'intent' ? { image: key } : { imageRef: key };
+      const error = new PullManagerError('RECORD_CORRUPT', problem, { path, reason, ...about });
+      (kind === 'intent' ? this.#intents : this.#pulled).markUnapplied(key, error);
+    }
+    for (const shelf of this.#shelves) {
       const { kind } = shelf;
       const directory = this.#paths.of[kind];
-      const outdated: FiledRecord[] = [];
+      const outdated = new Map<string, FiledRecord>();
       for (const name of recordNames(directory)) {
         const found = readRecordFile(directory, kind, name, this.#behaviour);
         shelf.absorb(name, found);
         const record = found?.record;
         if (record !== undefined && record.version !== this.#behaviour.writesVersion) {
-          outdated.push(record);
+          outdated.set(name, record);
         }
         await pacer.pause();
       }
-      for (const record of outdated) shelf.rewrite(record, this.#redo.sequence);
+      this.#directories[kind].assertInPlace();
+      for (const [name, record] of outdated) shelf.rewrite(name, record, this.#redo.sequence);
     }
     // What cannot be rewritten now is tried again later.
     if (this.#behind.keys > 0) await this.#behind.flush();
@@ -171,7 +209,8 @@ class KubeletAccessor implements OwnedAccessor, Inspectable {
   }
 
   get hasForeignChanges(): boolean {
-    return this.#suspects.some(({ names }) => names.size > 0);
+    const hasSuspects = this.#shelves.some(({ suspects }) => suspects.size > 0);
+    return hasSuspects || this.#gone.size > 0 || this.#back.size > 0;
   }
 
   count(): { intents: number; records: number } {
@@ -247,15 +286,24 @@ class KubeletAccessor implements OwnedAccessor, Inspectable {
    */
   takeForeignChanges(): ChangedKeys {
     const changed: string[] = [];
-    let isAll = false;
     let left = SUSPECTS_MAX;
-    for (const { shelf, names } of this.#suspects) {
-      for (const name of names) {
+    let isAll = false;
+    for (const shelf of this.#shelves) {
+      for (const name of shelf.suspects) {
         if (left-- === 0) break;
-        names.delete(name);
+        shelf.suspects.delete(name);
+        if (!shelf.isSettled(name, this.#redo.retiredUpTo)) {
+          shelf.postponed.add(name);
+          continue;
+        }
         const keys = this.#reread(shelf, name);
         if (keys === 'all') isAll = true;
         else changed.push(...keys);
+      }
+      if (this.#gone.delete(shelf)) isAll = true;
+      if (shelf.suspects.size === 0 && this.#back.delete(shelf)) {
+        isAll = true;
+        if (this.#directories[shelf.kind].isInPlace) shelf.away = undefined;
       }
     }
     this.#behind.schedule();
@@ -265,12 +313,14 @@ class KubeletAccessor implements OwnedAccessor, Inspectable {
   /** What is in the kubelet's files, once they have everything that can be written. */
   async *inspect(): AsyncGenerator<InspectedEntry, void, void> {
     this.#assertOpen('inspect');
+    for (const shelf of this.#shelves) this.#directories[shelf.kind].assertInPlace();
     await this.#behind.flush();
     yield* inspectFiles(this.#paths, this.#behaviour);
   }
 
   async quarantine(entry: InspectedEntry): Promise<string | undefined> {
     this.#assertOpen('quarantine');
+    if (entry.kind !== 'store') this.#directories[entry.kind].assertInPlace();
     const place = await quarantineFile(this.#paths, this.#behaviour, entry);
     this.#reread(entry.kind === 'intent' ? this.#intents : this.#pulled, basename(entry.location));
     return place;
@@ -290,6 +340,7 @@ class KubeletAccessor implements OwnedAccessor, Inspectable {
     this.#watch.close();
     await this.#redo.close(isDone);
     await this.#background.pending;
+    closeDirectories(this.#directories);
   }
 
   #append(writes: readonly RecordWrite[]): Awaitable<void> {
@@ -332,7 +383,7 @@ class KubeletAccessor implements OwnedAccessor, Inspectable {
 
   #list<T>(shelf: Shelf, itemOf: (key: string, value: Value) => T): RecordListing<T> {
     const records: T[] = [];
-    const errors: PullManagerError[] = [];
+    const errors: PullManagerError[] = shelf.troubles;
     for (const [key, value] of shelf.values()) records.push(itemOf(key, value));
     const shown = new Set<string>();
     for (const { name, error, isDirectory, record } of shelf.bad) {
@@ -354,19 +405,49 @@ class KubeletAccessor implements OwnedAccessor, Inspectable {
       const { id, ctimeMs } = currentState(join(directory, name));
       if (id === (known?.id ?? 0) && (id === 0 || ctimeMs === known?.ctimeMs)) return [];
       // Another worker's.
-      if (known === undefined && this.#placed.has(name, id)) return [];
-      return shelf.absorb(name, readRecordFile(directory, kind, name, this.#behaviour));
+      if (known === undefined && this.#placed.isOfAnother(name, id)) return [];
+      const found = readRecordFile(directory, kind, name, this.#behaviour);
+      // What was found, or not, may be another directory's. All names are looked at when it is back.
+      if (!this.#directories[kind].isInPlace) return this.#lose(shelf);
+      const misfiled = shelf.misfiledIn(name);
+      const changed = shelf.absorb(name, found);
+      // It may be under its own name now; it must not seem absent until that is noticed.
+      if (misfiled !== undefined) this.#reread(shelf, recordFileName(misfiled));
+      return changed;
     } catch {
       // The directory cannot be looked into now; what is known stays, and a later look finds the file.
       return [];
     }
   }
 
-  #suspect(shelf: Shelf, name: string): void {
-    const isFirst = !this.hasForeignChanges;
-    for (const suspects of this.#suspects) {
-      if (suspects.shelf === shelf) suspects.names.add(name);
+  #lose(shelf: Shelf): ChangedKeys {
+    if (shelf.away !== undefined) return [];
+    try {
+      this.#directories[shelf.kind].assertInPlace();
+      return [];
+    } catch (cause) {
+      shelf.away = cause as PullManagerError;
+      this.#wake(() => this.#gone.add(shelf));
+      return 'all';
     }
+  }
+
+  #suspect(shelf: Shelf, name: string): void {
+    this.#wake(() => shelf.suspects.add(name));
+  }
+
+  /** What had to wait for the log need not any more. */
+  #resume(): void {
+    for (const shelf of this.#shelves) {
+      for (const name of shelf.postponed) this.#suspect(shelf, name);
+      shelf.postponed.clear();
+    }
+  }
+
+  /** Notes something that the owner has to take in. */
+  #wake(note: () => void): void {
+    const isFirst = !this.hasForeignChanges;
+    note();
     if (isFirst) this.#context.wake?.();
   }
 

@@ -14,7 +14,8 @@ import type { JournalTuning } from '../journal/tuning.ts';
 import { PlacedFiles } from './file-state.ts';
 import { WATCH_DEFAULTS, type WatchTuning } from './foreign-watch.ts';
 import { kubeletPaths, prepareDirectory, removeEmptyDirectories } from './layout.ts';
-import { replayRedoLogs } from './redo-replay.ts';
+import { closeDirectories, type DirectoryIds, openDirectories } from './record-directory.ts';
+import { replayRedoLogs, type UnappliedKey } from './redo-replay.ts';
 import { WRITE_BEHIND_DEFAULTS, type WriteBehindTuning } from './write-behind.ts';
 
 /** What a worker needs to open its part of the directory. Structured-cloneable. */
@@ -22,6 +23,10 @@ export interface KubeletPlan {
   /** The `image_manager` directory. */
   readonly dir: string;
   readonly behaviour: KubeletBehaviour;
+  /** The kubelet's directories: others under their names are not them. */
+  readonly directories: DirectoryIds;
+  /** Keys whose files could not be brought up to date: damaged until they are written. */
+  readonly unapplied: readonly UnappliedKey[];
   /** Memory of a `PlacedFiles`. */
   readonly placed: SharedArrayBuffer;
   readonly tuning: KubeletTuning;
@@ -55,7 +60,9 @@ export async function prepareKubelet(
   const paths = kubeletPaths(dirname(own));
   const behaviour = KUBELET_BEHAVIOUR[compatibility];
   const memory = PlacedFiles.allocate();
-  const placed = new PlacedFiles(memory);
+  const placed = new PlacedFiles(memory, undefined);
+  let ids: DirectoryIds;
+  let unapplied: UnappliedKey[];
   try {
     for (const path of Object.values(paths.of)) await prepareDirectory(path);
     await makeDirectory(paths.redo);
@@ -63,13 +70,22 @@ export async function prepareKubelet(
     for (const name of await readdir(paths.temporary)) {
       await removeQuietly(join(paths.temporary, name));
     }
-    await replayRedoLogs({ paths, behaviour, placed, pacer: new Pacer(true) });
+    const directories = openDirectories(paths);
+    ids = { intent: directories.intent.id, pulled: directories.pulled.id };
+    try {
+      const pacer = new Pacer(true);
+      unapplied = await replayRedoLogs({ paths, directories, behaviour, placed, pacer });
+    } finally {
+      closeDirectories(directories);
+    }
   } catch (cause) {
     throw storeError(`cannot make ${quote(paths.dir)} ready`, cause, paths.dir);
   }
   return {
     dir: paths.dir,
     behaviour,
+    directories: ids,
+    unapplied,
     placed: memory,
     tuning: {
       writeBehind: { ...WRITE_BEHIND_DEFAULTS, ...tuning.writeBehind },

@@ -17,6 +17,7 @@ import { lstat, rmdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { PullManagerError, quote, storeError } from '../../errors.ts';
 import { makeDirectory } from '../directories.ts';
+import { RECORD_PREFIX } from './record-file.ts';
 
 /** The two kinds of records, which are also the two directories. */
 export type RecordKind = 'intent' | 'pulled';
@@ -46,7 +47,7 @@ export function kubeletPaths(dir: string): KubeletPaths {
 
 /** Whether a name in one of the kubelet's directories is one that the kubelet would read. */
 export function isRecordName(name: string): boolean {
-  return name.startsWith('sha256-') && !name.endsWith('.tmp');
+  return name.startsWith(RECORD_PREFIX) && !name.endsWith('.tmp');
 }
 
 const OTHERS_WRITE = 0o002;

@@ -23,7 +23,10 @@ export const INTENT_KIND = 'ImagePullIntent';
 export const PULLED_KIND = 'ImagePulledRecord';
 export const API_GROUP = 'kubelet.config.k8s.io/';
 
+/** With what the name of every record file begins. */
+export const RECORD_PREFIX = 'sha256-';
+
 /** The name of the file of an intent (key: image) or a pulled record (key: imageRef). */
 export function recordFileName(key: string): string {
-  return `sha256-${createHash('sha256').update(key, 'utf8').digest('hex')}`;
+  return `${RECORD_PREFIX}${createHash('sha256').update(key, 'utf8').digest('hex')}`;
 }

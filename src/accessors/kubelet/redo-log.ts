@@ -5,7 +5,7 @@
  * | Frame | Payload |
  * | --- | --- |
  * | writes | `[1, doneUpTo, files, batch]`: a batch as in the journal; for each write the id of the file behind its key at that time |
- * | placing | `[2, doneUpTo, covers, kind, key, id, kind, key, id, …]`: files that are about to get their names, with all writes up to the sequence `covers` in them |
+ * | placing | `[2, doneUpTo, covers, kind, key, id, kind, key, id, …]`: files that are about to get their names, with all writes up to the sequence `covers` in them; none: only `doneUpTo` is news |
  *
  * `doneUpTo`: writes up to that sequence are in the kubelet's files, for good.
  */
@@ -58,6 +58,10 @@ export class RedoLog {
   /** Segments that hold frames, oldest first, with the sequence of their first one. */
   readonly #segments: LiveSegment[] = [];
   #doneUpTo: number;
+  /** The `doneUpTo` that is durable: a replay does not bring back what was written until then. */
+  #retiredUpTo: number;
+  /** Sequence of the last writes. */
+  #lastWrites: number;
   /** The last of the appends that wait for each other. */
   #queue: Promise<unknown> | undefined;
 
@@ -67,6 +71,8 @@ export class RedoLog {
     this.#mayBlock = options.mayBlock;
     this.#chain = chain;
     this.#doneUpTo = chain.sequence - 1;
+    this.#retiredUpTo = this.#doneUpTo;
+    this.#lastWrites = this.#doneUpTo;
     this.#segments.push({ number: chain.currentNumber, first: chain.sequence, bytesBefore: 0 });
   }
 
@@ -95,6 +101,21 @@ export class RedoLog {
     return this.#chain.journalBytes - this.#segments[0]!.bytesBefore;
   }
 
+  /** Up to which sequence a replay passes over writes. */
+  get retiredUpTo(): number {
+    return this.#retiredUpTo;
+  }
+
+  /** Sequence of the first frame of the newest segment; older ones go when nothing needs them. */
+  get newestFrom(): number {
+    return this.#segments.at(-1)!.first;
+  }
+
+  /** Whether a replay would begin with writes, be they in the kubelet's files or not. */
+  get isInUse(): boolean {
+    return this.#lastWrites > this.#retiredUpTo;
+  }
+
   get writtenBytes(): number {
     return this.#chain.writtenBytes;
   }
@@ -116,7 +137,19 @@ export class RedoLog {
     done: (sequence: number) => void,
   ): Awaitable<void> {
     const fields = packBatch(batch);
-    return this.#append(() => [REDO_WRITES, this.#doneUpTo, batch.map(fileOf), fields], done);
+    return this.#appendBatch(() => [batch.map(fileOf), fields], done);
+  }
+
+  /** As `appendWrites`, for writes that are worked out when it is their turn. */
+  appendAnew(
+    batchOf: () => readonly RecordWrite[],
+    fileOf: (write: RecordWrite) => number,
+    done: (sequence: number) => void,
+  ): Awaitable<void> {
+    return this.#appendBatch(() => {
+      const batch = batchOf();
+      return [batch.map(fileOf), packBatch(batch)];
+    }, done);
   }
 
   appendPlacing(covers: number, placed: readonly PlacedKey[]): Awaitable<void> {
@@ -128,9 +161,17 @@ export class RedoLog {
     );
   }
 
-  /** Notes that writes up to that sequence are in the kubelet's files, and drops what has no others. */
+  /**
+   * Notes that writes up to that sequence are in the kubelet's files, for good when it resolves, and
+   * drops what has no others.
+   */
   async retire(doneUpTo: number): Promise<void> {
     this.#doneUpTo = Math.max(this.#doneUpTo, doneUpTo);
+    if (this.#retiredUpTo < Math.min(this.#doneUpTo, this.#lastWrites)) {
+      const retired = this.#doneUpTo;
+      await this.appendPlacing(0, []);
+      this.#retiredUpTo = retired;
+    }
     let count = 0;
     while ((this.#segments[count + 1]?.first ?? Number.POSITIVE_INFINITY) <= this.#doneUpTo + 1)
       count++;
@@ -152,6 +193,16 @@ export class RedoLog {
       if (file.partition === this.#partition && file.number < below) await removeQuietly(file.path);
     }
     if (below === Number.POSITIVE_INFINITY) await flushDirectory(this.#directory);
+  }
+
+  #appendBatch(fields: () => unknown[], done: (sequence: number) => void): Awaitable<void> {
+    return this.#append(
+      () => [REDO_WRITES, this.#doneUpTo, ...fields()],
+      (sequence) => {
+        this.#lastWrites = sequence;
+        done(sequence);
+      },
+    );
   }
 
   #append(payload: () => unknown[], done: (sequence: number) => void): Awaitable<void> {

@@ -6,6 +6,7 @@ import type { ImagePullCredentials, PulledRecord } from '../../records/record.ts
 import { replayBatch } from '../journal/batch.ts';
 import { corruptFile, decodeArray } from '../journal/file-header.ts';
 import type { JournalFile } from '../journal/file-names.ts';
+import type { Pacer } from '../journal/pacer.ts';
 import { inspectSegment, limitsOf, loadSegment } from '../journal/recovery.ts';
 import { SegmentScan } from '../journal/segment-scan.ts';
 import { JournalState, RecordPool } from '../journal/state.ts';
@@ -39,7 +40,10 @@ export interface LoggedKey {
  * @throws `STORE_CORRUPT` naming file and offset where something acknowledged may be missing,
  * `STORE_VERSION_UNSUPPORTED`.
  */
-export async function readRedoLog(files: readonly JournalFile[]): Promise<LoggedKey[]> {
+export async function readRedoLog(
+  files: readonly JournalFile[],
+  pacer: Pacer,
+): Promise<LoggedKey[]> {
   const reading = new Reading();
   const segments = [];
   for (const file of files) if (!file.temporary) segments.push(await inspectSegment(file));
@@ -55,6 +59,7 @@ export async function readRedoLog(files: readonly JournalFile[]): Promise<Logged
     const scan = new SegmentScan(segment, limit);
     for (let payload = scan.next(); payload !== undefined; payload = scan.next()) {
       reading.take(payload, file.path, scan);
+      await pacer.pause();
     }
     if (limit !== Number.POSITIVE_INFINITY && scan.end !== 'limit') {
       throw corruptFile(

@@ -23,6 +23,10 @@ export interface Entry {
   file: FileState;
   /** Sequence of the first write that the file has yet to get, while it has yet to get one. */
   dirtySince: number;
+  /** Sequence of the last write: until it is retired, a crash would bring that back. */
+  loggedAt: number;
+  /** Its file is only to be written in another form: no write of ours is behind that. */
+  isRewrite: boolean;
   /** Raised with each change of the value. */
   revision: number;
 }
@@ -47,12 +51,22 @@ export class Shelf {
   readonly kind: RecordKind;
   /** Entries whose files lag behind, the longest first. */
   readonly dirty: Set<Entry> = new Set();
+  /** Names of files that may have been changed by others. */
+  readonly suspects: Set<string> = new Set();
+  /** Such names that have to wait until the log is retired. */
+  readonly postponed: Set<string> = new Set();
+  /**
+   * Why the directory cannot be looked into, while it is not the one that was opened: nothing counts
+   * as absent then.
+   */
+  away: PullManagerError | undefined;
   readonly #isOwn: (key: string) => boolean;
   readonly #entries = new Map<string, Entry>();
   readonly #byName = new Map<string, Entry>();
   readonly #bad = new Map<string, BadFile>();
   /** Names of files by the key whose record they hold under another's name. */
-  readonly #misfiled = new Map<string, string>();
+  readonly #misfiled = new Map<string, Set<string>>();
+  readonly #unapplied = new Map<string, PullManagerError>();
   #size = 0;
 
   constructor(kind: RecordKind, isOwn: (key: string) => boolean) {
@@ -65,18 +79,33 @@ export class Shelf {
     return this.#size;
   }
 
-  /** Bad files in the order of their names. */
+  /** Bad files in the order of their names, but those that are about to be replaced. */
   get bad(): BadFile[] {
-    return [...this.#bad.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
+    const isListed = ({ name, record }: BadFile): boolean =>
+      record !== undefined || this.#byName.get(name)?.value === undefined;
+    return [...this.#bad.values()].filter(isListed).sort((a, b) => (a.name < b.name ? -1 : 1));
   }
 
-  /** Throws `RECORD_CORRUPT` for a key that is damaged. */
+  /** The key whose record the file of that name holds, where that is another's name. */
+  misfiledIn(name: string): string | undefined {
+    return this.#bad.size === 0 ? undefined : this.#bad.get(name)?.record?.key;
+  }
+
+  /**
+   * Throws `RECORD_CORRUPT` for a key that is damaged, `STORE_UNAVAILABLE` for one that seems absent
+   * while the directory is away.
+   */
   get(key: string): Value | undefined {
+    const unapplied = this.#unapplied.size > 0 ? this.#unapplied.get(key) : undefined;
+    if (unapplied !== undefined) throw unapplied;
     const value = this.#entries.get(key)?.value;
-    if (value !== undefined || this.#bad.size === 0) return value;
-    const name = this.#misfiled.get(key) ?? recordFileName(key);
-    const bad = this.#bad.get(name);
+    if (value !== undefined) return value;
+    if (this.away !== undefined) throw this.away;
+    if (this.#bad.size === 0) return undefined;
     // A deletion is one of whatever was there under the key's name.
+    const own = this.#entries.has(key) ? undefined : this.#bad.get(recordFileName(key));
+    const [misfiled = ''] = this.#misfiled.get(key) ?? [];
+    const bad = own ?? this.#bad.get(misfiled);
     if (bad === undefined) return undefined;
     const { message, path, reason, offset } = bad.error;
     const about = this.kind === 'intent' ? { image: key } : { imageRef: key };
@@ -86,8 +115,14 @@ export class Shelf {
   /** Values of the kind, in the order in which they were read and written. */
   *values(): Generator<readonly [key: string, value: Value]> {
     for (const { key, value } of this.#entries.values()) {
-      if (value !== undefined) yield [key, value];
+      if (value !== undefined && !this.#unapplied.has(key)) yield [key, value];
     }
+  }
+
+  /** Why nothing can be said of keys or of the directory, other than bad files. */
+  get troubles(): PullManagerError[] {
+    const troubles = [...this.#unapplied.values()];
+    return this.away === undefined ? troubles : [this.away, ...troubles];
   }
 
   /** Whether a key has a record under its own name. */
@@ -109,45 +144,85 @@ export class Shelf {
     return bad?.isDirectory === true ? bad.error : undefined;
   }
 
+  /**
+   * Whether what others made of a file may be taken in: not while a crash would have the log undo it,
+   * with what the file had before.
+   */
+  isSettled(name: string, retiredUpTo: number): boolean {
+    const entry = this.#byName.get(name);
+    return entry === undefined || this.dirty.has(entry) || entry.loggedAt <= retiredUpTo;
+  }
+
   /** The file of a name, as far as it is known; undefined: nothing is known of that name. */
   fileNamed(name: string): FileState | undefined {
-    return (this.#byName.get(name) ?? this.#bad.get(name))?.file;
+    return (this.#bad.get(name) ?? this.#byName.get(name))?.file;
   }
 
   /** Names of all files that are known. */
   *names(): Generator<string> {
     for (const [name, { file }] of this.#byName) if (file.id !== 0) yield name;
-    yield* this.#bad.keys();
+    for (const name of this.#bad.keys()) if (!this.#byName.has(name)) yield name;
   }
 
   /** Takes a write that is durable elsewhere; `value` undefined deletes. */
   write(key: string, value: Value | undefined, sequence: number): void {
+    this.#unapplied.delete(key);
     let entry = this.#entries.get(key);
     if (entry === undefined) {
       const file = this.fileOf(key);
       if (value === undefined && file.id === 0) return;
       entry = this.#add(key, file);
-      this.#removeBad(entry.name);
     }
+    entry.isRewrite = false;
+    entry.loggedAt = sequence;
     this.#setValue(entry, value);
     this.#markDirty(entry, sequence);
   }
 
-  /** Has a key's file written anew, as it is in another form than it should be. */
-  rewrite({ key, value }: FiledRecord, sequence: number): void {
+  /** Notes that the log has the whole value of an entry again, and needs no earlier write of it. */
+  loggedAnew(entry: Entry, sequence: number): void {
+    entry.loggedAt = sequence;
+    if (!this.dirty.delete(entry)) return;
+    entry.dirtySince = sequence;
+    this.dirty.add(entry);
+  }
+
+  /** Calls a key damaged until it is written: its file does not have what was acknowledged. */
+  markUnapplied(key: string, error: PullManagerError): void {
+    if (this.#isOwn(key)) this.#unapplied.set(key, error);
+  }
+
+  /**
+   * Has a record written in another form than the file of that name has. One that is misfiled gets a
+   * file of its own only where there is none, not even a damaged one.
+   */
+  rewrite(name: string, { key, value }: FiledRecord, sequence: number): void {
     if (!this.#isOwn(key)) return;
-    const entry = this.#entries.get(key) ?? this.#add(key, NO_FILE);
-    if (entry.value === undefined) this.#setValue(entry, value);
+    let entry = this.#byName.get(name);
+    if (entry === undefined) {
+      if (this.fileNamed(recordFileName(key)) !== undefined) return;
+      entry = this.#add(key, NO_FILE);
+      this.#setValue(entry, value);
+    }
+    entry.isRewrite = true;
     this.#markDirty(entry, sequence);
   }
 
-  /** Notes that the file of an entry has all writes up to a sequence, which left it at a revision. */
-  placed(entry: Entry, revision: number, sequence: number): void {
-    if (!this.dirty.delete(entry)) return;
+  /**
+   * Notes that `file` is the file of an entry, with all writes up to a sequence, which left it at a
+   * revision. A file that others have changed since has them not.
+   */
+  placed(entry: Entry, file: FileState, revision: number, sequence: number): void {
+    if (entry.file !== file || !this.dirty.delete(entry)) return;
+    // What was under its name is gone; another key's record has to be found under its own name first.
+    if (this.misfiledIn(entry.name) === undefined) this.#removeBad(entry.name);
     if (entry.revision !== revision) {
       entry.dirtySince = sequence + 1;
       this.dirty.add(entry);
-    } else if (entry.value === undefined && entry.file.id === 0) {
+      return;
+    }
+    entry.isRewrite = false;
+    if (entry.value === undefined && entry.file.id === 0) {
       this.#remove(entry);
     }
   }
@@ -163,59 +238,72 @@ export class Shelf {
     const wasBad = this.#removeBad(name);
     if (!this.#isOwn(key)) return wasBad ? 'all' : NONE;
     const entry = this.#entries.get(key) ?? this.#add(key, NO_FILE);
+    const isKnown = entry.file.id === found.state.id && entry.file.ctimeMs === found.state.ctimeMs;
+    if (isKnown) return wasBad ? 'all' : NONE;
     entry.file = found.state;
-    if (!this.dirty.has(entry)) {
+    if (!this.dirty.has(entry) || entry.isRewrite) {
+      this.dirty.delete(entry);
       this.#setValue(entry, value);
-      return [key];
+      return wasBad ? 'all' : [key];
     }
     const joined = joinValues(entry.value, value);
     this.#setValue(entry, joined);
     // Where nothing is to be added, theirs stays, and a deletion is off.
     if (joined === value) this.dirty.delete(entry);
-    return [key];
+    return wasBad ? 'all' : [key];
   }
 
   #absorbAbsence(name: string): ChangedKeys {
     // Under which keys it was missed cannot be told from a name.
-    if (this.#removeBad(name)) return 'all';
+    const wasBad = this.#removeBad(name);
     const entry = this.#byName.get(name);
-    if (entry === undefined || entry.file.id === 0) return NONE;
+    if (entry === undefined || entry.file.id === 0) return wasBad ? 'all' : NONE;
     entry.file = NO_FILE;
-    if (!this.dirty.has(entry)) this.#remove(entry);
-    else if (entry.value === undefined) {
-      this.dirty.delete(entry);
-      this.#remove(entry);
-    }
-    return [entry.key];
+    if (!this.#isAtStake(entry)) this.#remove(entry);
+    return wasBad ? 'all' : [entry.key];
   }
 
   #absorbBad(found: FoundFile, error: PullManagerError): ChangedKeys {
     const { name, state, record, isDirectory } = found;
-    const entry = this.#byName.get(name);
-    if (entry !== undefined && entry.value !== undefined && this.dirty.has(entry)) {
-      // What is about to be written replaces it.
-      entry.file = state;
-      return NONE;
-    }
-    if (entry !== undefined) {
-      this.dirty.delete(entry);
-      this.#remove(entry);
-    }
     this.#removeBad(name);
     this.#bad.set(name, { name, file: state, error, isDirectory, record });
-    if (record !== undefined) this.#misfiled.set(record.key, name);
+    if (record !== undefined) {
+      const names = this.#misfiled.get(record.key);
+      if (names === undefined) this.#misfiled.set(record.key, new Set([name]));
+      else names.add(name);
+    }
+    const entry = this.#byName.get(name);
+    if (entry === undefined) return 'all';
+    // What is about to be written replaces it.
+    if (this.#isAtStake(entry)) entry.file = state;
+    else this.#remove(entry);
     return 'all';
+  }
+
+  /** Whether it has a value that was written here, and that no file has yet. */
+  #isAtStake(entry: Entry): boolean {
+    return entry.value !== undefined && this.dirty.has(entry) && !entry.isRewrite;
   }
 
   #add(key: string, file: FileState): Entry {
     const name = recordFileName(key);
-    const entry: Entry = { key, name, value: undefined, file, dirtySince: 0, revision: 0 };
+    const entry: Entry = {
+      key,
+      name,
+      value: undefined,
+      file,
+      dirtySince: 0,
+      loggedAt: 0,
+      isRewrite: false,
+      revision: 0,
+    };
     this.#entries.set(key, entry);
     this.#byName.set(name, entry);
     return entry;
   }
 
   #remove(entry: Entry): void {
+    this.dirty.delete(entry);
     this.#setValue(entry, undefined);
     this.#entries.delete(entry.key);
     this.#byName.delete(entry.name);
@@ -238,7 +326,10 @@ export class Shelf {
     if (bad === undefined) return false;
     this.#bad.delete(name);
     const key = bad.record?.key;
-    if (key !== undefined && this.#misfiled.get(key) === name) this.#misfiled.delete(key);
+    if (key === undefined) return true;
+    const names = this.#misfiled.get(key)!;
+    names.delete(name);
+    if (names.size === 0) this.#misfiled.delete(key);
     return true;
   }
 }

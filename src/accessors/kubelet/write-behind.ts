@@ -6,6 +6,9 @@ import { type PullManagerError, storeError } from '../../errors.ts';
 import { type BackgroundWork, Backoff } from '../journal/background.ts';
 import { Pacer } from '../journal/pacer.ts';
 import type { FileChange, FilePlacer } from './file-placer.ts';
+import type { FileState } from './file-state.ts';
+import { writeOf } from './filed-write.ts';
+import { recordFileName } from './record-format.ts';
 import type { RedoLog } from './redo-log.ts';
 import type { Entry, Shelf } from './shelf.ts';
 
@@ -48,12 +51,19 @@ export interface WriteBehindOptions {
   readonly tuning: WriteBehindTuning;
   /** Told of a file that is not the one that was expected. */
   readonly onForeign: (shelf: Shelf, name: string) => void;
+  /** Told that the log was retired. */
+  readonly onRetired: () => void;
 }
 
 interface EntryChange extends FileChange {
   readonly shelf: Shelf;
   readonly entry: Entry;
   readonly revision: number;
+}
+
+interface Placed {
+  readonly change: EntryChange;
+  readonly file: FileState;
 }
 
 /** Used by one thread. */
@@ -93,8 +103,8 @@ export class WriteBehind {
 
   /** To be called after each write: sees to it that a pass comes. */
   schedule(): void {
+    if (!this.#hasWork) return;
     const { keys } = this;
-    if (keys === 0) return;
     this.#lagging ??= new Promise((resolve) => {
       this.#caughtUp = resolve;
     });
@@ -117,7 +127,7 @@ export class WriteBehind {
   /** One pass over what lags behind now, tried once. Answers whether all of it has its files. */
   async flush(): Promise<boolean> {
     await this.#pass;
-    if (this.keys > 0) {
+    if (this.#hasWork) {
       this.#start();
       await this.#pass;
     }
@@ -135,6 +145,11 @@ export class WriteBehind {
     }
     clearTimeout(this.#timer);
     return this.keys === 0;
+  }
+
+  /** A log whose writes are all in files has to be retired, or a crash would bring them back. */
+  get #hasWork(): boolean {
+    return this.keys > 0 || (this.#options.redo.isInUse && !this.#isClosing);
   }
 
   #start(): void {
@@ -159,7 +174,7 @@ export class WriteBehind {
 
   #ended(): void {
     this.#pass = undefined;
-    if (this.keys > 0) {
+    if (this.#hasWork) {
       this.schedule();
     } else {
       this.#lagging = undefined;
@@ -177,7 +192,8 @@ export class WriteBehind {
     let at = 0;
     const pacer = new Pacer(true, SLICE_MS);
     const failures: unknown[] = [];
-    const done: EntryChange[] = [];
+    const stuck: EntryChange[] = [];
+    const done: Placed[] = [];
     try {
       if (placings.length > 0) {
         await redo.appendPlacing(
@@ -195,9 +211,10 @@ export class WriteBehind {
             continue;
           }
           change.entry.file = file;
-          done.push(change);
+          done.push({ change, file });
         } catch (error) {
           failures.push(error);
+          stuck.push(change);
           await placer.discard(prepared[at]!);
         }
       }
@@ -205,9 +222,35 @@ export class WriteBehind {
       for (const left of prepared.slice(at)) await placer.discard(left);
     }
     await placer.flushNames(new Set(changes.map(({ kind }) => kind)));
-    for (const { shelf, entry, revision } of done) shelf.placed(entry, revision, covers);
-    await redo.retire(this.#doneUpTo(shelves, covers));
+    for (const { change, file } of done) {
+      const { shelf, entry, revision, rescueTo } = change;
+      shelf.placed(entry, file, revision, covers);
+      if (rescueTo !== undefined) this.#options.onForeign(shelf, entry.name);
+    }
+    const isDone = this.#isClosing && this.keys === 0;
+    // The log of a store that is closed in order goes as a whole.
+    if (!isDone) await redo.retire(this.#doneUpTo(shelves, covers));
+    this.#options.onRetired();
+    await this.#logAnew(stuck);
     if (failures.length > 0) throw failures[0];
+  }
+
+  /**
+   * Logs what could not be written once more, in the newest segment: one file that is in the way must
+   * not keep the log from ever getting shorter.
+   */
+  async #logAnew(stuck: readonly EntryChange[]): Promise<void> {
+    const { redo } = this.#options;
+    const isOld = ({ shelf, entry }: EntryChange): boolean =>
+      shelf.dirty.has(entry) && !entry.isRewrite && entry.dirtySince < redo.newestFrom;
+    for (const change of stuck.filter(isOld)) {
+      const { kind, key, shelf, entry } = change;
+      await redo.appendAnew(
+        () => [writeOf({ kind, key, value: entry.value })],
+        () => entry.file.id,
+        (sequence) => shelf.loggedAnew(entry, sequence),
+      );
+    }
   }
 
   #collect(): EntryChange[] {
@@ -217,7 +260,10 @@ export class WriteBehind {
       for (const entry of shelf.dirty) {
         if (left-- === 0) break;
         const { key, name, value, file: expected, revision } = entry;
-        changes.push({ kind: shelf.kind, key, name, value, expected, shelf, entry, revision });
+        const misfiled = shelf.misfiledIn(name);
+        const rescueTo = misfiled === undefined ? undefined : recordFileName(misfiled);
+        const { kind } = shelf;
+        changes.push({ kind, key, name, value, expected, rescueTo, shelf, entry, revision });
       }
     }
     return changes;
