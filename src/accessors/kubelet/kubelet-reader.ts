@@ -207,7 +207,10 @@ async function unfiledChanges(
   if (!isThere(paths.redo)) return changes;
   const files = await listJournalFiles(paths.redo);
   for (const partition of new Set(files.map((file) => file.partition))) {
-    const logged = await readRedoLog(files.filter((file) => file.partition === partition));
+    const logged = await readRedoLog(
+      files.filter((file) => file.partition === partition),
+      pacer,
+    );
     for (const key of logged) {
       const change = changeOf(key, paths, behaviour);
       if (change !== undefined) changes.push(change);
