@@ -27,7 +27,8 @@ export interface Inspectable {
   inspect(): AsyncIterable<InspectedEntry>;
   /**
    * Takes a bad entry out of the store and keeps it aside; answers where it is now. The store then
-   * answers as if the entry had never been, so only people call this, never the engine.
+   * answers as if the entry had never been, so only people call this, never the engine. Undefined: it
+   * is not bad any more, and stays.
    */
-  quarantine(entry: InspectedEntry): Promise<string>;
+  quarantine(entry: InspectedEntry): Promise<string | undefined>;
 }

@@ -91,7 +91,10 @@ async function verifyEntries(
   }
   for (const entry of bad) {
     signal.throwIfAborted();
-    await tally.add({ ...entry, quarantinedTo: await store.quarantine(entry) });
+    const quarantinedTo = await store.quarantine(entry);
+    // Replaced by a good one meanwhile, or gone.
+    if (quarantinedTo === undefined) continue;
+    await tally.add({ ...entry, quarantinedTo });
   }
 }
 

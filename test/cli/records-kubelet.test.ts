@@ -1,5 +1,12 @@
 /** The record tools on a kubelet's own directory, as an old kubelet and an accident have left it. */
-import { copyFileSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import {
+  copyFileSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
@@ -33,7 +40,10 @@ function imageManager(version: string | undefined): string {
 function damage(dir: string): void {
   copyFileSync(join(GOLDEN, 'pulled', BROKEN), join(dir, 'pulled', BROKEN));
   copyFileSync(join(GOLDEN, 'alternates', `${MISFILED}.misfiled`), join(dir, 'pulled', MISFILED));
-  writeFileSync(join(dir, 'pulling', `${recordFileName('x')}.tmp`), '{');
+  const half = join(dir, 'pulling', `${recordFileName('x')}.tmp`);
+  writeFileSync(half, '{');
+  const longAgo = Date.now() / 1000 - 120;
+  utimesSync(half, longAgo, longAgo);
 }
 
 /** The kubelet's files, byte for byte. */

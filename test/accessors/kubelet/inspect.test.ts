@@ -1,10 +1,16 @@
-import { mkdir, readFile, rename, stat, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rename, stat, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
 import type { OwnedAccessor } from '../../../src/accessors/accessor.ts';
 import type { Inspectable, InspectedEntry } from '../../../src/accessors/inspection.ts';
 import { codeOf, record } from '../../conformance/accessor-suite.ts';
-import { type KubeletUnderTest, openTemporary, PlainKubelet } from './kit.ts';
+import {
+  foreignChange,
+  type KubeletUnderTest,
+  openTemporary,
+  PlainKubelet,
+  settled,
+} from './kit.ts';
 
 let store: KubeletUnderTest;
 afterEach(() => store.dispose());
@@ -20,7 +26,12 @@ describe('looking through a kubelet store', () => {
     await kubelet.writePulled(record('inner'));
     await rename(kubelet.pathOf('pulled', 'inner'), kubelet.pathOf('pulled', 'outer'));
     await writeFile(kubelet.pathOf('pulled', 'damaged'), '{"kind":1}');
-    await writeFile(`${kubelet.pathOf('pulling', 'orphan')}.tmp`, '{');
+    for (const name of ['orphan', 'half']) {
+      await writeFile(`${kubelet.pathOf('pulling', name)}.tmp`, '{');
+    }
+    // The other one may be a kubelet's that is just writing it.
+    const longAgo = Date.now() / 1000 - 120;
+    await utimes(`${kubelet.pathOf('pulling', 'orphan')}.tmp`, longAgo, longAgo);
     await writeFile(join(dir, 'pulled', 'README'), 'not ours');
     const accessor = inspectable(await store.reopen({ compatibility: 'v1.35' }));
     await accessor.writeImagePullIntent('new');
@@ -49,7 +60,7 @@ describe('looking through a kubelet store', () => {
     const bad = entries.filter(({ verdict }) => verdict !== 'valid');
     for (const entry of bad) {
       const bytes = await readFile(entry.location);
-      const place = await accessor.quarantine(entry);
+      const place = (await accessor.quarantine(entry))!;
       expect(place).toContain(join(dir, '.pullwarden', 'quarantine'));
       expect(await readFile(place)).toEqual(bytes);
       await expect(stat(entry.location)).rejects.toThrow('ENOENT');
@@ -69,7 +80,7 @@ describe('looking through a kubelet store', () => {
     for (const content of ['first', 'second']) {
       await writeFile(path, content);
       const [entry] = await inspected(accessor);
-      places.push(await accessor.quarantine(entry!));
+      places.push((await accessor.quarantine(entry!))!);
     }
     expect(await Promise.all(places.map((place) => readFile(place, 'utf8')))).toEqual([
       'first',
@@ -84,6 +95,25 @@ describe('looking through a kubelet store', () => {
     expect(await codeOf(() => accessor.quarantine(outside))).toBe(
       'ERR_PULLMANAGER_INVALID_ARGUMENT',
     );
+  });
+});
+
+describe('a bad file that was replaced by a good one since it was looked at', () => {
+  it.each(['a kubelet', 'a new proof of ours'])('stays, where it was by %s', async (whose) => {
+    store = await openTemporary();
+    const accessor = inspectable(store.accessor);
+    const kubelet = new PlainKubelet(store.dir);
+    await writeFile(kubelet.pathOf('pulled', 'ref'), 'damaged');
+    await foreignChange(accessor);
+    const [entry] = await inspected(accessor);
+    if (whose === 'a kubelet') await kubelet.writePulled(record('ref'));
+    else {
+      await accessor.writeImagePulledRecord(record('ref'));
+      await settled(accessor);
+    }
+    expect(await accessor.quarantine(entry!)).toBeUndefined();
+    expect(await kubelet.read('pulled', 'ref')).toContain('ImagePulledRecord');
+    expect(await accessor.getImagePulledRecord('ref')).toBeDefined();
   });
 });
 
