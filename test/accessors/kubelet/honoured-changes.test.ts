@@ -64,7 +64,10 @@ describe('what a kubelet did to a record that was in its file', () => {
     const blocked = new Promise<void>((resolve) => {
       finish = resolve;
     });
-    const { retire } = RedoLog.prototype;
+    const retire = Reflect.get(RedoLog.prototype, 'retire') as (
+      this: RedoLog,
+      doneUpTo: number,
+    ) => Promise<void>;
     vi.spyOn(RedoLog.prototype, 'retire').mockImplementation(async function (
       this: RedoLog,
       doneUpTo,
@@ -94,7 +97,10 @@ describe('a file that is changed between its rename and the flush of its name', 
     const { accessor, dir } = store;
     const kubelet = new PlainKubelet(dir);
     const path = kubelet.pathOf('pulled', 'ref');
-    const { flushNames } = FilePlacer.prototype;
+    const flushNames = Reflect.get(FilePlacer.prototype, 'flushNames') as (
+      this: FilePlacer,
+      kinds: Parameters<FilePlacer['flushNames']>[0],
+    ) => Promise<void>;
     vi.spyOn(FilePlacer.prototype, 'flushNames').mockImplementationOnce(async function (
       this: FilePlacer,
       kinds,
