@@ -1,18 +1,16 @@
 /** What of a write the kubelet's files can say. */
 import type { KubeletBehaviour } from '../../compatibility.ts';
 import { invalidArgument } from '../../errors.ts';
-import { PulledRecord, ZERO_TIME_MS } from '../../records/record.ts';
+import { PulledRecord } from '../../records/record.ts';
 import { wellFormed } from '../../util/well-formed.ts';
 import type { RecordWrite } from '../accessor.ts';
 import { ownRecord } from '../journal/batch.ts';
 import type { Value } from './found-file.ts';
+import { isGoTime } from './go-time.ts';
 import { filedRecord } from './join.ts';
 import type { RecordKind } from './layout.ts';
 import { encodePulled, RECORD_BYTES_MAX } from './record-format.ts';
 
-/** The years 0 to 9999. */
-const TIME_MS_LEAST = -62_167_219_200_000;
-const TIME_MS_MAX = Date.UTC(10_000, 0) - 1;
 /** Bytes of a secret beside its texts, and the most that one UTF-16 unit of these can take. */
 const FRAME_BYTES = 100;
 const UNIT_BYTES = 6;
@@ -99,9 +97,7 @@ function bytesAtMost({ imageRef, proofs }: PulledRecord): number {
 }
 
 function checkRecord(record: PulledRecord, behaviour: KubeletBehaviour): void {
-  const { updatedAtMs } = record;
-  const isTime = updatedAtMs >= TIME_MS_LEAST && updatedAtMs <= TIME_MS_MAX;
-  if (!isTime && updatedAtMs !== ZERO_TIME_MS) {
+  if (!isGoTime(record.updatedAtMs)) {
     throw invalidArgument('lastUpdatedTime', 'must be in the years 0 to 9999 for the kubelet');
   }
   const hasOddName = record.proofs.some(({ imageName }) => imageName !== wellFormed(imageName));

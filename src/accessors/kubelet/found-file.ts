@@ -5,8 +5,8 @@ import { join } from 'node:path';
 import type { KubeletBehaviour, RecordVersion } from '../../compatibility.ts';
 import { errorCode, PullManagerError, quote } from '../../errors.ts';
 import type { PulledRecord } from '../../records/record.ts';
-import { type FileState, NO_FILE, stateOf } from './file-state.ts';
-import { isRecordName, type RecordKind } from './layout.ts';
+import { type FileState, stateOf } from './file-state.ts';
+import { distrusted, isRecordName, type RecordKind } from './layout.ts';
 import {
   decodeIntent,
   decodePulled,
@@ -40,7 +40,6 @@ export interface FoundFile {
 const { O_RDONLY, O_NOFOLLOW, O_NONBLOCK } = fs.constants;
 /** A FIFO or device does not keep us waiting, a link is not followed. */
 const READ_FLAGS = O_RDONLY | (O_NOFOLLOW ?? 0) | (O_NONBLOCK ?? 0);
-const OTHERS_WRITE = 0o002;
 
 /** The names in a directory that a kubelet would look up, in their order. Blocks. */
 export function recordNames(directory: string): string[] {
@@ -119,7 +118,7 @@ function readBytes(path: string): Read | undefined {
       return { state, problem: `it has ${stats.size} bytes, more than ${RECORD_BYTES_MAX}` };
     }
     const untrusted = distrusted(stats);
-    if (untrusted !== undefined) return { state, problem: untrusted };
+    if (untrusted !== undefined) return { state, problem: `it ${untrusted}` };
     const bytes = Buffer.allocUnsafe(stats.size);
     let length = 0;
     while (length < bytes.length) {
@@ -149,21 +148,7 @@ function unopened(path: string, cause: unknown): Read | undefined {
     : !stats.isFile()
       ? 'it is not a regular file'
       : `it cannot be read: ${codeOf(cause)}`;
-  return { state: stats === undefined ? NO_FILE : stateOf(stats), problem, cause };
-}
-
-/** A record that anybody can write to proves nothing. */
-function distrusted({ mode, uid }: fs.Stats): string | undefined {
-  const user = process.geteuid?.();
-  if (user === undefined) return undefined;
-  if ((mode & OTHERS_WRITE) !== 0) {
-    return `it can be written by everybody (mode ${(mode & 0o7777).toString(8).padStart(4, '0')})`;
-  }
-  // Root decides for itself whose files it trusts.
-  if (user !== 0 && uid !== 0 && uid !== user) {
-    return `it belongs to user ${uid}, this process is user ${user}`;
-  }
-  return undefined;
+  return { state: stateOf(stats), problem, cause };
 }
 
 function codeOf(cause: unknown): string {

@@ -23,9 +23,14 @@ const GO_RFC_3339 =
  */
 export function goTime(timeMs: number): string | undefined {
   if (timeMs === ZERO_TIME_MS) return 'null';
-  if (!(timeMs >= YEAR_0_MS && timeMs < YEAR_10000_MS)) return undefined;
+  if (!isGoTime(timeMs)) return undefined;
   const seconds = Math.floor(timeMs / SECOND_MS);
   return `"${new Date(seconds * SECOND_MS).toISOString().slice(0, 19)}Z"`;
+}
+
+/** Whether `goTime` can say it. */
+export function isGoTime(timeMs: number): boolean {
+  return timeMs === ZERO_TIME_MS || (timeMs >= YEAR_0_MS && timeMs < YEAR_10000_MS);
 }
 
 /** Milliseconds since 1970 of a text that Go takes for RFC 3339, else undefined; rounds down. */

@@ -39,6 +39,9 @@ import { WriteBehind } from './write-behind.ts';
 
 /** Files that are read anew between two batches. */
 const SUSPECTS_MAX = 512;
+/** When a file is looked at again that could not be looked at. */
+const RETRY_MS = 1000;
+
 /**
  * Reads both directories and opens the part of them that the context's owner owns. A worker that
  * replaces a dead one brings what that had acknowledged to the files first. Files of an older version
@@ -46,7 +49,7 @@ const SUSPECTS_MAX = 512;
  *
  * Blocks the thread for as long as reading takes if `context.mayBlock`, else in slices.
  *
- * @throws `STORE_UNAVAILABLE`, `STORE_CORRUPT`.
+ * @throws `STORE_UNAVAILABLE`, `STORE_CORRUPT`, `STORE_VERSION_UNSUPPORTED`.
  */
 export async function openKubelet(
   plan: KubeletPlan,
@@ -128,6 +131,7 @@ class KubeletAccessor implements OwnedAccessor, Inspectable {
   readonly #back = new Set<Shelf>();
   /** The last of the commits that wait until files have caught up. */
   #waiting: Promise<unknown> | undefined;
+  #retry: NodeJS.Timeout | undefined;
   #closing: Promise<void> | undefined;
 
   constructor(options: KubeletAccessorOptions) {
@@ -260,7 +264,7 @@ class KubeletAccessor implements OwnedAccessor, Inspectable {
    *
    * @throws `STORE_UNAVAILABLE` if it could not be written, or files lag too far behind because they
    * cannot be written: nothing of it is visible, and a later commit may succeed. `INVALID_ARGUMENT`
-   * for what the kubelet's files cannot say.
+   * for what the kubelet's files cannot say, `CLOSED`.
    */
   commit(batch: readonly RecordWrite[]): Awaitable<void> {
     this.#assertOpen('commit');
@@ -336,8 +340,11 @@ class KubeletAccessor implements OwnedAccessor, Inspectable {
     // Set before anything else runs: no call gets in from here on.
     await Promise.resolve();
     while (this.#waiting !== undefined) await this.#waiting;
+    // What is being appended will be acknowledged, and shown: files have to get it too.
+    await this.#redo.idle();
     const isDone = await this.#behind.close(() => this.takeForeignChanges());
     this.#watch.close();
+    clearTimeout(this.#retry);
     await this.#redo.close(isDone);
     await this.#background.pending;
     closeDirectories(this.#directories);
@@ -386,8 +393,8 @@ class KubeletAccessor implements OwnedAccessor, Inspectable {
     const errors: PullManagerError[] = shelf.troubles;
     for (const [key, value] of shelf.values()) records.push(itemOf(key, value));
     const shown = new Set<string>();
-    for (const { name, error, isDirectory, record } of shelf.bad) {
-      if (isDirectory || !this.#owns(record?.key ?? name)) continue;
+    for (const { name, error, record } of shelf.bad) {
+      if (!this.#owns(record?.key ?? name)) continue;
       errors.push(error);
       if (record === undefined || shelf.has(record.key) || shown.has(record.key)) continue;
       // As the reference lists it; a lookup calls it damaged.
@@ -415,8 +422,13 @@ class KubeletAccessor implements OwnedAccessor, Inspectable {
       if (misfiled !== undefined) this.#reread(shelf, recordFileName(misfiled));
       return changed;
     } catch {
-      // The directory cannot be looked into now; what is known stays, and a later look finds the file.
-      return [];
+      // It cannot be looked at now; what is known stays, and it is looked at again.
+      shelf.postponed.add(name);
+      this.#retry ??= setTimeout(() => {
+        this.#retry = undefined;
+        this.#resume();
+      }, RETRY_MS).unref();
+      return this.#lose(shelf);
     }
   }
 

@@ -50,7 +50,8 @@ export async function kubeletLockDirectory(dir: string): Promise<string> {
  * acknowledged and not written there. The caller holds the lock on `own`.
  *
  * @param own - our directory below `image_manager`, without symbolic links.
- * @throws `STORE_UNAVAILABLE` naming the path and the reason, `STORE_CORRUPT`.
+ * @throws `STORE_UNAVAILABLE` naming the path and the reason, `STORE_CORRUPT`,
+ * `STORE_VERSION_UNSUPPORTED`.
  */
 export async function prepareKubelet(
   own: string,

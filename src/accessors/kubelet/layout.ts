@@ -76,16 +76,23 @@ export async function prepareDirectory(path: string): Promise<void> {
 
 /** Throws `STORE_UNAVAILABLE` where somebody else can plant records in a directory. */
 export function checkDirectory(path: string, found: Pick<Stats, 'mode' | 'uid'>): void {
+  const untrusted = distrusted(found);
+  if (untrusted !== undefined) throw unfit(path, untrusted);
+}
+
+/** Why a file or directory proves nothing: others can write to it. Undefined: it may be trusted. */
+export function distrusted({ mode, uid }: Pick<Stats, 'mode' | 'uid'>): string | undefined {
   const user = process.geteuid?.();
   // Where there are no users (Windows), modes say nothing either.
-  if (user === undefined) return;
-  if ((found.mode & OTHERS_WRITE) !== 0) {
-    const mode = (found.mode & 0o7777).toString(8).padStart(4, '0');
-    throw unfit(path, `can be written by everybody (mode ${mode})`);
+  if (user === undefined) return undefined;
+  if ((mode & OTHERS_WRITE) !== 0) {
+    return `can be written by everybody (mode ${(mode & 0o7777).toString(8).padStart(4, '0')})`;
   }
-  if (user !== ROOT && found.uid !== user && found.uid !== ROOT) {
-    throw unfit(path, `belongs to user ${found.uid}, this process is user ${user}`);
+  // Root decides for itself whose files it trusts.
+  if (user !== ROOT && uid !== ROOT && uid !== user) {
+    return `belongs to user ${uid}, this process is user ${user}`;
   }
+  return undefined;
 }
 
 /** Removes our directories that have nothing left in them. Never rejects. */

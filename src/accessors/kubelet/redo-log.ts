@@ -180,9 +180,14 @@ export class RedoLog {
     await this.#remove(this.#segments[0]!.number);
   }
 
+  /** Resolves when no append is under way. Never rejects. */
+  async idle(): Promise<void> {
+    while (this.#queue !== undefined) await Promise.allSettled([this.#queue]);
+  }
+
   /** Gives the files back; removes them where nothing in them is needed any more. Never rejects. */
   async close(isDone: boolean): Promise<void> {
-    while (this.#queue !== undefined) await Promise.allSettled([this.#queue]);
+    await this.idle();
     await this.#chain.close();
     if (isDone) await this.#remove(Number.POSITIVE_INFINITY).catch(() => {});
   }

@@ -79,10 +79,10 @@ export class Shelf {
     return this.#size;
   }
 
-  /** Bad files in the order of their names, but those that are about to be replaced. */
+  /** Bad files in the order of their names, but those that are about to be replaced or removed. */
   get bad(): BadFile[] {
     const isListed = ({ name, record }: BadFile): boolean =>
-      record !== undefined || this.#byName.get(name)?.value === undefined;
+      record !== undefined || !this.#byName.has(name);
     return [...this.#bad.values()].filter(isListed).sort((a, b) => (a.name < b.name ? -1 : 1));
   }
 

@@ -2,7 +2,7 @@
  * Writes the kubelet's files behind the redo log: some time after a write, and for all keys that have
  * changed meanwhile at once, so that flushes are shared and what was soon undone costs nothing.
  */
-import { type PullManagerError, storeError } from '../../errors.ts';
+import { PullManagerError, storeError } from '../../errors.ts';
 import { type BackgroundWork, Backoff } from '../journal/background.ts';
 import { Pacer } from '../journal/pacer.ts';
 import type { FileChange, FilePlacer } from './file-placer.ts';
@@ -119,9 +119,21 @@ export class WriteBehind {
     while (this.isFull) {
       if (this.#pass === undefined && this.#backoff.isReady) this.#start();
       if (this.#pass === undefined) throw this.#failure;
+      const { keys } = this;
+      const { liveBytes } = this.#options.redo;
       await this.#pass;
-      if (this.isFull && this.#failure !== undefined) throw this.#failure;
+      if (!this.isFull) return;
+      if (this.#failure !== undefined) throw this.#failure;
+      // Files that others have changed are taken in between commits, never during one.
+      if (this.keys >= keys && this.#options.redo.liveBytes >= liveBytes) throw this.#disturbed();
     }
+  }
+
+  #disturbed(): PullManagerError {
+    const { dir } = this.#options.placer;
+    const reason = 'others are changing them';
+    const message = `record files below ${dir} lag too far behind: ${reason}`;
+    return new PullManagerError('STORE_UNAVAILABLE', message, { path: dir, reason });
   }
 
   /** One pass over what lags behind now, tried once. Answers whether all of it has its files. */
@@ -208,6 +220,7 @@ export class WriteBehind {
           const file = placer.place(prepared[at]!);
           if (file === undefined) {
             this.#options.onForeign(change.shelf, change.name);
+            stuck.push(change);
             continue;
           }
           change.entry.file = file;

@@ -3,6 +3,7 @@ import { chmod, mkdir, readFile, rename, symlink, truncate, writeFile } from 'no
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
 import type { OwnedAccessor } from '../../../src/accessors/accessor.ts';
+import { cachedAccessor } from '../../../src/accessors/cached.ts';
 import { RECORD_BYTES_MAX } from '../../../src/accessors/kubelet/record-format.ts';
 import { codeOf, record, secrets } from '../../conformance/accessor-suite.ts';
 import { temporaryDirectory } from '../open-store.ts';
@@ -114,7 +115,7 @@ describe('files of the kubelet that are no records', () => {
     expect(reports).toBe(1);
   });
 
-  it('passes over foreign files, temporary ones and directories, but a directory is not absence', async () => {
+  it('passes over foreign files and temporary ones, but a directory is not absence, nor is a listing complete with it', async () => {
     store = await openTemporary();
     await store.close();
     const kubelet = new PlainKubelet(store.dir);
@@ -124,7 +125,13 @@ describe('files of the kubelet that are no records', () => {
     await mkdir(kubelet.pathOf('pulled', 'directory'));
     const before = await kubelet.names('pulled');
     const accessor = await store.reopen();
-    expect(await accessor.listImagePulledRecords()).toEqual({ records: [], errors: [] });
+    expect(await accessor.listImagePulledRecords()).toEqual({
+      records: [],
+      errors: [expect.objectContaining({ code: CORRUPT, reason: 'it is a directory' })],
+    });
+    // So a cache in front of it takes nothing for absent that it does not know.
+    const cached = await cachedAccessor(accessor);
+    expect(await codeOf(() => cached.getImagePulledRecord('directory'))).toBe(CORRUPT);
     expect(await accessor.getImagePulledRecord('half')).toBeUndefined();
     expect(await codeOf(() => accessor.getImagePulledRecord('directory'))).toBe(CORRUPT);
     const write = (): unknown => accessor.writeImagePulledRecord(record('directory'));

@@ -64,7 +64,7 @@ describe('what a kubelet did to a record that was in its file', () => {
     const blocked = new Promise<void>((resolve) => {
       finish = resolve;
     });
-    const { retire } = RedoLog.prototype;
+    const retire = methodOf(RedoLog.prototype, 'retire');
     vi.spyOn(RedoLog.prototype, 'retire').mockImplementation(async function (
       this: RedoLog,
       doneUpTo,
@@ -94,7 +94,7 @@ describe('a file that is changed between its rename and the flush of its name', 
     const { accessor, dir } = store;
     const kubelet = new PlainKubelet(dir);
     const path = kubelet.pathOf('pulled', 'ref');
-    const { flushNames } = FilePlacer.prototype;
+    const flushNames = methodOf(FilePlacer.prototype, 'flushNames');
     vi.spyOn(FilePlacer.prototype, 'flushNames').mockImplementationOnce(async function (
       this: FilePlacer,
       kinds,
@@ -114,6 +114,11 @@ describe('a file that is changed between its rename and the flush of its name', 
     store = await openTemporary();
   });
 });
+
+/** A method as it is before a test replaces it. */
+function methodOf<T, K extends keyof T>(prototype: T, name: K): T[K] {
+  return prototype[name];
+}
 
 /** One pass over the files now. */
 async function written(accessor: OwnedAccessor): Promise<void> {

@@ -138,7 +138,7 @@ describe('a record file that cannot be written', () => {
     );
     expect(accessor.writtenBytes).toBeGreaterThan(512 * 1024);
     rmdirSync(path);
-    expect(await namesOf(await store.crash(setup))).toEqual(['ours']);
+    expect(await namesOf(await store.reopen(setup))).toEqual(['ours']);
   });
 });
 

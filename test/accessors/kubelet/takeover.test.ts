@@ -109,6 +109,17 @@ describe('a kubelet store', () => {
     store = await openTemporary();
   });
 
+  it('keeps what is acknowledged while it is being closed', async () => {
+    const tuning = { writeBehind: { delayMs: 1e9 } };
+    store = await openTemporary({ tuning, context: { mayBlock: false } });
+    const writing = store.accessor.writeImagePullIntent('image');
+    const closing = store.accessor.close();
+    await writing;
+    await closing;
+    const accessor = await store.reopen();
+    expect(await accessor.imagePullIntentExists('image')).toBe(true);
+  });
+
   it('takes in what a kubelet did after a clean close', async () => {
     store = await openTemporary();
     const { dir } = store;
