@@ -48,11 +48,11 @@ function inspectFile(
   }
   const found = readRecordFile(directory, kind, name, behaviour);
   if (found === undefined) return undefined;
-  const { record, error } = found;
+  const { record, isUnread, error } = found;
   const key = record === undefined ? {} : { key: record.key };
   if (error === undefined) return { kind, verdict: 'valid', location, ...key };
   const { reason = error.message, offset } = error;
-  const verdict = record === undefined ? 'undecodable' : 'misfiled';
+  const verdict = isUnread ? 'unread' : record === undefined ? 'undecodable' : 'misfiled';
   return { kind, verdict, location, ...key, reason, ...(offset === undefined ? {} : { offset }) };
 }
 
