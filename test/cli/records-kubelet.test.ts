@@ -1,5 +1,12 @@
 /** The record tools on a kubelet's own directory, as an old kubelet and an accident have left it. */
-import { copyFileSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import {
+  copyFileSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
@@ -80,7 +87,13 @@ describe('records of a kubelet', () => {
     }
     const good = Object.keys(filesOf(dir)).length - 3;
     expect(seen.counts.valid).toBe(good);
-    const repaired = await json<VerifyResult>(...verify, '--repair');
+    const untouched = filesOf(dir);
+    expect(await json<VerifyResult>(...verify, '--repair')).toMatchObject({
+      code: 2,
+      isRefused: true,
+    });
+    expect(filesOf(dir)).toEqual(untouched);
+    const repaired = await json<VerifyResult>(...verify, '--repair', '--accept-preloaded');
     expect(repaired.code).toBe(0);
     expect(Object.keys(filesOf(dir))).toHaveLength(good);
     const aside = join(dir, '.pullwarden', 'quarantine');
@@ -89,6 +102,36 @@ describe('records of a kubelet', () => {
       expect(kept.some((path) => path.includes(name))).toBe(true);
     }
     expect((await json(...verify)).code).toBe(0);
+  });
+
+  it('need no leave to have what a crash left put aside', async () => {
+    const dir = imageManager('v1beta1');
+    const left = join(dir, 'pulling', `${recordFileName('x')}.tmp`);
+    writeFileSync(left, '{');
+    // Not a file that somebody may still be writing.
+    utimesSync(left, 1, 1);
+    const args = ['records', 'verify', '--store', `kubelet:${dir}`, '--repair'];
+    const repaired = await json<VerifyResult>(...args);
+    expect(repaired).toMatchObject({ code: 0, quarantined: 1, counts: { orphan: 1 } });
+    expect(repaired).not.toHaveProperty('consequence');
+  });
+
+  it('of a newer kubelet are unread for an older one, no damage, and never repaired', async () => {
+    const dir = imageManager('v1beta1');
+    const before = filesOf(dir);
+    const count = Object.keys(before).length;
+    const args = ['records', 'verify', '--store', `kubelet:${dir}`, '--compatibility', 'v1.34'];
+    for (const repair of [[], ['--repair'], ['--repair', '--accept-preloaded']]) {
+      const seen = await json<VerifyResult & { findings: Finding[] }>(...args, ...repair);
+      expect(seen).toMatchObject({
+        code: 1,
+        counts: { valid: 0, undecodable: 0, misfiled: 0, unread: count },
+        quarantined: 0,
+        passed: false,
+      });
+      expect(new Set(seen.findings.map(({ verdict }) => verdict))).toEqual(new Set(['unread']));
+      expect(filesOf(dir)).toEqual(before);
+    }
   });
 
   it('go to a journal and back without a loss, byte for byte', async () => {
