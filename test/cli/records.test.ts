@@ -119,7 +119,7 @@ intent       ${APP}:next: a pull of it was begun
     const store = storeIn(newDirectory(), kind);
     await fill(store.options, usualBatch());
     const { code, stdout } = await runCli(['records', 'verify', ...store.args()]);
-    expect(stdout).toBe('PASSED: 4 valid, 0 undecodable, 0 misfiled, 0 orphan\n');
+    expect(stdout).toBe('PASSED: 4 valid, 0 undecodable, 0 misfiled, 0 orphan, 0 unread\n');
     expect(code).toBe(0);
     const all = await runCli(['records', 'verify', ...store.args(), '--all', '--json']);
     expect(JSON.parse(all.stdout)).toMatchObject({
@@ -180,6 +180,25 @@ intent       ${APP}:next: a pull of it was begun
     expect((await contentOf(store.options)).records).toHaveLength(3);
     expect(await runCli([...args, '--allow-empty'])).toMatchObject({ code: 0 });
     expect((await contentOf(store.options)).records).toEqual([]);
+  });
+
+  it('believes no list that has none of the records unless it is told to', async () => {
+    const store = storeIn(newDirectory(), kind);
+    await fill(store.options, usualBatch());
+    const args = ['records', 'prune', ...store.args(), '--until', '2030-01-01T00:00:00Z'];
+    const named = { input: `${APP}:1\n${BASE}\n` };
+    for (const dry of [[], ['--dry-run']]) {
+      const refused = await runCli([...args, '--keep', '-', ...dry], named);
+      expect(refused).toMatchObject({ code: 2, stdout: '' });
+      expect(refused.stderr).toContain('lists none of the records of the store');
+      expect(refused.stderr).toContain('--allow-unmatched');
+    }
+    expect((await contentOf(store.options)).records).toHaveLength(3);
+    const told = await runCli([...args, '--keep', '-', '--allow-unmatched'], named);
+    expect(told).toMatchObject({ code: 0 });
+    expect((await contentOf(store.options)).records).toEqual([]);
+    // Of nothing, nothing can be missing.
+    expect(await runCli([...args, '--keep', '-'], named)).toMatchObject({ code: 0 });
   });
 
   // Every pair of kinds would say no more than these.
@@ -272,7 +291,9 @@ describe('records', () => {
       listed: { length: 20 },
     });
     const verified = await runCli(['records', 'verify', ...store.args()]);
-    expect(verified.stdout).toBe('PASSED: 40 valid, 0 undecodable, 0 misfiled, 0 orphan\n');
+    expect(verified.stdout).toBe(
+      'PASSED: 40 valid, 0 undecodable, 0 misfiled, 0 orphan, 0 unread\n',
+    );
     const checked = await runCli(['check', 'registry.example.com/a1', 'sha256:1', ...store.args()]);
     expect(checked).toMatchObject({ code: 0 });
     expect(filesOf(path)).toEqual(before);
@@ -332,6 +353,7 @@ describe('records', () => {
     [['import', 'a', '--on-conflict', 'mrege'], 'did you mean "merge"?'],
     [['export', '--json'], '--json needs --output FILE'],
     [['verify', '--repair', '--store', 'journal:./x'], 'cannot repair a journal'],
+    [['verify', '--repair', '--store', 'journal:./x'], 'every image looks preloaded'],
     [['verify', '--repair', '--store', 'module:./x.mjs'], 'cannot repair the store of a module'],
   ])('%j is wrong usage', async (args, message) => {
     // In this process: what is wrong is found before anything is opened.
