@@ -162,8 +162,11 @@ describe('records of a kubelet', () => {
       `kubelet:${dir}`,
     ]);
     expect(code).toBe(0);
-    expect(stderr).toMatch(/sha256:app.*(second|time)/);
-    expect(stderr).toMatch(/sha256:app.*prove/);
+    const second =
+      'kept without the milliseconds of the time of the record, no place for it in the store';
+    expect(stderr).toContain(`2 records ${second}: "sha256:app", "sha256:base"\n`);
+    expect(stderr).toMatch(/1 record kept without .*\(provenAtMs\).*: "sha256:app"\n/);
+    expect(stderr.trimEnd().split('\n')).toHaveLength(2);
     expect(stderr).not.toContain('hash-');
     expect(Object.keys(filesOf(dir)).sort()).toEqual(
       [
@@ -175,6 +178,17 @@ describe('records of a kubelet', () => {
 
   it('are decided on as the kubelet would', async () => {
     const dir = imageManager('v1beta1');
+    writeFileSync(join(dir, 'pulled', recordFileName('damaged')), '{}');
+    const damaged = await runCli([
+      'check',
+      'docker.io/testing/test:v1',
+      'damaged',
+      '--store',
+      `kubelet:${dir}`,
+    ]);
+    expect(damaged.code).toBe(1);
+    const file = join(dir, 'pulled', recordFileName('damaged'));
+    expect(damaged.stdout).toContain(`\n  where  ${file}\n  why    kind is missing\n`);
     const check = (image: string, imageRef: string): Promise<object> =>
       json('check', image, imageRef, '--store', `kubelet:${dir}`);
     expect(await check('docker.io/testing/test:v1', 'testimage-anonpull')).toMatchObject({
