@@ -11,7 +11,7 @@ export interface Finding {
   /**
    * `valid`; `undecodable`: present, but no record; `misfiled`: a record, under another one's key;
    * `orphan`: a temporary file that a crash left; `unread`: of a version that the claimed level does
-   * not read, and so no damage; `remark`: unusual, but neither wrong nor lost.
+   * not read, so no damage and never taken out; `remark`: unusual, but neither wrong nor lost.
    */
   readonly verdict: 'valid' | 'undecodable' | 'misfiled' | 'orphan' | 'unread' | 'remark';
   /** Where it is, as one would look for it: a file's path, the hexadecimal key in a database. */
@@ -34,7 +34,7 @@ export interface Inspectable {
   /** Everything the store keeps, in the order of its locations. */
   inspect(): AsyncIterable<Finding>;
   /**
-   * Takes a bad entry, which is not `unread`, out of the store and keeps it aside; answers where it is now. The store then
+   * Takes a bad entry out of the store and keeps it aside; answers where it is now. The store then
    * answers as if the entry had never been, so only people call this, never the engine. Absent where
    * entries cannot be taken out one by one.
    */

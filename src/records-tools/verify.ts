@@ -58,6 +58,19 @@ export async function verifyStore(
   return tally.result();
 }
 
+/** What is unread is healthy, and needed by the kubelet that wrote it. */
+const REPAIRABLE: ReadonlySet<Finding['verdict']> = new Set(['undecodable', 'misfiled', 'orphan']);
+
+/** Whether an image is kept shut by the entry: where a lookup finds damage, the image must be pulled. */
+function opensImage({ verdict }: Finding): boolean {
+  return verdict === 'undecodable' || verdict === 'misfiled';
+}
+
+const CONSEQUENCE =
+  'After this the image looks preloaded: under the default policy every pod may use it. Remove the ' +
+  'image from the node first, or run with AlwaysVerify until it was pulled again. Of a misfiled entry ' +
+  'it is not the image that is named, but the one whose key has the hash that the entry is filed under';
+
 /** Before anything is opened, and whether or not there is anything to repair. */
 function checkRepairable({ options }: StoreChoice): void {
   const kind = 'kind' in options ? options.kind : 'module';
@@ -97,19 +110,6 @@ async function lookThrough(
     await tally.add(quarantinedTo === undefined ? finding : { ...finding, quarantinedTo });
   }
 }
-
-/** What is unread is healthy, and needed by the kubelet that wrote it. */
-const REPAIRABLE: ReadonlySet<Finding['verdict']> = new Set(['undecodable', 'misfiled', 'orphan']);
-
-/** Whether an image is kept shut by the entry: where a lookup finds damage, the image must be pulled. */
-function opensImage({ verdict }: Finding): boolean {
-  return verdict === 'undecodable' || verdict === 'misfiled';
-}
-
-const CONSEQUENCE =
-  'After this the image looks preloaded: under the default policy every pod may use it. Remove the ' +
-  'image from the node first, or run with AlwaysVerify until it was pulled again. Of a misfiled entry ' +
-  'it is not the image that is named, but the one whose key has the hash that the entry is filed under';
 
 class Tally {
   readonly #onFinding: VerifyOptions['onFinding'];

@@ -34,7 +34,7 @@ export interface FoundFile {
   readonly record: FiledRecord | undefined;
   /** A listing passes it over; a lookup cannot. */
   readonly isDirectory: boolean;
-  /** Whether it is no damage, but of a newer kubelet than the claimed one, because of which it is not read. */
+  /** Whether it is not damaged, but of a newer kubelet than the claimed one, and so not read. */
   readonly isUnread: boolean;
   /** `RECORD_CORRUPT`, where the file is no record, cannot be read, or is another key's. */
   readonly error: PullManagerError | undefined;
