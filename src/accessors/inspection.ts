@@ -10,9 +10,10 @@ export interface Finding {
   readonly kind: 'intent' | 'pulled' | 'store';
   /**
    * `valid`; `undecodable`: present, but no record; `misfiled`: a record, under another one's key;
-   * `orphan`: a temporary file that a crash left; `remark`: unusual, but neither wrong nor lost.
+   * `orphan`: a temporary file that a crash left; `unread`: of a version that the claimed level does
+   * not read, so no damage and never taken out; `remark`: unusual, but neither wrong nor lost.
    */
-  readonly verdict: 'valid' | 'undecodable' | 'misfiled' | 'orphan' | 'remark';
+  readonly verdict: 'valid' | 'undecodable' | 'misfiled' | 'orphan' | 'unread' | 'remark';
   /** Where it is, as one would look for it: a file's path, the hexadecimal key in a database. */
   readonly location: string;
   /** The image of an intent, the imageRef of a pulled record; absent where it cannot be read. */

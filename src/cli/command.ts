@@ -35,7 +35,10 @@ export const COLOR_HELP: HelpRow = ['--no-color', 'no colours (also: NO_COLOR)']
 export const PROGRESS_HELP: HelpRow = ['--no-progress', 'no live line, even on a terminal'];
 
 const COMMON_HELP: readonly HelpRow[] = [
-  ['--debug', 'show the stack of an error'],
+  [
+    '--debug',
+    'show the stack of an error and of its causes, which may have secrets of a store module in it',
+  ],
   ['--help', 'show this help'],
 ];
 

@@ -6,6 +6,8 @@ export const EXIT = {
   FAILED: 1,
   /** Called in a wrong way. */
   USAGE: 2,
+  /** The answer is "must pull", where an exit code was asked for. */
+  MUST_PULL: 3,
   /** A threshold was crossed, or a wrong answer seen. */
   CROSSED: 99,
   /** Ended by Ctrl-C. */

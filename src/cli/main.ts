@@ -1,7 +1,9 @@
 #!/usr/bin/env node
 /** The `pullwarden` command. */
 import { readFileSync } from 'node:fs';
+import { inspect } from 'node:util';
 import { errorCode, PULL_MANAGER_ERROR_CODES } from '../errors.ts';
+import { harmless } from '../terminal/text.ts';
 import { UsageError } from './args.ts';
 import { type CommandGroup, runCommand } from './command.ts';
 import { checkCommand } from './commands/check.ts';
@@ -43,16 +45,36 @@ const USAGE_CODES: readonly string[] = [
   PULL_MANAGER_ERROR_CODES.ALLOWLIST_PATTERN_INVALID,
 ];
 
-/** One line on stderr; the stack only where somebody asked for it. */
+/** One line on stderr; stacks, and what others' errors say, only where somebody asked for it. */
 function report(error: unknown, args: readonly string[]): ExitCode {
   const code = errorCode(error);
   const isUsage = error instanceof UsageError || (code !== undefined && USAGE_CODES.includes(code));
   const message = error instanceof Error ? error.message : String(error);
-  const text = args.includes('--debug') && error instanceof Error ? error.stack : message;
+  const isDebug = args.includes('--debug');
+  const text = isDebug ? stacksOf(error) : message;
   const prefix = code === undefined ? '' : `${code}: `;
   process.stderr.write(`pullwarden: ${prefix}${text}\n`);
+  if (!isDebug && hasUntoldCause(error)) process.stderr.write('Try --debug to see its cause.\n');
   if (isUsage) process.stderr.write('Try --help.\n');
   return isUsage ? EXIT.USAGE : EXIT.FAILED;
+}
+
+const CAUSES_MAX = 8;
+
+/** The stacks of an error and of what it was caused by, harmless for a terminal. */
+function stacksOf(error: unknown): string {
+  const stacks: string[] = [];
+  for (let one = error; one !== undefined && stacks.length < CAUSES_MAX; ) {
+    stacks.push(one instanceof Error ? (one.stack ?? String(one)) : inspect(one));
+    one = one instanceof Error ? one.cause : undefined;
+  }
+  return stacks.join('\ncaused by: ').split('\n').map(harmless).join('\n');
+}
+
+/** Whether an error was caused by one of others, whose text is not shown: it may have secrets in it. */
+function hasUntoldCause(error: unknown): boolean {
+  if (!(error instanceof Error) || error.cause === undefined) return false;
+  return errorCode(error.cause) === undefined;
 }
 
 const args = process.argv.slice(2);

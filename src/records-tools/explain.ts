@@ -1,11 +1,11 @@
 /** Decisions asked for by people: by the real decision code, on a store that stays as it is. */
 import type { Decision } from '../engine/decision.ts';
-import { errorCode, PULL_MANAGER_ERROR_CODES } from '../errors.ts';
+import { errorCode, PULL_MANAGER_ERROR_CODES, toWire } from '../errors.ts';
 import type { PullManagerOptions } from '../options.ts';
 import { PullManager } from '../pull-manager.ts';
 import { type PodCredentials, PulledRecord } from '../records/record.ts';
 import { type RecordsReader, withReader } from './open-store.ts';
-import type { Snapshot } from './snapshot-store.ts';
+import type { Damage, Snapshot } from './snapshot-store.ts';
 import type { StoreChoice } from './store-choice.ts';
 
 /** One question, and how the engine that answers it is set up. */
@@ -62,12 +62,11 @@ async function takeSnapshot(
 }
 
 /** Damage to one entry is part of the question; a store that fails is not. */
-async function orDamage<T>(read: () => Promise<T>): Promise<T | { code: string }> {
+async function orDamage<T>(read: () => Promise<T>): Promise<T | Damage> {
   try {
     return await read();
   } catch (error) {
-    const code = errorCode(error);
-    if (code === PULL_MANAGER_ERROR_CODES.RECORD_CORRUPT) return { code };
-    throw error;
+    if (errorCode(error) !== PULL_MANAGER_ERROR_CODES.RECORD_CORRUPT) throw error;
+    return { error: toWire(error) };
   }
 }

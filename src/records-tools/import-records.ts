@@ -43,8 +43,10 @@ export function lossesOf({ options, compatibility }: StoreChoice): Losses {
 export interface ImportOptions {
   readonly onConflict: ConflictMode;
   readonly losses: Losses;
-  /** Told of each entry that is damaged, refused or lossy; the last has no code. */
+  /** Told of each entry that is damaged or refused. */
   readonly onProblem: (problem: Problem) => void;
+  /** Told of each record of which the target cannot keep everything, and what. */
+  readonly onLosses: (imageRef: string, losses: readonly string[]) => void;
   /** Told after each batch how many entries are done. */
   readonly onProgress: (done: number) => void;
   readonly signal: AbortSignal;
@@ -201,8 +203,7 @@ class Importer {
     const losses = this.#options.losses(record);
     if (losses.length > 0) {
       this.#lossy++;
-      const message = `${quote(record.imageRef)} loses ${losses.join('; ')}`;
-      this.#options.onProblem({ message });
+      this.#options.onLosses(record.imageRef, losses);
     }
     this.#recordsInBatch.set(record.imageRef, record);
     this.#proofs += sizeOf(record);

@@ -9,6 +9,8 @@ export interface PrunePlan {
   /** imageRefs of the records that go, in UTF-8 order. */
   readonly prunable: readonly string[];
   readonly kept: number;
+  /** Whether there are records, and none of them is listed: the list may be one of something else. */
+  readonly isUnmatched: boolean;
   /** Of records that cannot be read: they stay. */
   readonly errors: readonly PullManagerError[];
 }
@@ -30,7 +32,8 @@ export async function planPrune(
   for (const { imageRef, updatedAtMs } of records) {
     if (updatedAtMs < cutOffMs && !imageRefs.has(imageRef)) prunable.push(imageRef);
   }
-  return { prunable, kept: records.length - prunable.length, errors };
+  const isUnmatched = records.length > 0 && !records.some((one) => imageRefs.has(one.imageRef));
+  return { prunable, kept: records.length - prunable.length, isUnmatched, errors };
 }
 
 const CHUNK = 1_000;

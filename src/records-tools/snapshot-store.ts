@@ -3,16 +3,22 @@
  * real engine can decide on it: what it writes, for example of a match, is dropped with it.
  */
 import type { PullRecordsAccessor, RecordWrite } from '../accessors/accessor.ts';
+import { fromWire, type WireError } from '../errors.ts';
 import type { ImagePulledRecord } from '../records/record.ts';
+
+/** Why something could not be read: the store's own error. */
+export interface Damage {
+  readonly error: WireError;
+}
 
 /** What was read. Structured-cloneable. */
 export interface Snapshot {
   readonly image: string;
   readonly imageRef: string;
-  /** Whether there is an intent for `image`; the code of the error where that cannot be told. */
-  readonly intent: boolean | { readonly code: string };
-  /** The record of `imageRef`, if any; the code of the error where it cannot be read. */
-  readonly pulled: ImagePulledRecord | { readonly code: string } | undefined;
+  /** Whether there is an intent for `image`; what is damaged where that cannot be told. */
+  readonly intent: boolean | Damage;
+  /** The record of `imageRef`, if any; what is damaged where it cannot be read. */
+  readonly pulled: ImagePulledRecord | Damage | undefined;
 }
 
 /** The accessor of a snapshot. Called by the engine, with the snapshot as its options. */
@@ -20,11 +26,11 @@ export default function openSnapshot(options: unknown): PullRecordsAccessor {
   const { image, imageRef, intent, pulled } = options as Snapshot;
   const exists = (): boolean => {
     if (typeof intent === 'boolean') return intent;
-    throw storeFailure(intent.code);
+    throw fromWire(intent.error);
   };
   const find = (wanted: string): ImagePulledRecord | undefined => {
     if (wanted !== imageRef || pulled === undefined) return undefined;
-    if ('code' in pulled) throw storeFailure(pulled.code);
+    if ('error' in pulled) throw fromWire(pulled.error);
     return pulled;
   };
   return {
@@ -40,8 +46,4 @@ export default function openSnapshot(options: unknown): PullRecordsAccessor {
     commit(_batch: readonly RecordWrite[]) {},
     close() {},
   };
-}
-
-function storeFailure(code: string): Error {
-  return Object.assign(new Error('the store could not be read'), { code });
 }

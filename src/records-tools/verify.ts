@@ -4,20 +4,35 @@ import { invalidArgument } from '../errors.ts';
 import { withInspectable } from './open-store.ts';
 import type { StoreChoice } from './store-choice.ts';
 
+/** Entries by what was found of them. */
+export type VerdictCounts = Readonly<Record<Exclude<Finding['verdict'], 'remark'>, number>>;
+
 /** How a store was found. */
 export interface VerifyResult {
-  readonly counts: Readonly<Record<Exclude<Finding['verdict'], 'remark'>, number>>;
+  /** As it was found. */
+  readonly counts: VerdictCounts;
+  /** As it is now: without what was put into quarantine. */
+  readonly left: VerdictCounts;
   /** Entries that were taken out of the store. */
   readonly quarantined: number;
   /** What is unusual, but neither wrong nor lost, in sentences. */
   readonly remarks: readonly string[];
   /** Whether nothing that is wrong is left in the store. */
   readonly passed: boolean;
+  /**
+   * What it means for the images, in sentences, that entries were put into quarantine, or would be
+   * where `isRefused`; absent where no image is concerned.
+   */
+  readonly consequence?: string;
+  /** Whether nothing was repaired because `acceptsPreloaded` is missing. */
+  readonly isRefused: boolean;
 }
 
 export interface VerifyOptions {
   /** Whether bad entries are put into quarantine. */
   readonly repairs: boolean;
+  /** Whether it is known and wanted that images whose entries are put aside then look preloaded. */
+  readonly acceptsPreloaded: boolean;
   /** Told of each thing but remarks, good or bad, in the order of the store. */
   readonly onFinding: (finding: Finding) => Promise<void> | void;
   readonly signal: AbortSignal;
@@ -36,12 +51,32 @@ export async function verifyStore(
   if (options.repairs) checkRepairable(choice);
   const tally = new Tally(options.onFinding);
   try {
-    await withInspectable(choice, options.repairs, (store) => lookThrough(store, options, tally));
+    // Found out by reading only: a refused repair must not have changed what opening changes.
+    if (options.repairs && !options.acceptsPreloaded && (await hasImagesToOpen(choice, options))) {
+      tally.refuse();
+    }
+    const repairs = options.repairs && !tally.isRefused;
+    await withInspectable(choice, repairs, (store) =>
+      lookThrough(store, { ...options, repairs }, tally),
+    );
   } catch (error) {
     await tally.add(damageOf(error, choice.label));
   }
   return tally.result();
 }
+
+/** What is unread is healthy, and needed by the kubelet that wrote it. */
+const REPAIRABLE: ReadonlySet<Finding['verdict']> = new Set(['undecodable', 'misfiled', 'orphan']);
+
+/** Whether an image is kept shut by the entry: where a lookup finds damage, the image must be pulled. */
+function opensImage({ verdict }: Finding): boolean {
+  return verdict === 'undecodable' || verdict === 'misfiled';
+}
+
+const CONSEQUENCE =
+  'After this the image looks preloaded: under the default policy every pod may use it. Remove the ' +
+  'image from the node first, or run with AlwaysVerify until it was pulled again. Of a misfiled entry ' +
+  'it is not the image that is named, but the one whose key has the hash that the entry is filed under';
 
 /** Before anything is opened, and whether or not there is anything to repair. */
 function checkRepairable({ options }: StoreChoice): void {
@@ -49,8 +84,9 @@ function checkRepairable({ options }: StoreChoice): void {
   if (kind === 'journal') {
     const problem =
       'cannot repair a journal: its entries are bound to one another in files, and taking one out ' +
-      'would hide what was acknowledged. Restore the files from a copy, or set the directory aside ' +
-      'and begin anew: every image is then proven again';
+      'would hide what was acknowledged. Restore the files from a copy. In a journal that is begun ' +
+      'anew every image looks preloaded, and the default policy lets every pod use it: begin anew ' +
+      'only when the images are removed from the node, or with AlwaysVerify';
     throw invalidArgument('--repair', problem);
   }
   if (kind === 'module') {
@@ -58,18 +94,33 @@ function checkRepairable({ options }: StoreChoice): void {
   }
 }
 
+/** Whether a repair would make images look preloaded. */
+function hasImagesToOpen(choice: StoreChoice, { signal }: VerifyOptions): Promise<boolean> {
+  return withInspectable(choice, false, async (store) => {
+    for await (const finding of store.inspect()) {
+      signal.throwIfAborted();
+      if (opensImage(finding)) return true;
+    }
+    return false;
+  });
+}
+
 async function lookThrough(
   store: Inspectable,
-  { repairs, signal }: VerifyOptions,
+  { repairs, acceptsPreloaded, signal }: VerifyOptions,
   tally: Tally,
 ): Promise<void> {
   const bad: Finding[] = [];
   for await (const finding of store.inspect()) {
     signal.throwIfAborted();
-    const isBad = finding.verdict !== 'valid' && finding.verdict !== 'remark';
     // Not while the store is walked through: what is taken out would shift the rest.
-    if (repairs && isBad) bad.push(finding);
+    if (repairs && REPAIRABLE.has(finding.verdict)) bad.push(finding);
     else await tally.add(finding);
+  }
+  if (!acceptsPreloaded && bad.some(opensImage)) {
+    for (const finding of bad) await tally.add(finding);
+    tally.refuse();
+    return;
   }
   for (const finding of bad) {
     signal.throwIfAborted();
@@ -89,9 +140,12 @@ async function repaired(store: Inspectable, finding: Finding): Promise<Finding> 
 
 class Tally {
   readonly #onFinding: VerifyOptions['onFinding'];
-  readonly #counts = { valid: 0, undecodable: 0, misfiled: 0, orphan: 0 };
+  readonly #counts = { valid: 0, undecodable: 0, misfiled: 0, orphan: 0, unread: 0 };
+  readonly #left = { ...this.#counts };
   readonly #remarks: string[] = [];
   #quarantined = 0;
+  #opensImages = false;
+  isRefused = false;
 
   constructor(onFinding: VerifyOptions['onFinding']) {
     this.#onFinding = onFinding;
@@ -105,18 +159,29 @@ class Tally {
       return;
     }
     this.#counts[verdict]++;
-    if (finding.quarantinedTo !== undefined) this.#quarantined++;
+    if (finding.quarantinedTo === undefined) this.#left[verdict]++;
+    else {
+      this.#quarantined++;
+      this.#opensImages ||= opensImage(finding);
+    }
     await this.#onFinding(finding);
   }
 
+  refuse(): void {
+    this.isRefused = true;
+  }
+
   result(): VerifyResult {
-    const { undecodable, misfiled, orphan } = this.#counts;
-    const wrong = undecodable + misfiled + orphan;
+    const { undecodable, misfiled, orphan, unread } = this.#left;
+    const isConcerned = this.#opensImages || this.isRefused;
     return {
       counts: { ...this.#counts },
+      left: { ...this.#left },
       quarantined: this.#quarantined,
       remarks: [...this.#remarks],
-      passed: wrong === this.#quarantined,
+      passed: undecodable + misfiled + orphan + unread === 0,
+      ...(isConcerned ? { consequence: CONSEQUENCE } : {}),
+      isRefused: this.isRefused,
     };
   }
 }

@@ -13,6 +13,16 @@ export function printable(text: string): string {
   );
 }
 
+/**
+ * A message with everything unprintable as `\u{…}`. Backslashes stay as they are: what a message
+ * quotes is escaped already.
+ */
+export function harmless(message: string): string {
+  return message.replace(UNPRINTABLE, (character) =>
+    character === '\\' ? character : printable(character),
+  );
+}
+
 /** Emoji, and the letters of East Asia, which take two columns. */
 const WIDE =
   /[\p{Emoji_Presentation}\u1100-\u115f\u2e80-\u303e\u3041-\ua4cf\ua960-\ua97f\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60\uffe0-\uffe6\u{20000}-\u{3fffd}]/u;
@@ -39,6 +49,22 @@ export function truncated(text: string, width: number): string {
     cut += character;
   }
   return `${cut}…`;
+}
+
+/** The text, or as much of its beginning and end as fits around `…`. `width` is at least 1. */
+export function truncatedInMiddle(text: string, width: number): string {
+  if (displayWidth(text) <= width) return text;
+  const characters = Array.from(text);
+  const tailWidth = (width - 1) >> 1;
+  let tail = '';
+  let used = 0;
+  for (let i = characters.length - 1; i >= 0; i--) {
+    const character = characters[i]!;
+    used += columnsOf(character);
+    if (used > tailWidth) break;
+    tail = character + tail;
+  }
+  return truncated(text, width - tailWidth) + tail;
 }
 
 function columnsOf(character: string): number {

@@ -35,7 +35,7 @@ describe.each(['journal', 'lmdb', 'module'] as const)('check on the store %s', (
     });
     expect(await contentOf(store.options)).toEqual(before);
     const must = await ask(`${APP}:1`, 'sha256:app', '--exit-code', '--json');
-    expect(must).toMatchObject({ code: 1, stderr: '' });
+    expect(must).toMatchObject({ code: 3, stderr: '' });
     expect(JSON.parse(must.stdout)).toMatchObject({
       schema: 'pullwarden.check/1',
       image: `${APP}:1`,
@@ -101,6 +101,11 @@ describe('check', () => {
     expect(code).toBe(1);
     const cause = { code: 'ERR_PULLMANAGER_RECORD_CORRUPT' };
     expect(JSON.parse(stdout)).toMatchObject({ mustPull: true, reason: 'error', cause });
+    const shown = await runCli(['check', APP, 'sha256:app', ...store.args(), '--exit-code']);
+    expect(shown).toMatchObject({ code: 1, stderr: '' });
+    expect(shown.stdout).toMatch(/^must pull \(error\): .*\n {2}where {2}\/.*\n {2}why {4}./);
+    expect(shown.stdout).toContain('sha256:app');
+    expect(shown.stdout).not.toContain('snapshot-store');
   });
 
   it.each([

@@ -4,7 +4,7 @@ import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect, it } from 'vitest';
-import { fill, newDirectory, pulled } from '../support/record-sets.ts';
+import { newDirectory } from '../support/record-sets.ts';
 
 const MAIN = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url));
 const DOCUMENT = readFileSync(new URL('../../docs/record-tools.md', import.meta.url), 'utf8');
@@ -17,24 +17,17 @@ function examples(): { command: string; output: string }[] {
       .split(/^\$ /m)
       .slice(1)
       .map((example) => {
-        const end = example.indexOf('\n');
-        return { command: example.slice(0, end), output: example.slice(end + 1) };
+        const lines = example.split('\n');
+        let end = 1;
+        while (lines[end]!.startsWith('> ')) end++;
+        const command = [lines[0]!, ...lines.slice(1, end).map((line) => line.slice(2))];
+        return { command: command.join('\n'), output: lines.slice(end).join('\n') };
       }),
   );
 }
 
 it('prints what the document says it prints', async () => {
   const directory = newDirectory();
-  const secret = { uid: '7f', namespace: 'team-a', name: 'pull', credentialHash: 'a5f0' };
-  await fill({ kind: 'journal', path: join(directory, 'records') }, [
-    { op: 'writeIntent', image: 'registry.example.com/team-b/api:2' },
-    pulled('sha256:c0ffee', Date.parse('2026-01-31T12:00:00Z'), {
-      'registry.example.com/team-a/app': { kubernetesSecrets: [secret] },
-    }),
-    pulled('sha256:beef', Date.parse('2026-01-30T12:00:00Z'), {
-      'docker.io/library/base': { nodePodsAccessible: true },
-    }),
-  ]);
   const bin = join(directory, 'bin');
   mkdirSync(bin);
   const loader = import.meta.resolve('tsx');

@@ -98,7 +98,16 @@ describe('records of a kubelet', () => {
       ['records', 'show', 'testimageref'],
       ['records', 'verify'],
       ['records', 'export'],
-      ['records', 'prune', '--keep', '-', '--until', '2035-01-01T00:00:00Z', '--dry-run'],
+      [
+        'records',
+        'prune',
+        '--keep',
+        '-',
+        '--until',
+        '2035-01-01T00:00:00Z',
+        '--dry-run',
+        '--allow-unmatched',
+      ],
       ['check', 'docker.io/testing/test:v1', 'testimageref'],
     ];
     const outcomes = runs.map(async (args) => {
@@ -122,7 +131,13 @@ describe('records of a kubelet', () => {
     }
     const good = Object.keys(filesOf(dir)).length - 3;
     expect(seen.counts.valid).toBe(good);
-    const repaired = await json<VerifyResult>(...verify, '--repair');
+    const untouched = filesOf(dir);
+    expect(await json<VerifyResult>(...verify, '--repair')).toMatchObject({
+      code: 2,
+      isRefused: true,
+    });
+    expect(filesOf(dir)).toEqual(untouched);
+    const repaired = await json<VerifyResult>(...verify, '--repair', '--accept-preloaded');
     expect(repaired.code).toBe(0);
     expect(Object.keys(filesOf(dir))).toHaveLength(good);
     const aside = join(dir, '.pullwarden', 'quarantine');
@@ -148,6 +163,36 @@ describe('records of a kubelet', () => {
     ).toMatchObject({ code: 1, damaged: 2 });
     const { stdout } = await runCli(['records', 'list', '--store', journal]);
     expect(stdout).not.toContain(imageRef);
+  });
+
+  it('need no leave to have what a crash left put aside', async () => {
+    const dir = imageManager('v1beta1');
+    const left = join(dir, 'pulling', `${recordFileName('x')}.tmp`);
+    writeFileSync(left, '{');
+    // Not a file that somebody may still be writing.
+    utimesSync(left, 1, 1);
+    const args = ['records', 'verify', '--store', `kubelet:${dir}`, '--repair'];
+    const repaired = await json<VerifyResult>(...args);
+    expect(repaired).toMatchObject({ code: 0, quarantined: 1, counts: { orphan: 1 } });
+    expect(repaired).not.toHaveProperty('consequence');
+  });
+
+  it('of a newer kubelet are unread for an older one, no damage, and never repaired', async () => {
+    const dir = imageManager('v1beta1');
+    const before = filesOf(dir);
+    const count = Object.keys(before).length;
+    const args = ['records', 'verify', '--store', `kubelet:${dir}`, '--compatibility', 'v1.34'];
+    for (const repair of [[], ['--repair'], ['--repair', '--accept-preloaded']]) {
+      const seen = await json<VerifyResult & { findings: Finding[] }>(...args, ...repair);
+      expect(seen).toMatchObject({
+        code: 1,
+        counts: { valid: 0, undecodable: 0, misfiled: 0, unread: count },
+        quarantined: 0,
+        passed: false,
+      });
+      expect(new Set(seen.findings.map(({ verdict }) => verdict))).toEqual(new Set(['unread']));
+      expect(filesOf(dir)).toEqual(before);
+    }
   });
 
   it('go to a journal and back without a loss, byte for byte', async () => {
@@ -178,8 +223,11 @@ describe('records of a kubelet', () => {
       `kubelet:${dir}`,
     ]);
     expect(code).toBe(0);
-    expect(stderr).toMatch(/sha256:app.*(second|time)/);
-    expect(stderr).toMatch(/sha256:app.*prove/);
+    const second =
+      'kept without the milliseconds of the time of the record, no place for it in the store';
+    expect(stderr).toContain(`2 records ${second}: "sha256:app", "sha256:base"\n`);
+    expect(stderr).toMatch(/1 record kept without .*\(provenAtMs\).*: "sha256:app"\n/);
+    expect(stderr.trimEnd().split('\n')).toHaveLength(2);
     expect(stderr).not.toContain('hash-');
     expect(Object.keys(filesOf(dir)).sort()).toEqual(
       [
@@ -191,6 +239,17 @@ describe('records of a kubelet', () => {
 
   it('are decided on as the kubelet would', async () => {
     const dir = imageManager('v1beta1');
+    writeFileSync(join(dir, 'pulled', recordFileName('damaged')), '{}');
+    const damaged = await runCli([
+      'check',
+      'docker.io/testing/test:v1',
+      'damaged',
+      '--store',
+      `kubelet:${dir}`,
+    ]);
+    expect(damaged.code).toBe(1);
+    const file = join(dir, 'pulled', recordFileName('damaged'));
+    expect(damaged.stdout).toContain(`\n  where  ${file}\n  why    kind is missing\n`);
     const check = (image: string, imageRef: string): Promise<object> =>
       json('check', image, imageRef, '--store', `kubelet:${dir}`);
     expect(await check('docker.io/testing/test:v1', 'testimage-anonpull')).toMatchObject({

@@ -62,7 +62,7 @@ describe('verify on an lmdb store', () => {
     const { code, counts, findings, passed } = await verify(store);
     expect({ code, counts, passed }).toEqual({
       code: 1,
-      counts: { valid: 3, undecodable: 2, misfiled: 1, orphan: 0 },
+      counts: { valid: 3, undecodable: 2, misfiled: 1, orphan: 0, unread: 0 },
       passed: false,
     });
     expect(findings).toContainEqual({
@@ -80,13 +80,23 @@ describe('verify on an lmdb store', () => {
     });
     expect(JSON.stringify(findings)).not.toContain('hash-');
     const text = await runCli(['records', 'verify', ...store.args()]);
-    expect(text.stdout).toContain('FAILED: 3 valid, 2 undecodable, 1 misfiled, 0 orphan');
+    expect(text.stdout).toContain(
+      'FAILED: 3 valid, 2 undecodable, 1 misfiled, 0 orphan, 0 unread\n',
+    );
   });
 
   it('puts bad entries aside byte for byte, and nothing else', async () => {
     const store = await damaged();
-    const repaired = await verify(store, '--repair');
-    expect(repaired).toMatchObject({ code: 0, quarantined: 3, passed: true });
+    const repaired = await verify(store, '--repair', '--accept-preloaded');
+    expect(repaired).toMatchObject({
+      code: 0,
+      counts: { undecodable: 2, misfiled: 1 },
+      left: { valid: 3, undecodable: 0, misfiled: 0 },
+      quarantined: 3,
+      passed: true,
+      isRefused: false,
+    });
+    expect(repaired.consequence).toContain('looks preloaded');
     for (const { quarantinedTo } of repaired.findings)
       expect(quarantinedTo).toMatch(/^quarantine\//);
     expect(await verify(store)).toMatchObject({ code: 0, counts: { valid: 3, undecodable: 0 } });
@@ -109,6 +119,36 @@ describe('verify on an lmdb store', () => {
       intents: 1,
       records: 2,
     });
+  });
+
+  it('repairs nothing that would open an image unless that is accepted', async () => {
+    const store = await damaged();
+    const args = ['records', 'verify', ...store.args(), '--repair'];
+    const refused = await runCli([...args, '--json']);
+    expect(refused.code).toBe(2);
+    expect(refused.stderr).toContain('needs --accept-preloaded, nothing was repaired');
+    expect(refused.stderr).toContain('under the default policy every pod may use it');
+    const result = JSON.parse(refused.stdout) as Verified;
+    expect(result).toMatchObject({
+      left: { undecodable: 2, misfiled: 1 },
+      quarantined: 0,
+      isRefused: true,
+      passed: false,
+    });
+    expect(result.consequence).toContain('AlwaysVerify');
+    for (const finding of result.findings) expect(finding).not.toHaveProperty('quarantinedTo');
+    const accepted = await runCli([...args, '--accept-preloaded']);
+    expect(accepted).toMatchObject({ code: 0, stderr: '' });
+    expect(accepted.stdout).toMatch(
+      new RegExp(
+        '^undecodable [\\s\\S]*\n {2}now {4}quarantine/[\\s\\S]*\nWARNING: After this the image ' +
+          'looks preloaded: under the default policy every pod may use it\\. [\\s\\S]*\n' +
+          'put into quarantine: 2 undecodable, 1 misfiled\n' +
+          'PASSED: 3 valid, 0 undecodable, 0 misfiled, 0 orphan, 0 unread in the store now\n$',
+      ),
+    );
+    // Nothing is left that would have to be accepted.
+    expect(await runCli(args)).toMatchObject({ code: 0, stderr: '' });
   });
 
   it('names the file where the environment cannot be opened', async () => {

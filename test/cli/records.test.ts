@@ -1,7 +1,7 @@
 /** `pullwarden records` as a process, on every store that a process can share. */
 import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { runCommand } from '../../src/cli/command.ts';
 import { recordsCommand } from '../../src/cli/commands/records/records.ts';
 import { runCli } from '../support/cli.ts';
@@ -24,6 +24,27 @@ function filesOf(path: string): string[] {
     .map((name) => `${name} ${readFileSync(join(path, name)).toString('base64')}`);
 }
 
+/** What a tool prints on a terminal of this width. */
+async function onTerminal(columns: number, args: string[]): Promise<string> {
+  let text = '';
+  const { stdout } = process;
+  const before = { isTTY: stdout.isTTY, columns: stdout.columns };
+  const write = vi.spyOn(stdout, 'write').mockImplementation((chunk, ...rest: unknown[]) => {
+    text += String(chunk);
+    const done = rest.at(-1);
+    if (typeof done === 'function') done();
+    return true;
+  });
+  Object.assign(stdout, { isTTY: true, columns });
+  try {
+    await runCommand(recordsCommand, args);
+  } finally {
+    Object.assign(stdout, before);
+    write.mockRestore();
+  }
+  return text;
+}
+
 describe.each(KINDS)('records on the store %s', (kind) => {
   it('lists intents and records, tab-separated, without hashes', async () => {
     const store = storeIn(newDirectory(), kind);
@@ -31,7 +52,7 @@ describe.each(KINDS)('records on the store %s', (kind) => {
     const { code, stdout, stderr } = await runCli(['records', 'list', ...store.args()]);
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
     expect(stdout.split('\n').map((line) => line.split('\t'))).toEqual([
-      ['KIND', 'IMAGE REF', 'NAMES', 'SECRETS', 'ACCOUNTS', 'NODE-WIDE', 'UPDATED'],
+      ['KIND', 'KEY', 'NAMES', 'SECRETS', 'ACCOUNTS', 'NODE-WIDE', 'UPDATED'],
       ['intent', `${APP}:next`, '-', '-', '-', '-', '-'],
       ['pulled', 'sha256:app', `${BASE}, ${APP}`, '2', '1', 'no', '2023-11-14T22:13:20.123Z'],
       ['pulled', 'sha256:base', BASE, '0', '0', 'yes', '2023-11-14T22:13:20.456Z'],
@@ -100,7 +121,8 @@ name         ${APP}
   secret     namespace-b/pull-b uid uid-b, no hash
   account    namespace-c/account-c uid uid-c
 
-intent       ${APP}:next: a pull of it was begun
+intent       ${APP}:next
+  a pull of it was begun
 `,
     });
     const json = await runCli(['records', 'show', 'sha256:app', ...store.args(), '--json']);
@@ -119,7 +141,7 @@ intent       ${APP}:next: a pull of it was begun
     const store = storeIn(newDirectory(), kind);
     await fill(store.options, usualBatch());
     const { code, stdout } = await runCli(['records', 'verify', ...store.args()]);
-    expect(stdout).toBe('PASSED: 4 valid, 0 undecodable, 0 misfiled, 0 orphan\n');
+    expect(stdout).toBe('PASSED: 4 valid, 0 undecodable, 0 misfiled, 0 orphan, 0 unread\n');
     expect(code).toBe(0);
     const all = await runCli(['records', 'verify', ...store.args(), '--all', '--json']);
     expect(JSON.parse(all.stdout)).toMatchObject({
@@ -180,6 +202,25 @@ intent       ${APP}:next: a pull of it was begun
     expect((await contentOf(store.options)).records).toHaveLength(3);
     expect(await runCli([...args, '--allow-empty'])).toMatchObject({ code: 0 });
     expect((await contentOf(store.options)).records).toEqual([]);
+  });
+
+  it('believes no list that has none of the records unless it is told to', async () => {
+    const store = storeIn(newDirectory(), kind);
+    await fill(store.options, usualBatch());
+    const args = ['records', 'prune', ...store.args(), '--until', '2030-01-01T00:00:00Z'];
+    const named = { input: `${APP}:1\n${BASE}\n` };
+    for (const dry of [[], ['--dry-run']]) {
+      const refused = await runCli([...args, '--keep', '-', ...dry], named);
+      expect(refused).toMatchObject({ code: 2, stdout: '' });
+      expect(refused.stderr).toContain('lists none of the records of the store');
+      expect(refused.stderr).toContain('--allow-unmatched');
+    }
+    expect((await contentOf(store.options)).records).toHaveLength(3);
+    const told = await runCli([...args, '--keep', '-', '--allow-unmatched'], named);
+    expect(told).toMatchObject({ code: 0 });
+    expect((await contentOf(store.options)).records).toEqual([]);
+    // Of nothing, nothing can be missing.
+    expect(await runCli([...args, '--keep', '-'], named)).toMatchObject({ code: 0 });
   });
 
   // Every pair of kinds would say no more than these.
@@ -272,10 +313,55 @@ describe('records', () => {
       listed: { length: 20 },
     });
     const verified = await runCli(['records', 'verify', ...store.args()]);
-    expect(verified.stdout).toBe('PASSED: 40 valid, 0 undecodable, 0 misfiled, 0 orphan\n');
+    expect(verified.stdout).toBe(
+      'PASSED: 40 valid, 0 undecodable, 0 misfiled, 0 orphan, 0 unread\n',
+    );
     const checked = await runCli(['check', 'registry.example.com/a1', 'sha256:1', ...store.args()]);
     expect(checked).toMatchObject({ code: 0 });
     expect(filesOf(path)).toEqual(before);
+  });
+
+  it('lists rows that can be told apart on a terminal of 80 columns, and counts what is damaged', async () => {
+    const store = storeIn(newDirectory(), 'lmdb');
+    const digest = (digit: string): string => `sha256:${digit.repeat(12)}${'0'.repeat(52)}`;
+    const name = 'registry.example.com/a-team-with-a-long-name/an-application';
+    await fill(store.options, [
+      { op: 'writeIntent', image: `${name}:1.4` },
+      ...['a', 'b'].map((digit) =>
+        pulled(digest(digit), 1, { [name]: { nodePodsAccessible: true } }),
+      ),
+    ]);
+    const { openEnvironment } = await import('../../src/accessors/lmdb-environment.ts');
+    const { root, pulled: database } = await openEnvironment(
+      (store.options as { path: string }).path,
+    );
+    await database.put(Buffer.alloc(32, 1), Buffer.from('nonsense'));
+    await root.close();
+    const lines = (await onTerminal(80, ['list', ...store.args(), '--no-color'])).split('\n');
+    expect(lines).toEqual([
+      'KIND    KEY                        NAMES                      SECRETS  NODE-WIDE',
+      'intent  registry.exa…lication:1.4  -                                -  -',
+      'pulled  sha256:aaaaaaaaaaaa…       registry.exa…-application        0  yes',
+      'pulled  sha256:bbbbbbbbbbbb…       registry.exa…-application        0  yes',
+      '',
+      '1 intent, 2 pulled records, 1 damaged',
+      '',
+    ]);
+    expect(await onTerminal(300, ['list', ...store.args(), '--no-color'])).toContain(digest('a'));
+  });
+
+  it('shows what a store module threw only with --debug', async () => {
+    const directory = newDirectory();
+    const module = join(directory, 'store.mjs');
+    writeFileSync(module, 'export default () => { throw new TypeError("password SECRET"); };');
+    const args = ['records', 'list', '--store', `module:${module}`];
+    const quiet = await runCli(args);
+    expect(quiet).toMatchObject({ code: 1, stdout: '' });
+    expect(quiet.stderr).toMatch(/cannot be opened: TypeError\n.*Try --debug to see its cause/);
+    expect(quiet.stderr).not.toContain('SECRET');
+    const debug = await runCli([...args, '--debug']);
+    expect(debug.code).toBe(1);
+    expect(debug.stderr).toMatch(/caused by: TypeError: password SECRET\n +at .*store\.mjs:1:/);
   });
 
   it('refuses a store that an engine has open, and says what to do', async () => {
@@ -332,6 +418,7 @@ describe('records', () => {
     [['import', 'a', '--on-conflict', 'mrege'], 'did you mean "merge"?'],
     [['export', '--json'], '--json needs --output FILE'],
     [['verify', '--repair', '--store', 'journal:./x'], 'cannot repair a journal'],
+    [['verify', '--repair', '--store', 'journal:./x'], 'every image looks preloaded'],
     [['verify', '--repair', '--store', 'module:./x.mjs'], 'cannot repair the store of a module'],
   ])('%j is wrong usage', async (args, message) => {
     // In this process: what is wrong is found before anything is opened.

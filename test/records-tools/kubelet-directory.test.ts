@@ -139,7 +139,12 @@ describe('repairing a kubelet directory', () => {
       const isFirst = finding.location === kubelet.pathOf('pulled', 'first');
       await kubelet.writePulled(record(isFirst ? 'second' : 'first'));
     };
-    const result = await verifyStore(choice, { repairs: true, onFinding, signal });
+    const result = await verifyStore(choice, {
+      repairs: true,
+      acceptsPreloaded: true,
+      onFinding,
+      signal,
+    });
     expect(findings).toHaveLength(1);
     expect(findings[0]?.quarantinedTo).toContain('quarantine');
     expect(result).toMatchObject({ quarantined: 1, passed: true, counts: { undecodable: 1 } });
@@ -167,7 +172,12 @@ async function importInto(
   const result = await withItems((items) =>
     withWriter(target, true, async (accessor) => {
       await before();
-      const options = { onConflict: 'merge', losses: () => [], onProgress: () => {} } as const;
+      const options = {
+        onConflict: 'merge',
+        losses: () => [],
+        onLosses: () => {},
+        onProgress: () => {},
+      } as const;
       return importRecords(items, accessor, { ...options, onProblem, signal });
     }),
   );

@@ -1,16 +1,22 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { type Column, tableLines } from '../../src/terminal/table.ts';
-import { displayWidth, printable, truncated } from '../../src/terminal/text.ts';
+import {
+  displayWidth,
+  harmless,
+  printable,
+  truncated,
+  truncatedInMiddle,
+} from '../../src/terminal/text.ts';
 
 const COLUMNS: readonly Column[] = [
-  { title: 'NAME', shrinks: true },
+  { title: 'NAME', shrinksTo: 8 },
   { title: 'COUNT', align: 'right' },
-  { title: 'REF', shrinks: true },
+  { title: 'REF', shrinksTo: 8 },
 ];
 
 describe('a table', () => {
-  it('is aligned, and cut to the width of the terminal from its widest column on', () => {
+  it('is aligned, and cut to the width of the terminal from its widest column on, in the middle', () => {
     const rows = [
       ['short', '1', 'sha256:0123456789abcdef'],
       ['a-name-of-some-length', '1000', 'x'],
@@ -18,10 +24,26 @@ describe('a table', () => {
     expect([...tableLines(COLUMNS, rows, 40)]).toEqual(
       [
         'NAME             COUNT  REF',
-        'short                1  sha256:01234567…',
-        'a-name-of-some…   1000  x',
+        'short                1  sha256:0…9abcdef',
+        'a-name-…-length   1000  x',
       ].map((line) => line),
     );
+  });
+
+  it('shortens cells, then cuts them as far as they may be, and leaves out columns where that is too little', () => {
+    const columns: readonly Column[] = [
+      { title: 'KEY', shrinksTo: 8, shortened: (cell) => cell.replace('sha256:', '') },
+      { title: 'FIRST', dropped: 1 },
+      { title: 'LAST', dropped: 2 },
+    ];
+    const lines = (width: number): string[] => [
+      ...tableLines(columns, [['sha256:abcdefghijkl', 'x', 'y']], width),
+    ];
+    expect(lines(32)[1]).toBe('sha256:abcdefghijkl  x      y');
+    expect(lines(25)[1]).toBe('abcdefghijkl  x      y');
+    expect(lines(22)).toEqual(['KEY        FIRST  LAST', 'abcd…ijkl  x      y']);
+    expect(lines(15)).toEqual(['KEY        LAST', 'abcd…ijkl  y']);
+    expect(lines(8)).toEqual(['KEY', 'abcd…jkl']);
   });
 
   it('is tab-separated and whole elsewhere', () => {
@@ -65,5 +87,12 @@ describe('a text on a terminal', () => {
     expect(truncated('🦊🦊🦊', 5)).toBe('🦊🦊…');
     expect(truncated('🦊🦊', 4)).toBe('🦊🦊');
     expect(truncated('abc', 1)).toBe('…');
+    expect(truncatedInMiddle('🦊🦊🦊🦊', 6)).toBe('🦊…🦊');
+    expect(truncatedInMiddle('abcdef', 6)).toBe('abcdef');
+    expect(truncatedInMiddle('abc', 1)).toBe('…');
+  });
+
+  it('is escaped once where it was quoted before', () => {
+    expect(harmless('"a\\u{1b}"\u001b\n')).toBe('"a\\u{1b}"\\u{1b}\\u{a}');
   });
 });

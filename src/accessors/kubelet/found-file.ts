@@ -13,6 +13,7 @@ import {
   RECORD_BYTES_MAX,
   RecordFormatError,
   recordFileName,
+  UnreadVersionError,
 } from './record-format.ts';
 
 /** What a record is in memory: an intent is nothing but its key. */
@@ -33,6 +34,8 @@ export interface FoundFile {
   readonly record: FiledRecord | undefined;
   /** A listing passes it over; a lookup cannot. */
   readonly isDirectory: boolean;
+  /** Whether it is not damaged, but of a newer kubelet than the claimed one, and so not read. */
+  readonly isUnread: boolean;
   /** `RECORD_CORRUPT`, where the file is no record, cannot be read, or is another key's. */
   readonly error: PullManagerError | undefined;
 }
@@ -67,6 +70,7 @@ export function readRecordFile(
     state,
     record: undefined,
     isDirectory: 'problem' in read && read.isDirectory === true,
+    isUnread: false,
     error: damaged(path, reason, fields),
   });
   if ('problem' in read) return bad(read.problem, { cause: read.cause });
@@ -75,10 +79,11 @@ export function readRecordFile(
     record = decode(kind, read.bytes, behaviour);
   } catch (cause) {
     if (!(cause instanceof RecordFormatError)) throw cause;
-    return bad(cause.reason, { offset: cause.offset });
+    const found = bad(cause.reason, { offset: cause.offset });
+    return { ...found, isUnread: cause instanceof UnreadVersionError };
   }
   if (recordFileName(record.key) === name) {
-    return { name, state, record, isDirectory: false, error: undefined };
+    return { name, state, record, isDirectory: false, isUnread: false, error: undefined };
   }
   const misfiled = bad('it holds the record of another key, which belongs under another name', {});
   return { ...misfiled, record };

@@ -16,10 +16,12 @@ import {
 import { suggestion } from '../../util/suggest.ts';
 import { parseGoTime } from './go-time.ts';
 import { API_GROUP, INTENT_KIND, PULLED_KIND, RECORD_BYTES_MAX, type Read } from './record-file.ts';
-import { RecordFormatError } from './record-format-error.ts';
+import { RecordFormatError, UnreadVersionError } from './record-format-error.ts';
 import { StrictJsonReader } from './strict-json.ts';
 
 const VERSIONS: readonly RecordVersion[] = ['v1alpha1', 'v1beta1'];
+/** Also of versions that are to come. */
+const VERSION_OF_GROUP = /^kubelet\.config\.k8s\.io\/v\d{1,3}(?:(?:alpha|beta)\d{1,3})?$/;
 
 const INTENT_FIELDS: readonly string[] = ['kind', 'apiVersion', 'image'];
 const PULLED_FIELDS: readonly string[] = [
@@ -43,7 +45,8 @@ const QUOTABLE = /^[A-Za-z]{1,64}$/;
 /**
  * The image of an intent's file; empty if the file has none.
  *
- * @throws `RecordFormatError` for anything but an intent of a version that is read.
+ * @throws `RecordFormatError` for anything but an intent of a version that is read;
+ * `UnreadVersionError` where only the version is to blame.
  */
 export function decodeIntent(
   bytes: Uint8Array,
@@ -65,7 +68,8 @@ export function decodeIntent(
  * What is empty, false or `null` is left out. A missing time is `ZERO_TIME_MS`; fractions are cut to
  * milliseconds.
  *
- * @throws `RecordFormatError` for anything but a pulled record of a version that is read.
+ * @throws `RecordFormatError` for anything but a pulled record of a version that is read;
+ * `UnreadVersionError` where only its version, or a field that came later, is to blame.
  */
 export function decodePulled(
   bytes: Uint8Array,
@@ -118,10 +122,13 @@ function decodeVersion(json: StrictJsonReader, from: Read): RecordVersion {
   const { offset } = json;
   const text = json.string('apiVersion');
   const version = VERSIONS.find((known) => text === API_GROUP + known);
-  if (version === undefined) throw new RecordFormatError('apiVersion is not a known one', offset);
+  if (version === undefined) {
+    const unknown = VERSION_OF_GROUP.test(text) ? UnreadVersionError : RecordFormatError;
+    throw new unknown('apiVersion is not a known one', offset);
+  }
   if (from.readsVersions.includes(version)) return version;
   const read = from.readsVersions.join(' and ');
-  throw new RecordFormatError(`apiVersion is ${version}, but only ${read} is read`, offset);
+  throw new UnreadVersionError(`apiVersion is ${version}, but only ${read} is read`, offset);
 }
 
 function decodeTime(json: StrictJsonReader): number {
@@ -223,6 +230,9 @@ function unknownField(
   fields: readonly string[],
   offset: number,
 ): RecordFormatError {
+  // Of the known fields, only what a later level brought is not among those read.
+  const isLater = fields === V1_33_CREDENTIAL_FIELDS && CREDENTIAL_FIELDS.includes(field);
   const name = QUOTABLE.test(field) ? ` "${field}"${suggestion(field, fields)}` : '';
-  return new RecordFormatError(`${what}: unknown field${name}`, offset);
+  const error = isLater ? UnreadVersionError : RecordFormatError;
+  return new error(`${what}: unknown field${name}`, offset);
 }

@@ -70,7 +70,7 @@ export function inexpressible(record: PulledRecord, to: Written): string[] {
     losses.push('the times at which proofs were given (provenAtMs)');
   }
   if (!to.hasServiceAccounts && accounts.length > 0) {
-    losses.push(`service accounts (${accounts.length})`);
+    losses.push('service accounts');
   }
   if (texts.some((text) => wellFormed(text) !== text)) {
     losses.push('lone surrogates of texts, which become U+FFFD');

@@ -15,3 +15,6 @@ export class RecordFormatError extends Error {
     this.offset = offset;
   }
 }
+
+/** As far as it was read no damage, but of a kubelet that is newer than the claimed level. */
+export class UnreadVersionError extends RecordFormatError {}

@@ -22,4 +22,4 @@
 export { decodeIntent, decodePulled } from './record-decoding.ts';
 export { encodeIntent, encodePulled, inexpressible } from './record-encoding.ts';
 export { RECORD_BYTES_MAX, recordFileName } from './record-file.ts';
-export { RecordFormatError } from './record-format-error.ts';
+export { RecordFormatError, UnreadVersionError } from './record-format-error.ts';

@@ -1,6 +1,6 @@
 /** `pullwarden check`: one decision of the real engine, and why. */
 import { text as textOf } from 'node:stream/consumers';
-import { invalidArgument, quote } from '../../errors.ts';
+import { invalidArgument, type PullManagerError, quote } from '../../errors.ts';
 import { POLICIES, type VerificationPolicy } from '../../policies/enforcer.ts';
 import type {
   ImagePullSecret,
@@ -9,7 +9,7 @@ import type {
 } from '../../records/record.ts';
 import { checkPodCredentials } from '../../records/validate.ts';
 import { explainDecision } from '../../records-tools/explain.ts';
-import { printable } from '../../terminal/text.ts';
+import { harmless, printable } from '../../terminal/text.ts';
 import { parseDuration } from '../../util/duration.ts';
 import { suggestion } from '../../util/suggest.ts';
 import { type ParsedArgs, positionalsOf, UsageError } from '../args.ts';
@@ -58,11 +58,14 @@ export const checkCommand: Command = {
       ['--rotated-secrets HOW', 'trust or verify (default: trust)'],
       ['--reverify-after TIME', 'age from which a proof must be given again (default: never)'],
       ...STORE_HELP,
-      ['--exit-code', 'exit 1 where the answer is "must pull" (default: 0 for either answer)'],
+      ['--exit-code', 'exit 3 where the answer is "must pull" (default: 0 for either answer)'],
       JSON_HELP,
       COLOR_HELP,
     ],
-    exitCodes: { [EXIT.FAILED]: 'could not run, or the record is damaged' },
+    exitCodes: {
+      [EXIT.FAILED]: 'could not run, or the record is damaged',
+      [EXIT.MUST_PULL]: '"must pull", with --exit-code',
+    },
     example:
       'pullwarden check registry.example.com/a:1 sha256:c0ffee --secret uid=1,namespace=a,name=pull,hash=f0',
   },
@@ -87,17 +90,29 @@ async function run(parsed: ParsedArgs, signal: AbortSignal): Promise<ExitCode> {
       : { reverifyAfter: parseDuration(reverifyAfter, '--reverify-after') }),
   });
   if (values.json === true) {
-    const why = cause === undefined ? {} : { cause: { code: cause.code, message: cause.message } };
+    const why = cause === undefined ? {} : { cause: causeOf(cause) };
     const answer = { mustPull, reason, detail, ...why };
     await printJson(SCHEMA, store.label, { image, imageRef, ...answer });
   } else {
     const paint = paintOf(parsed);
     const verdict = mustPull ? paint('yellow', 'must pull') : paint('green', 'may be used');
-    const why = cause === undefined ? '' : ` ${printable(cause.message)}`;
-    process.stdout.write(`${verdict} (${reason}): ${detail}${why}\n`);
+    const why = cause === undefined ? '' : whyOf(cause);
+    process.stdout.write(`${verdict} (${reason}): ${detail}\n${why}`);
   }
   if (reason === 'error') return EXIT.FAILED;
-  return values['exit-code'] === true && mustPull ? EXIT.FAILED : EXIT.PASSED;
+  return values['exit-code'] === true && mustPull ? EXIT.MUST_PULL : EXIT.PASSED;
+}
+
+function causeOf({ code, message, path, offset, reason }: PullManagerError): object {
+  return { code, message, path, offset, reason };
+}
+
+/** Where and why, a line each; the path in whole, which messages shorten. */
+function whyOf({ message, path, offset, reason }: PullManagerError): string {
+  const at = offset === undefined ? '' : ` at offset ${offset}`;
+  const where = path === undefined ? '' : `  where  ${printable(path)}${at}\n`;
+  const isTold = path !== undefined && reason !== undefined;
+  return `${where}  why    ${isTold ? printable(reason) : harmless(message)}\n`;
 }
 
 function policyOf({ values }: ParsedArgs): VerificationPolicy {

@@ -272,7 +272,7 @@ describe('what the format cannot hold', () => {
     [
       'service accounts at v1.33',
       recordOf({ kubernetesServiceAccounts: [ACCOUNT, ACCOUNT] }),
-      ['service accounts (2)'],
+      ['service accounts'],
     ],
   ])('is stated: %s', (_, given, losses) => {
     expect(inexpressible(given, V1_33)).toEqual(losses);

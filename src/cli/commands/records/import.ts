@@ -10,7 +10,7 @@ import {
 import { itemsOf, type TransferItem } from '../../../records-tools/items.ts';
 import { CONFLICT_MODES, type ConflictMode } from '../../../records-tools/merge-records.ts';
 import { withReader, withWriter } from '../../../records-tools/open-store.ts';
-import { formatCount, plural } from '../../../terminal/format.ts';
+import { formatCount } from '../../../terminal/format.ts';
 import { LiveLine } from '../../../terminal/live-line.ts';
 import { suggestion } from '../../../util/suggest.ts';
 import { type ParsedArgs, positionalsOf, UsageError } from '../../args.ts';
@@ -18,7 +18,7 @@ import { type Command, JSON_HELP, PROGRESS_HELP, progressTerminal } from '../../
 import { EXIT, type ExitCode } from '../../exit-codes.ts';
 import { openInput } from '../../input.ts';
 import { printJson } from '../../output.ts';
-import { ProblemReport } from '../../warnings.ts';
+import { LossReport, ProblemReport } from '../../warnings.ts';
 import { STORE_FLAGS, STORE_HELP, storeOf } from '../store-flags.ts';
 
 export const importTool: Command = {
@@ -35,8 +35,9 @@ export const importTool: Command = {
     usage: 'records import FILE|- | --from KIND:PATH [options]',
     about: [
       'Brings in a file of `records export`, or what another store holds, and makes the store if it is ' +
-        'not there. It may be broken off and repeated: the result is the same. What cannot be read, or ' +
-        'not be expressed by the store, is named and counted.',
+        'not there. It may be broken off and repeated: the result is the same. What cannot be read ' +
+        'is named and counted. A record is simplified where the store has no place for a detail, as a ' +
+        'kubelet has none for milliseconds; what it proves stays, or is asked for again.',
     ],
     options: [
       ['--from KIND:PATH', 'the store that is read, in place of a file'],
@@ -64,6 +65,7 @@ async function runImport(parsed: ParsedArgs, signal: AbortSignal): Promise<ExitC
   const isJson = values.json === true;
   const progress = new LiveLine(progressTerminal(parsed));
   const report = new ProblemReport(isJson);
+  const lossReport = new LossReport(isJson);
   const options: ImportOptions = {
     onConflict,
     losses: lossesOf(target),
@@ -71,6 +73,7 @@ async function runImport(parsed: ParsedArgs, signal: AbortSignal): Promise<ExitC
       progress.clear();
       report.add(problem);
     },
+    onLosses: (imageRef, losses) => lossReport.add(imageRef, losses),
     onProgress: (done) => progress.update(() => `${formatCount(done)} done`),
     signal,
   };
@@ -82,8 +85,10 @@ async function runImport(parsed: ParsedArgs, signal: AbortSignal): Promise<ExitC
   } finally {
     progress.clear();
     report.end();
+    lossReport.end();
   }
-  if (isJson) await printJson(SCHEMA, target.label, { ...result, errors: report.all });
+  const errors = [...report.all, ...lossReport.all];
+  if (isJson) await printJson(SCHEMA, target.label, { ...result, errors });
   else process.stdout.write(textOf(result));
   return result.damaged + result.refused === 0 ? EXIT.PASSED : EXIT.FAILED;
 }
@@ -123,6 +128,6 @@ function textOf({ intents, records, damaged, refused, lossy }: ImportResult): st
   return (
     `intents: ${formatCount(intents.added)} added, ${formatCount(intents.unchanged)} unchanged\n` +
     `records: ${outcomes.join(', ')}\n` +
-    `${ends.join(', ')}, ${plural(lossy, 'record')} not kept in full\n`
+    `${ends.join(', ')}, ${formatCount(lossy)} simplified\n`
   );
 }

@@ -9,7 +9,7 @@ import {
   recordFilter,
   summaryOf,
 } from '../../../records-tools/summaries.ts';
-import { plural } from '../../../terminal/format.ts';
+import { formatCount, plural } from '../../../terminal/format.ts';
 import { type Column, tableLines } from '../../../terminal/table.ts';
 import { type ParsedArgs, positionalsOf } from '../../args.ts';
 import { COLOR_HELP, type Command, JSON_HELP, paintOf, terminalWidth } from '../../command.ts';
@@ -32,7 +32,7 @@ export const listTool: Command = {
     usage: 'records list [options]',
     about: [
       'Lists intents and pulled records, in the order of their keys. On a terminal the table is cut to ' +
-        'its width; elsewhere it is tab-separated and whole, and the first line names the columns. ' +
+        'its width, and what matters less left out; elsewhere it is tab-separated and whole, and the first line names the columns. ' +
         'What is unprintable is written as \\u{…}. Hashes are not shown.',
     ],
     options: [
@@ -56,13 +56,18 @@ const SCHEMA = 'pullwarden.records.list/1';
 
 const COLUMNS: readonly Column[] = [
   { title: 'KIND' },
-  { title: 'IMAGE REF', shrinks: true },
-  { title: 'NAMES', shrinks: true },
-  { title: 'SECRETS', align: 'right' },
-  { title: 'ACCOUNTS', align: 'right' },
-  { title: 'NODE-WIDE' },
-  { title: 'UPDATED' },
+  { title: 'KEY', shrinksTo: 24, shortened: withShortDigests },
+  { title: 'NAMES', shrinksTo: 20, shortened: withShortDigests },
+  { title: 'SECRETS', align: 'right', dropped: 3 },
+  { title: 'ACCOUNTS', align: 'right', dropped: 2 },
+  { title: 'NODE-WIDE', dropped: 4 },
+  { title: 'UPDATED', dropped: 1 },
 ];
+
+/** Long hexadecimal numbers by their first 12 digits: enough to tell images apart. */
+function withShortDigests(text: string): string {
+  return text.replace(/\b([\da-f]{12})[\da-f]{20,}\b/gi, '$1…');
+}
 
 interface Listed {
   readonly intents: readonly string[];
@@ -107,7 +112,7 @@ async function read(reader: RecordsReader, { values }: ParsedArgs): Promise<List
 }
 
 async function printTable(
-  { intents, records }: Listed,
+  { intents, records, errors }: Listed,
   parsed: ParsedArgs,
   output: Output,
   signal: AbortSignal,
@@ -127,7 +132,8 @@ async function printTable(
   }
   if (width === undefined) return;
   const summary = `${plural(intents.length, 'intent')}, ${plural(records.length, 'pulled record')}`;
-  await output.write(`\n${paint('dim', summary)}\n`);
+  const damaged = errors.length === 0 ? '' : `, ${formatCount(errors.length)} damaged`;
+  await output.write(`\n${paint('dim', summary + damaged)}\n`);
 }
 
 function rowOf({ imageRef, lastUpdatedTime, names }: RecordSummary): string[] {

@@ -2,7 +2,7 @@
 import { invalidArgument, quote } from '../../../errors.ts';
 import { problemOf } from '../../../records-tools/items.ts';
 import { linesOf } from '../../../records-tools/lines.ts';
-import { withReader, withWriter } from '../../../records-tools/open-store.ts';
+import { type RecordsReader, withReader, withWriter } from '../../../records-tools/open-store.ts';
 import { type PrunePlan, planPrune, prune } from '../../../records-tools/prune.ts';
 import { formatCount, plural } from '../../../terminal/format.ts';
 import { LiveLine } from '../../../terminal/live-line.ts';
@@ -23,6 +23,7 @@ export const pruneTool: Command = {
     until: { type: 'string' },
     'dry-run': { type: 'boolean' },
     'allow-empty': { type: 'boolean' },
+    'allow-unmatched': { type: 'boolean' },
     json: { type: 'boolean' },
     progress: { type: 'boolean' },
   },
@@ -32,6 +33,9 @@ export const pruneTool: Command = {
       'Deletes each pulled record that was last updated before TIME and whose imageRef is not in the ' +
         'list of all images that the runtime has, one imageRef a line. Take TIME before you ask the ' +
         'runtime for its list. Intents, and records that cannot be read, stay.',
+      'The list has to be whole and of imageRefs, not of names: without its record an image that is ' +
+        'still on the node looks preloaded, and the default policy lets every pod use it. An imageRef ' +
+        'is the field id of ListImages of the CRI: `crictl images --quiet --no-trunc` prints it.',
     ],
     options: [
       ...STORE_HELP,
@@ -39,6 +43,10 @@ export const pruneTool: Command = {
       ['--until TIME', 'for example 2026-01-31T12:00:00Z (required)'],
       ['--dry-run', 'only print what would be deleted (default: delete)'],
       ['--allow-empty', 'believe an empty list: delete all older records (default: refuse)'],
+      [
+        '--allow-unmatched',
+        'believe a list that has none of the records: delete all older records (default: refuse)',
+      ],
       JSON_HELP,
       PROGRESS_HELP,
     ],
@@ -63,6 +71,11 @@ async function runPrune(parsed: ParsedArgs, signal: AbortSignal): Promise<ExitCo
     const problem = 'is empty: a runtime without images is rare, a command that failed is not';
     throw invalidArgument('--keep', `${problem}; give --allow-empty if it is so`);
   }
+  const plan = async (reader: RecordsReader): Promise<PrunePlan> => {
+    const planned = await planPrune(reader, imageRefs, untilMs);
+    if (imageRefs.size > 0 && values['allow-unmatched'] !== true) checkMatched(planned);
+    return planned;
+  };
   const isJson = values.json === true;
   const output = new StandardOutput();
   const progress = new LiveLine(progressTerminal(parsed));
@@ -73,15 +86,15 @@ async function runPrune(parsed: ParsedArgs, signal: AbortSignal): Promise<ExitCo
     const what = isDry ? 'would prune' : 'pruned';
     if (!isJson) for (const ref of chunk) await output.write(`${what}\t${printable(ref)}\n`);
   };
-  let plan: PrunePlan | undefined;
+  let planned: PrunePlan | undefined;
   try {
     if (isDry) {
-      plan = await withReader(store, (reader) => planPrune(reader, imageRefs, untilMs));
-      await onPruned(plan.prunable);
+      planned = await withReader(store, plan);
+      await onPruned(planned.prunable);
     } else {
       await withWriter(store, false, async (accessor) => {
-        plan = await planPrune(accessor, imageRefs, untilMs);
-        await prune(accessor, plan, onPruned, signal);
+        planned = await plan(accessor);
+        await prune(accessor, planned, onPruned, signal);
       });
     }
   } finally {
@@ -89,7 +102,7 @@ async function runPrune(parsed: ParsedArgs, signal: AbortSignal): Promise<ExitCo
     // Also what was deleted before it was interrupted or failed.
     if (!isJson) await output.end();
   }
-  const { kept, errors } = plan!;
+  const { kept, errors } = planned!;
   if (isJson) {
     const result = { dryRun: isDry, pruned, kept, errors: errors.map(problemOf) };
     await printJson(SCHEMA, store.label, result);
@@ -103,6 +116,15 @@ async function runPrune(parsed: ParsedArgs, signal: AbortSignal): Promise<ExitCo
   for (const error of errors) report.add(problemOf(error));
   report.end();
   return errors.length === 0 ? EXIT.PASSED : EXIT.FAILED;
+}
+
+function checkMatched({ isUnmatched }: PrunePlan): void {
+  if (!isUnmatched) return;
+  const problem =
+    'lists none of the records of the store: is it of imageRefs, and not of names? The record of an ' +
+    'image that is still on the node keeps it from looking preloaded, which the default policy lets ' +
+    'every pod use; give --allow-unmatched if none of these images is there any more';
+  throw invalidArgument('--keep', problem);
 }
 
 async function readRefs(file: string, signal: AbortSignal): Promise<Set<string>> {

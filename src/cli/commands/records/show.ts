@@ -78,7 +78,7 @@ async function find(reader: RecordsReader, query: string): Promise<Found> {
 
 function textOf(query: string, { records, intent }: Found, paint: Paint): string {
   const blocks = records.map((record) => recordLines(record, paint).join('\n'));
-  if (intent) blocks.push(`intent       ${printable(query)}: a pull of it was begun`);
+  if (intent) blocks.push(`intent       ${printable(query)}\n  a pull of it was begun`);
   return `${blocks.join('\n\n')}\n`;
 }
 

@@ -1,6 +1,11 @@
 /** `pullwarden records verify`: every entry of a store looked at, and bad ones put aside. */
 import type { Finding } from '../../../accessors/inspection.ts';
-import { type VerifyResult, verifyStore } from '../../../records-tools/verify.ts';
+import { invalidArgument } from '../../../errors.ts';
+import {
+  type VerdictCounts,
+  type VerifyResult,
+  verifyStore,
+} from '../../../records-tools/verify.ts';
 import { formatCount } from '../../../terminal/format.ts';
 import { LiveLine } from '../../../terminal/live-line.ts';
 import type { Paint } from '../../../terminal/style.ts';
@@ -23,6 +28,7 @@ export const verifyTool: Command = {
   flags: {
     ...STORE_FLAGS,
     repair: { type: 'boolean' },
+    'accept-preloaded': { type: 'boolean' },
     all: { type: 'boolean' },
     json: { type: 'boolean' },
     progress: { type: 'boolean' },
@@ -31,26 +37,47 @@ export const verifyTool: Command = {
     usage: 'records verify [options]',
     about: [
       'Says of each entry whether it is valid, undecodable (present, but no record), misfiled (under ' +
-        "another one's key) or an orphan (a temporary file that a crash left). A store that cannot be " +
+        "another one's key), an orphan (a temporary file that a crash left) or unread (of a version " +
+        'that --compatibility does not read: no damage, and never repaired). A store that cannot be ' +
         'opened because a file is damaged is a finding, with file and offset.',
       '--repair takes bad entries out of the store and keeps them aside; nothing is deleted, and ' +
-        'what was replaced meanwhile stays. A journal and the store of a module cannot be repaired so.',
+        'what was replaced meanwhile stays. While a ' +
+        'bad record or intent is there, its image must be pulled. After this the image looks ' +
+        'preloaded: under the default policy every pod may use it. Remove the image from the node ' +
+        'first, or run with AlwaysVerify until it was pulled again; then add --accept-preloaded, ' +
+        'without which only orphans are taken out. A journal and the store of a module cannot be ' +
+        'repaired that way.',
     ],
     options: [
       ...STORE_HELP,
       ['--repair', 'put bad entries into quarantine (default: only look)'],
+      [
+        '--accept-preloaded',
+        'with --repair: images whose records are put aside may look preloaded (default: refuse)',
+      ],
       ['--all', 'print valid entries too (default: only what is wrong)'],
       JSON_HELP,
       PROGRESS_HELP,
       COLOR_HELP,
     ],
-    exitCodes: { [EXIT.FAILED]: 'could not run, or something wrong is in the store' },
-    example: 'pullwarden records verify --store lmdb:./records --repair',
+    exitCodes: {
+      [EXIT.FAILED]: 'could not run, or something wrong or unread is in the store',
+      [EXIT.USAGE]:
+        'wrong usage, or --repair without --accept-preloaded where images are concerned',
+    },
+    example: 'pullwarden records verify --store lmdb:./records',
   },
   run: verify,
 };
 
 const SCHEMA = 'pullwarden.records.verify/1';
+const VERDICTS: readonly (keyof VerdictCounts)[] = [
+  'valid',
+  'undecodable',
+  'misfiled',
+  'orphan',
+  'unread',
+];
 
 async function verify(parsed: ParsedArgs, signal: AbortSignal): Promise<ExitCode> {
   positionalsOf(parsed, []);
@@ -76,12 +103,22 @@ async function verify(parsed: ParsedArgs, signal: AbortSignal): Promise<ExitCode
     await output.write(`${head.slice(0, -1)},"findings":[`);
   }
   const repairs = values.repair === true;
+  const acceptsPreloaded = values['accept-preloaded'] === true;
   try {
-    const result = await verifyStore(store, { repairs, onFinding, signal });
+    const result = await verifyStore(store, {
+      repairs,
+      acceptsPreloaded,
+      onFinding,
+      signal,
+    });
     progress.clear();
     if (isJson) await output.write(`],${JSON.stringify(result).slice(1)}\n`);
     else await printSummary(result, output, paint);
     await output.end();
+    if (result.isRefused) {
+      const problem = `needs --accept-preloaded, nothing was repaired. ${result.consequence}`;
+      throw invalidArgument('--repair', problem);
+    }
     return result.passed ? EXIT.PASSED : EXIT.FAILED;
   } finally {
     progress.clear();
@@ -101,10 +138,21 @@ function findingLines(finding: Finding, paint: Paint): string {
 }
 
 async function printSummary(result: VerifyResult, output: Output, paint: Paint): Promise<void> {
-  const { counts, quarantined, remarks, passed } = result;
+  const { counts, left, quarantined, remarks, passed, consequence } = result;
   for (const remark of remarks) await output.write(`remark ${printable(remark)}\n`);
-  const parts = Object.entries(counts).map(([verdict, n]) => `${formatCount(n)} ${verdict}`);
-  const moved = quarantined === 0 ? '' : `; ${formatCount(quarantined)} put into quarantine`;
+  if (consequence !== undefined && !result.isRefused) {
+    await output.write(`${paint('yellow', 'WARNING')}: ${consequence}.\n`);
+  }
+  if (quarantined > 0) {
+    const moved = VERDICTS.map((verdict) => [verdict, counts[verdict] - left[verdict]] as const);
+    await output.write(`put into quarantine: ${textOf(moved.filter(([, n]) => n > 0))}\n`);
+  }
   const verdict = passed ? paint('green', 'PASSED') : paint('red', 'FAILED');
-  await output.write(`${verdict}: ${parts.join(', ')}${moved}\n`);
+  const now = quarantined === 0 ? '' : ' in the store now';
+  const parts = VERDICTS.map((name) => [name, left[name]] as const);
+  await output.write(`${verdict}: ${textOf(parts)}${now}\n`);
+}
+
+function textOf(counts: readonly (readonly [verdict: string, n: number])[]): string {
+  return counts.map(([verdict, n]) => `${formatCount(n)} ${verdict}`).join(', ');
 }
