@@ -10,7 +10,7 @@ import {
   workloadOf,
 } from './baselines/measurements.ts';
 import { inChild } from './support/child.ts';
-import { closedLoop, median } from './support/closed-loop.ts';
+import { closedLoop, median, totalOperations } from './support/closed-loop.ts';
 import { decideAll, loopOf, onEngine, openEngine, subjectOf } from './support/engine.ts';
 import { collectGarbage, oldBytes } from './support/heap.ts';
 import { cycleLoop, intentLoop } from './support/loops.ts';
@@ -144,7 +144,14 @@ async function flatness(context: BenchContext): Promise<void> {
   let few: BenchRow | undefined;
   for (const records of [FEW_RECORDS, context.scaled(MANY_RECORDS)]) {
     const loop = loopOf(context, callers, INTENTS[callers]);
-    const result = await onRecords(context, records, (manager) => intentLoop(manager, loop));
+    const result = await onRecords(context, records, async (manager) => {
+      const measured = await closedLoop(loop, (index) =>
+        manager.recordPullIntent(imageText(index, 0)),
+      );
+      const found = manager.stats().intents;
+      if (found !== totalOperations(loop)) throw new Error(`${found} intents are there`);
+      return measured;
+    });
     const work = `recordPullIntent, ${records} records, ${callersText(callers)}`;
     if (few === undefined) few = context.add(work, subjectOf(STORE), result);
     else context.add(work, subjectOf(STORE), result, ['other', few, FLAT_AT_LEAST]);
