@@ -26,9 +26,6 @@ export interface Finding {
   readonly quarantinedTo?: string;
 }
 
-/** A finding as the stores of entries make it. */
-export type InspectedEntry = Finding;
-
 /** A store that can be looked at piece by piece. */
 export interface Inspectable {
   /** Everything the store keeps, in the order of its locations. */

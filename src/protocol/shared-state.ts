@@ -26,11 +26,10 @@ export const HEADER = {
   ENGINE_STATE: 1,
   WORKER_COUNT: 2,
   STRIPE_COUNT: 3,
-  HOST_COUNT: 4,
-  SLOT_COUNT: 5,
-  RING_WORDS: 6,
+  SLOT_COUNT: 4,
+  RING_WORDS: 5,
   /** Random; keeps the hashes of images in flight from being chosen. */
-  SEED: 7,
+  SEED: 6,
 } as const;
 
 /** Worker block. `GENERATION` is raised by the supervisor when, and only when, the thread is dead. */
@@ -132,7 +131,6 @@ export class SharedState {
     words[HEADER.MAGIC] = MAGIC;
     words[HEADER.WORKER_COUNT] = workerCount;
     words[HEADER.STRIPE_COUNT] = stripeCount;
-    words[HEADER.HOST_COUNT] = HOST_COUNT;
     words[HEADER.SLOT_COUNT] = SLOT_COUNT;
     words[HEADER.RING_WORDS] = RING_WORDS;
     words[HEADER.SEED] = randomInt(2 ** 32) | 0;

@@ -32,9 +32,4 @@ export class BoundedCache<K, V> {
     this.#old = this.#young;
     this.#young = new Map();
   }
-
-  clear(): void {
-    this.#young = new Map();
-    this.#old = new Map();
-  }
 }

@@ -6,7 +6,7 @@
  * its files are read anew (`takeForeignChanges`): between its write and that, an answer may be from
  * before. docs/kubelet-store.md says what is promised.
  */
-import { basename, join } from 'node:path';
+import { basename } from 'node:path';
 import type { KubeletBehaviour } from '../../compatibility.ts';
 import { closedError, PullManagerError, quote, storeError } from '../../errors.ts';
 import { ownerOf, stripeOf } from '../../locks/stripe.ts';
@@ -19,28 +19,23 @@ import type {
   RecordListing,
   RecordWrite,
 } from '../accessor.ts';
-import type { Inspectable, InspectedEntry } from '../inspection.ts';
+import type { Finding, Inspectable } from '../inspection.ts';
 import { BackgroundWork } from '../journal/background.ts';
 import { Pacer } from '../journal/pacer.ts';
 import { FilePlacer } from './file-placer.ts';
-import { currentState, PlacedFiles } from './file-state.ts';
+import { PlacedFiles } from './file-state.ts';
 import { filedWrite, keyOf, valueFrom } from './filed-write.ts';
+import { ForeignChanges } from './foreign-changes.ts';
 import { ForeignWatch } from './foreign-watch.ts';
 import { type FiledRecord, readRecordFile, recordNames, type Value } from './found-file.ts';
 import { inspectFiles, quarantineFile } from './inspect.ts';
 import type { KubeletPlan } from './kubelet-directory.ts';
 import { type KubeletPaths, kubeletPaths } from './layout.ts';
 import { closeDirectories, openDirectories, type RecordDirectories } from './record-directory.ts';
-import { recordFileName } from './record-format.ts';
 import { RedoLog } from './redo-log.ts';
 import { replayRedoLogs, type UnappliedKey } from './redo-replay.ts';
 import { type ChangedKeys, Shelf } from './shelf.ts';
 import { WriteBehind } from './write-behind.ts';
-
-/** Files that are read anew between two batches. */
-const SUSPECTS_MAX = 512;
-/** When a file is looked at again that could not be looked at. */
-const RETRY_MS = 1000;
 
 /**
  * Reads both directories and opens the part of them that the context's owner owns. A worker that
@@ -116,7 +111,6 @@ class KubeletAccessor implements OwnedAccessor, Inspectable {
   readonly #directories: RecordDirectories;
   readonly #behaviour: KubeletBehaviour;
   readonly #context: AccessorContext;
-  readonly #placed: PlacedFiles;
   readonly #redo: RedoLog;
   readonly #background: BackgroundWork;
   readonly #placer: FilePlacer;
@@ -125,13 +119,9 @@ class KubeletAccessor implements OwnedAccessor, Inspectable {
   readonly #behind: WriteBehind;
   readonly #watch: ForeignWatch;
   readonly #shelves: readonly Shelf[];
-  /** Directories that went away, whereupon no answer is trusted any more. */
-  readonly #gone = new Set<Shelf>();
-  /** Directories that are back, and whose files are suspects as far as they differ. */
-  readonly #back = new Set<Shelf>();
+  readonly #foreign: ForeignChanges;
   /** The last of the commits that wait until files have caught up. */
   #waiting: Promise<unknown> | undefined;
-  #retry: NodeJS.Timeout | undefined;
   #closing: Promise<void> | undefined;
 
   constructor(options: KubeletAccessorOptions) {
@@ -141,7 +131,6 @@ class KubeletAccessor implements OwnedAccessor, Inspectable {
     this.#directories = directories;
     this.#behaviour = plan.behaviour;
     this.#context = context;
-    this.#placed = placed;
     this.#redo = redo;
     this.#background = background;
     const { behaviour } = plan;
@@ -153,7 +142,18 @@ class KubeletAccessor implements OwnedAccessor, Inspectable {
     this.#pulled = new Shelf('pulled', workerCount === 1 ? () => true : isOwn);
     const shelves = [this.#intents, this.#pulled];
     this.#shelves = shelves;
-    const onForeign = (shelf: Shelf, name: string): void => this.#suspect(shelf, name);
+    const { wake } = context;
+    const foreign = new ForeignChanges({
+      shelves,
+      paths,
+      directories,
+      behaviour,
+      placed,
+      redo,
+      wake,
+    });
+    this.#foreign = foreign;
+    const onForeign = (shelf: Shelf, name: string): void => foreign.suspect(shelf, name);
     const { writeBehind, watch } = plan.tuning;
     this.#behind = new WriteBehind({
       shelves,
@@ -162,7 +162,7 @@ class KubeletAccessor implements OwnedAccessor, Inspectable {
       background,
       tuning: writeBehind,
       onForeign,
-      onRetired: () => this.#resume(),
+      onRetired: () => foreign.resume(),
     });
     // Before the directories are read, so that no change falls in between.
     this.#watch = new ForeignWatch({
@@ -170,8 +170,8 @@ class KubeletAccessor implements OwnedAccessor, Inspectable {
       shelves,
       tuning: watch,
       onSuspect: onForeign,
-      onAway: (shelf) => this.#lose(shelf),
-      onBack: (shelf) => this.#wake(() => this.#back.add(shelf)),
+      onAway: (shelf) => foreign.lose(shelf),
+      onBack: (shelf) => foreign.regain(shelf),
     });
   }
 
@@ -213,8 +213,14 @@ class KubeletAccessor implements OwnedAccessor, Inspectable {
   }
 
   get hasForeignChanges(): boolean {
-    const hasSuspects = this.#shelves.some(({ suspects }) => suspects.size > 0);
-    return hasSuspects || this.#gone.size > 0 || this.#back.size > 0;
+    return this.#foreign.areThere;
+  }
+
+  /** Files that others may have changed are read anew. Call it between batches. */
+  takeForeignChanges(): ChangedKeys {
+    const changed = this.#foreign.take();
+    this.#behind.schedule();
+    return changed;
   }
 
   count(): { intents: number; records: number } {
@@ -284,49 +290,20 @@ class KubeletAccessor implements OwnedAccessor, Inspectable {
     return done;
   }
 
-  /**
-   * Reads files anew that may have been changed by others. Call it between batches: what a batch was
-   * computed from must not change until it is committed.
-   */
-  takeForeignChanges(): ChangedKeys {
-    const changed: string[] = [];
-    let left = SUSPECTS_MAX;
-    let isAll = false;
-    for (const shelf of this.#shelves) {
-      for (const name of shelf.suspects) {
-        if (left-- === 0) break;
-        shelf.suspects.delete(name);
-        if (!shelf.isSettled(name, this.#redo.retiredUpTo)) {
-          shelf.postponed.add(name);
-          continue;
-        }
-        const keys = this.#reread(shelf, name);
-        if (keys === 'all') isAll = true;
-        else changed.push(...keys);
-      }
-      if (this.#gone.delete(shelf)) isAll = true;
-      if (shelf.suspects.size === 0 && this.#back.delete(shelf)) {
-        isAll = true;
-        if (this.#directories[shelf.kind].isInPlace) shelf.away = undefined;
-      }
-    }
-    this.#behind.schedule();
-    return isAll ? 'all' : changed;
-  }
-
   /** What is in the kubelet's files, once they have everything that can be written. */
-  async *inspect(): AsyncGenerator<InspectedEntry, void, void> {
+  async *inspect(): AsyncGenerator<Finding, void, void> {
     this.#assertOpen('inspect');
     for (const shelf of this.#shelves) this.#directories[shelf.kind].assertInPlace();
     await this.#behind.flush();
     yield* inspectFiles(this.#paths, this.#behaviour);
   }
 
-  async quarantine(entry: InspectedEntry): Promise<string | undefined> {
+  async quarantine(entry: Finding): Promise<string | undefined> {
     this.#assertOpen('quarantine');
     if (entry.kind !== 'store') this.#directories[entry.kind].assertInPlace();
     const place = await quarantineFile(this.#paths, this.#behaviour, entry);
-    this.#reread(entry.kind === 'intent' ? this.#intents : this.#pulled, basename(entry.location));
+    const shelf = entry.kind === 'intent' ? this.#intents : this.#pulled;
+    this.#foreign.reread(shelf, basename(entry.location));
     return place;
   }
 
@@ -344,7 +321,7 @@ class KubeletAccessor implements OwnedAccessor, Inspectable {
     await this.#redo.idle();
     const isDone = await this.#behind.close(() => this.takeForeignChanges());
     this.#watch.close();
-    clearTimeout(this.#retry);
+    this.#foreign.close();
     await this.#redo.close(isDone);
     await this.#background.pending;
     closeDirectories(this.#directories);
@@ -402,65 +379,6 @@ class KubeletAccessor implements OwnedAccessor, Inspectable {
       records.push(itemOf(record.key, record.value));
     }
     return { records, errors };
-  }
-
-  #reread(shelf: Shelf, name: string): ChangedKeys {
-    const { kind } = shelf;
-    const directory = this.#paths.of[kind];
-    const known = shelf.fileNamed(name);
-    try {
-      const { id, ctimeMs } = currentState(join(directory, name));
-      if (id === (known?.id ?? 0) && (id === 0 || ctimeMs === known?.ctimeMs)) return [];
-      // Another worker's.
-      if (known === undefined && this.#placed.isOfAnother(name, id)) return [];
-      const found = readRecordFile(directory, kind, name, this.#behaviour);
-      // What was found, or not, may be another directory's. All names are looked at when it is back.
-      if (!this.#directories[kind].isInPlace) return this.#lose(shelf);
-      const misfiled = shelf.misfiledIn(name);
-      const changed = shelf.absorb(name, found);
-      // It may be under its own name now; it must not seem absent until that is noticed.
-      if (misfiled !== undefined) this.#reread(shelf, recordFileName(misfiled));
-      return changed;
-    } catch {
-      // It cannot be looked at now; what is known stays, and it is looked at again.
-      shelf.postponed.add(name);
-      this.#retry ??= setTimeout(() => {
-        this.#retry = undefined;
-        this.#resume();
-      }, RETRY_MS).unref();
-      return this.#lose(shelf);
-    }
-  }
-
-  #lose(shelf: Shelf): ChangedKeys {
-    if (shelf.away !== undefined) return [];
-    try {
-      this.#directories[shelf.kind].assertInPlace();
-      return [];
-    } catch (cause) {
-      shelf.away = cause as PullManagerError;
-      this.#wake(() => this.#gone.add(shelf));
-      return 'all';
-    }
-  }
-
-  #suspect(shelf: Shelf, name: string): void {
-    this.#wake(() => shelf.suspects.add(name));
-  }
-
-  /** What had to wait for the log need not any more. */
-  #resume(): void {
-    for (const shelf of this.#shelves) {
-      for (const name of shelf.postponed) this.#suspect(shelf, name);
-      shelf.postponed.clear();
-    }
-  }
-
-  /** Notes something that the owner has to take in. */
-  #wake(note: () => void): void {
-    const isFirst = !this.hasForeignChanges;
-    note();
-    if (isFirst) this.#context.wake?.();
   }
 
   #shelfOf({ op }: RecordWrite): Shelf {
