@@ -13,6 +13,10 @@ export const PULL_MANAGER_ERROR_CODES = {
   ALLOWLIST_PATTERN_INVALID: 'ERR_PULLMANAGER_ALLOWLIST_PATTERN_INVALID',
   /** The engine is closed or closing. */
   CLOSED: 'ERR_PULLMANAGER_CLOSED',
+  /** A configuration of credentials is not one: `path` or `argument` names it, `reason` says why. */
+  CREDENTIALS_INVALID: 'ERR_PULLMANAGER_CREDENTIALS_INVALID',
+  /** A credential helper or provider program failed; `path` names it. */
+  CREDENTIAL_PROVIDER_FAILED: 'ERR_PULLMANAGER_CREDENTIAL_PROVIDER_FAILED',
   /** The caller's own credentials source failed; `cause` is what it threw. */
   CREDENTIALS_SOURCE_FAILED: 'ERR_PULLMANAGER_CREDENTIALS_SOURCE_FAILED',
   /** The handle given to `attach` is not one of a running engine, or has no place left. */
@@ -31,6 +35,8 @@ export const PULL_MANAGER_ERROR_CODES = {
   POLICY_UNKNOWN: 'ERR_PULLMANAGER_POLICY_UNKNOWN',
   /** A bounded queue is full; nothing was done. */
   QUEUE_FULL: 'ERR_PULLMANAGER_QUEUE_FULL',
+  /** A call to the container runtime failed (`ImageRuntimeError`). */
+  RUNTIME_FAILED: 'ERR_PULLMANAGER_RUNTIME_FAILED',
   /** A record or intent is present but cannot be decoded. */
   RECORD_CORRUPT: 'ERR_PULLMANAGER_RECORD_CORRUPT',
   /** A store's file is damaged beyond a torn tail; it is left untouched. */

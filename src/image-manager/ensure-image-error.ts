@@ -1,0 +1,40 @@
+/** How `ensureImage` fails. */
+
+/** Upstream's reasons, under upstream's names, and those of pullwarden itself. */
+export type EnsureImageErrorCode =
+  /** The text is not an image name. */
+  | 'ErrInvalidImageName'
+  /** The runtime could not be asked whether it has the image. */
+  | 'ErrImageInspect'
+  /** Policy `Never`, and the image is absent or may not be used: which, is not told. */
+  | 'ErrImageNeverPull'
+  /** An earlier pull for this pod failed a short time ago. */
+  | 'ErrImagePullBackOff'
+  /** The pull failed; `cause` says how, as an `ImageRuntimeError` where the runtime is a CRI client. */
+  | 'ErrImagePull'
+  /** The runtime says that the registry is unavailable. */
+  | 'RegistryUnavailable'
+  /** The runtime says that a signature is not valid. */
+  | 'SignatureValidationFailed'
+  /** The credentials could not be looked up; nothing was pulled. */
+  | 'ErrImageCredentials'
+  /** The pull could not be recorded, so it was not begun. */
+  | 'ErrImagePullIntent';
+
+/** An image could not be ensured. The message names the image, and never a secret. */
+export class EnsureImageError extends Error {
+  readonly code: EnsureImageErrorCode;
+  /** The image as it was requested. */
+  readonly image: string;
+
+  constructor(
+    code: EnsureImageErrorCode,
+    message: string,
+    options: { readonly image: string; readonly cause?: unknown },
+  ) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.name = 'EnsureImageError';
+    this.code = code;
+    this.image = options.image;
+  }
+}
