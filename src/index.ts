@@ -25,6 +25,12 @@ export type { CacheUsage } from './accessors/key-cache.ts';
 export type { AccessorFactory } from './accessors/module.ts';
 export type { CompatibilityLevel } from './compatibility.ts';
 export { credentialHash } from './credentials/credential-hash.ts';
+export {
+  CredentialLookup,
+  type CredentialLookupOptions,
+  type CredentialRequest,
+} from './credentials/credential-lookup.ts';
+export type { PodServiceAccount, PullSecret } from './credentials/pod-identity.ts';
 export type {
   CredentialSourceIdentity,
   PullCredential,
