@@ -40,6 +40,7 @@ export type {
 export type { DecisionRequest } from './engine/decider.ts';
 export type { Decision } from './engine/decision.ts';
 export type { EngineHandle } from './engine/engine.ts';
+export type { AdoptedImage } from './engine/reconcile.ts';
 export {
   AllowlistPatternError,
   ImageNameError,
@@ -50,6 +51,26 @@ export {
   type PullManagerErrorFields,
   type PullManagerErrorName,
 } from './errors.ts';
+export { EVENT_CHANNELS, type EventName } from './events/channels.ts';
+export type { EventListener, EventListeners, Unsubscribe } from './events/emitter.ts';
+export type {
+  CollectMessage,
+  DecisionMessage,
+  EnsureMessage,
+  EventMessage,
+  ImageManagerEvents,
+  IntentMessage,
+  OperationMessage,
+  OutcomeMessage,
+  PruneMessage,
+  PullCredentialKind,
+  PullFailedMessage,
+  PullFinishedMessage,
+  PullManagerEvents,
+  PullStartedMessage,
+  ReconcileMessage,
+  UnansweredPullSettledMessage,
+} from './events/messages.ts';
 export type { ImagePullManager, PruneResult } from './image-pull-manager.ts';
 export { type ImageName, parseImageName, trimImageTagDigest } from './images/image-name.ts';
 export type { ImageService, RuntimeImage } from './images/image-service.ts';
