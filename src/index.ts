@@ -71,6 +71,15 @@ export type {
   ReconcileMessage,
   UnansweredPullSettledMessage,
 } from './events/messages.ts';
+export { EnsureImageError, type EnsureImageErrorCode } from './image-manager/ensure-image-error.ts';
+export {
+  type EnsuredImage,
+  type EnsureImageRequest,
+  ImageManager,
+  type ImageManagerCallOptions,
+  type PullPolicy,
+} from './image-manager/image-manager.ts';
+export type { ImageManagerOptions } from './image-manager/options.ts';
 export type { ImagePullManager, PruneResult } from './image-pull-manager.ts';
 export { type ImageName, parseImageName, trimImageTagDigest } from './images/image-name.ts';
 export type { ImageService, RuntimeImage } from './images/image-service.ts';

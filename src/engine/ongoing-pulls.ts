@@ -5,6 +5,7 @@
 import { setMaxListeners } from 'node:events';
 import { abortedError, closedError, invalidArgument } from '../errors.ts';
 import type { ImagePullCredentials } from '../records/record.ts';
+import { linkedSignal } from '../util/linked-signal.ts';
 import { untilAborted } from '../util/until-aborted.ts';
 import { within } from '../util/within.ts';
 import type { PullWriter } from './pull-writer.ts';
@@ -48,10 +49,13 @@ export class OngoingPulls {
     pull: Pull<T>,
     given: AbortSignal | undefined,
   ): Promise<T> {
-    const signal = given === undefined ? this.closing : AbortSignal.any([given, this.closing]);
+    const { signal, unlink } = linkedSignal(this.closing, given);
     const outcome = this.#pullAndRecord(image, pull, signal);
     this.#ongoing.add(outcome);
-    const done = (): boolean => this.#ongoing.delete(outcome);
+    const done = (): void => {
+      this.#ongoing.delete(outcome);
+      unlink();
+    };
     outcome.then(done, done);
     return untilAborted(outcome, signal, (reason) => abortedError('the pull', reason));
   }

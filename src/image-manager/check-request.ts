@@ -4,7 +4,11 @@ import { textProblem } from '../engine/arguments.ts';
 import { invalidArgument } from '../errors.ts';
 import type { EnsureImageRequest, PullPolicy } from './image-manager.ts';
 
-const PULL_POLICIES: ReadonlySet<unknown> = new Set<PullPolicy>(['Always', 'IfNotPresent', 'Never']);
+const PULL_POLICIES: ReadonlySet<unknown> = new Set<PullPolicy>([
+  'Always',
+  'IfNotPresent',
+  'Never',
+]);
 const AUTH_FIELDS = [
   'username',
   'password',

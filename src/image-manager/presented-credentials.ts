@@ -77,10 +77,7 @@ export function recordedCredentials(credential: PullCredential | undefined): Ima
     : { kubernetesServiceAccounts: [coordinatesOf(source)] };
 }
 
-function secretOf(
-  { auth }: PullCredential,
-  source: ImagePullServiceAccount,
-): ImagePullSecret {
+function secretOf({ auth }: PullCredential, source: ImagePullServiceAccount): ImagePullSecret {
   return { ...coordinatesOf(source), credentialHash: credentialHash(auth) };
 }
 

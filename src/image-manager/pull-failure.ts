@@ -27,7 +27,10 @@ export function runtimeErrorOf(error: unknown, auth: RegistryAuth | undefined): 
  *
  * Source: kubernetes pkg/kubelet/images/image_manager.go, evalCRIPullErr.
  */
-export function pullFailed(image: string, errors: readonly ImageRuntimeError[]): EnsureImageError {
+export function pullFailureOf(
+  image: string,
+  errors: readonly ImageRuntimeError[],
+): EnsureImageError {
   const cause = errors.length > 1 ? new AggregateError(errors, 'no credential worked') : errors[0];
   const text = [...new Set(errors.map(({ reason, message }) => reason ?? message))].join('; ');
   for (const [code, because] of REASONS) {

@@ -4,19 +4,22 @@
  * Source: kubernetes pkg/kubelet/images/image_manager.go, pullImage; puller.go.
  */
 import type { PullCredential } from '../credentials/pull-credential.ts';
-import { abortedError, quote } from '../errors.ts';
+import { abortedError, type PullManagerError, quote } from '../errors.ts';
+import type { Emitters } from '../events/emitter.ts';
+import type { ImageManagerEvents } from '../events/messages.ts';
 import type { ImagePullManager } from '../image-pull-manager.ts';
 import type { Logger } from '../options.ts';
-import { ImageRuntimeError, type ImageRuntime } from '../runtime/image-runtime.ts';
+import { type ImageRuntime, ImageRuntimeError } from '../runtime/image-runtime.ts';
 import { untilAborted } from '../util/until-aborted.ts';
 import { within } from '../util/within.ts';
 import { EnsureImageError } from './ensure-image-error.ts';
 import { recordedCredentials } from './presented-credentials.ts';
-import { pullFailed, runtimeErrorOf } from './pull-failure.ts';
+import { pullFailureOf, runtimeErrorOf } from './pull-failure.ts';
 import type { PullSlots } from './pull-slots.ts';
 import type { RateLimit } from './rate-limit.ts';
 import type { RecordKeeper } from './record-keeper.ts';
 import { pulledIdOf } from './runtime-answers.ts';
+import type { SharedPull } from './shared-pulls.ts';
 import type { UnansweredPulls } from './unanswered-pulls.ts';
 
 /** What pulls are made with. */
@@ -27,6 +30,7 @@ export interface PullTools {
   readonly unanswered: UnansweredPulls;
   readonly slots: PullSlots;
   readonly rateLimit: RateLimit;
+  readonly events: Emitters<ImageManagerEvents>;
   readonly logger: Logger;
 }
 
@@ -34,6 +38,8 @@ export interface PullTools {
 export interface PullOrder {
   /** As requested: what intents and records are kept under. */
   readonly image: string;
+  /** Of the request that caused the pull; only for events. */
+  readonly podUid: string;
   /** What the runtime is asked for. */
   readonly runtimeName: string;
   /** Tried in turn; none: anonymously. */
@@ -61,16 +67,41 @@ export async function pull(
   order: PullOrder,
   tools: PullTools,
   signal: AbortSignal,
+  shared: SharedPull,
 ): Promise<Pulled> {
   await tools.slots.take(signal);
   try {
     // Before the intent: where the runtime is not asked, nothing has to be recorded.
-    if (!tools.rateLimit.tryTake()) throw pullFailed(order.image, [overTheLimit()]);
+    if (!tools.rateLimit.tryTake()) throw pullFailureOf(order.image, [overTheLimit()]);
     await recordIntent(order, tools);
-    return await tryInTurn(order, tools, signal);
+    return await told(order, tools, shared, () => tryInTurn(order, tools, signal));
   } finally {
     tools.slots.release();
   }
+}
+
+/** Tells of a pull for which the runtime is asked. */
+async function told(
+  { image, podUid, credentials }: PullOrder,
+  { events: { pullStarted, pullFinished, pullFailed } }: PullTools,
+  shared: SharedPull,
+  run: () => Promise<Pulled | FailedPull>,
+): Promise<Pulled> {
+  if (pullStarted.isWatched) {
+    pullStarted.emit({ image, podUid, credentialCount: credentials.length });
+  }
+  const startedMs = performance.now();
+  const outcome = await run();
+  const { callerCount } = shared;
+  const about = { image, podUid, callerCount, durationMs: performance.now() - startedMs };
+  if ('error' in outcome) {
+    pullFailed.emit({ ...about, ...outcome });
+    throw outcome.error;
+  }
+  const { imageRef, credential } = outcome;
+  const credentialKind = credential?.source.kind ?? 'none';
+  pullFinished.emit({ ...about, imageRef, credentialKind });
+  return outcome;
 }
 
 async function recordIntent({ image }: PullOrder, { pullManager }: PullTools): Promise<void> {
@@ -82,7 +113,18 @@ async function recordIntent({ image }: PullOrder, { pullManager }: PullTools): P
   }
 }
 
-async function tryInTurn(order: PullOrder, tools: PullTools, signal: AbortSignal): Promise<Pulled> {
+/** A pull that gave nothing. */
+interface FailedPull {
+  readonly error: Error;
+  /** False: the image may still appear. */
+  readonly answered: boolean;
+}
+
+async function tryInTurn(
+  order: PullOrder,
+  tools: PullTools,
+  signal: AbortSignal,
+): Promise<Pulled | FailedPull> {
   const errors: ImageRuntimeError[] = [];
   const { image, credentials } = order;
   const inTurn = credentials.length === 0 ? [undefined] : credentials;
@@ -101,10 +143,18 @@ async function tryInTurn(order: PullOrder, tools: PullTools, signal: AbortSignal
     if (answer.answered) continue;
     // The image may still appear, and whose it then is nobody has shown.
     tools.unanswered.add(image);
-    throw signal.aborted ? abortedError('the pull', signal.reason) : pullFailed(image, errors);
+    return { error: errorOf(image, errors, signal), answered: false };
   }
   await recordFailure(image, tools);
-  throw signal.aborted ? abortedError('the pull', signal.reason) : pullFailed(image, errors);
+  return { error: errorOf(image, errors, signal), answered: true };
+}
+
+function errorOf(
+  image: string,
+  errors: readonly ImageRuntimeError[],
+  signal: AbortSignal,
+): EnsureImageError | PullManagerError {
+  return signal.aborted ? abortedError('the pull', signal.reason) : pullFailureOf(image, errors);
 }
 
 /** The id of the image, or why there is none. */

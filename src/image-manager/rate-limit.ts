@@ -25,10 +25,7 @@ export class RateLimit {
   tryTake(): boolean {
     if (this.#perMs === 0) return true;
     const nowMs = this.#now();
-    this.#tokens = Math.min(
-      this.#burst,
-      this.#tokens + (nowMs - this.#filledMs) * this.#perMs,
-    );
+    this.#tokens = Math.min(this.#burst, this.#tokens + (nowMs - this.#filledMs) * this.#perMs);
     this.#filledMs = nowMs;
     if (this.#tokens < 1) return false;
     this.#tokens--;

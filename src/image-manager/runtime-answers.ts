@@ -1,6 +1,7 @@
 /** What a runtime of the caller's own may answer, checked: records are kept under these texts. */
-import { TEXT_LENGTH_MAX } from '../protocol/frames.ts';
+
 import type { RuntimeImage } from '../images/image-service.ts';
+import { TEXT_LENGTH_MAX } from '../protocol/frames.ts';
 import { ImageRuntimeError } from '../runtime/image-runtime.ts';
 
 /** The id of an image that the runtime has; throws an `ImageRuntimeError` where it is none. */

@@ -9,7 +9,11 @@ import { untilAborted } from '../util/until-aborted.ts';
 import type { Pulled, PullOrder } from './pull.ts';
 
 /** Runs a pull. */
-export type RunPull = (order: PullOrder, signal: AbortSignal, shared: SharedPull) => Promise<Pulled>;
+export type RunPull = (
+  order: PullOrder,
+  signal: AbortSignal,
+  shared: SharedPull,
+) => Promise<Pulled>;
 
 /** A pull, and how many requests it serves. */
 export interface SharedPull {
@@ -98,6 +102,8 @@ export class SharedPulls {
       source.kind,
       ...(source.kind === 'node' ? [] : [source.uid, source.namespace, source.name]),
     ]);
-    return createHmac('sha256', this.#secret).update(JSON.stringify([image, parts])).digest('hex');
+    return createHmac('sha256', this.#secret)
+      .update(JSON.stringify([image, parts]))
+      .digest('hex');
   }
 }

@@ -10,13 +10,14 @@
 import { setMaxListeners } from 'node:events';
 import { errorCode, PULL_MANAGER_ERROR_CODES, type PullManagerError } from '../errors.ts';
 import type { ImagePullManager } from '../image-pull-manager.ts';
-import type { ImagePullIntent, Listing } from '../records/record.ts';
 import type { Logger } from '../options.ts';
+import type { ImagePullIntent, Listing } from '../records/record.ts';
 import type { ImageRuntime } from '../runtime/image-runtime.ts';
+import { linkedSignal } from '../util/linked-signal.ts';
 import { untilAborted } from '../util/until-aborted.ts';
 import { within } from '../util/within.ts';
-import { idOf } from './runtime-answers.ts';
 import type { RecordKeeper } from './record-keeper.ts';
+import { idOf } from './runtime-answers.ts';
 import { runtimeNameOf } from './runtime-name.ts';
 
 /** What became of a pull. */
@@ -139,7 +140,7 @@ export class UnansweredPulls {
     const { signal } = this.#closing;
     for (let unansweredMs = LOOK_MS_MIN; this.#open.size > 0 && !signal.aborted; ) {
       let isAnswered = true;
-      for (const pull of [...this.#open.values()]) {
+      for (const pull of this.#open.values()) {
         if (signal.aborted) return;
         if (!(await this.#look(pull))) isAnswered = false;
       }
@@ -192,14 +193,18 @@ export class UnansweredPulls {
 
   /** The id of the image, `undefined` where it is absent, `null` where the runtime does not say. */
   async #ask(image: string): Promise<string | undefined | null> {
-    const limit = AbortSignal.timeout(LOOK_LIMIT_MS);
-    const signal = AbortSignal.any([limit, this.#closing.signal]);
+    const { signal, unlink } = linkedSignal(
+      AbortSignal.timeout(LOOK_LIMIT_MS),
+      this.#closing.signal,
+    );
     try {
       const asked = this.#options.runtime.imageStatus(runtimeNameOf(image), signal);
       const status = await untilAborted(asked, signal, (reason) => reason);
       return status === undefined ? undefined : idOf(status);
     } catch {
       return null;
+    } finally {
+      unlink();
     }
   }
 
@@ -221,6 +226,8 @@ export class UnansweredPulls {
   }
 }
 
-function listsIntents(pullManager: ImagePullManager): pullManager is ImagePullManager & ListsIntents {
+function listsIntents(
+  pullManager: ImagePullManager,
+): pullManager is ImagePullManager & ListsIntents {
   return typeof (pullManager as Partial<ListsIntents>).listImagePullIntents === 'function';
 }

@@ -14,6 +14,8 @@ import type { ImageService, RuntimeImage } from '../images/image-service.ts';
  * an unanswered one the image may still appear.
  */
 export interface ImageRuntime extends ImageService {
+  /** Whether `imageStatus` tells `sizeBytes`: it is then asked after each pull. @default false */
+  readonly reportsSizes?: boolean;
   /** The image of that name, id or digest; `undefined` where the runtime has none. */
   imageStatus(image: string, signal?: AbortSignal): Promise<RuntimeImage | undefined>;
   /** Asks the registry, with `auth` or anonymously, and answers the id of the image. */
