@@ -90,11 +90,13 @@ export class Containerd implements AsyncDisposable {
   async useRegistry({ host, url, certificatePaths = [] }: RegistryHost): Promise<void> {
     const directory = join(this.#directory, 'certs', host);
     await mkdir(directory, { recursive: true });
-    // As the only host: after "not found", containerd would ask the server as a further one.
     const lines = [
       `server = ${quoted(url)}`,
+      // The server is one more host: not to be asked again after "not found".
+      'capabilities = ["push"]',
+      `[host.${quoted(url)}]`,
       'capabilities = ["pull", "resolve"]',
-      `ca = [${certificatePaths.map(quoted).join(', ')}]`,
+      ...(certificatePaths.length > 0 ? [`ca = [${certificatePaths.map(quoted).join(', ')}]`] : []),
     ];
     await writeFile(join(directory, 'hosts.toml'), `${lines.join('\n')}\n`);
   }
