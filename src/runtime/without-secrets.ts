@@ -19,7 +19,8 @@ const LEFT_BY_ENCODE_URI = /[!'()*]/g;
 const HEADER_VALUE =
   /((?:proxy-)?authorization|x-registry-(?:auth|config)|(?:set-)?cookie)(["'\]]*\s*[:=]\s*["'[]*)(?:(?:basic|bearer|digest|negotiate)\s+)?[^\s"',;\]]+/gi;
 /** A word of lower-case letters is prose, as in "no basic auth credentials". */
-const SCHEME_VALUE = /\b(basic|bearer)(\s+)(?![a-z]+\b)[\w+/.~=-]{8,}/gi;
+const SCHEME_VALUE =
+  /\b([Bb]asic|BASIC|[Bb]earer|BEARER)(\s+)(?![a-z]+\.?(?![\w+/.~=-]))[\w+/.~=-]{8,}/g;
 const JSON_VALUE =
   /(["'](?:pass(?:word)?|secret|(?:identity|registry|access|refresh|id)?_?token|client_secret|auth)["']\s*:\s*["'])(?:[^"'\\]|\\.)+/gi;
 const USER_INFO = /(\b[a-z][a-z0-9+.-]*:\/\/)[^\s/?#"'@]*@/gi;

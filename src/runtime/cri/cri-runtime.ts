@@ -142,12 +142,7 @@ class CriClient implements CriRuntime {
   }
 
   async imageStatus(image: string, signal?: AbortSignal): Promise<RuntimeImage | undefined> {
-    const subject = this.#subject('looking for image', image);
-    const request = { image: { image } };
-    const response = await this.#call<{ image: CriImage | null }>('ImageStatus', request, subject, {
-      signal,
-    });
-    return response.image === null ? undefined : identified(response.image, subject);
+    return await this.#status(image, this.#subjectImage('looking for image', image), signal);
   }
 
   async pullImage(
@@ -155,7 +150,7 @@ class CriClient implements CriRuntime {
     auth: RegistryAuth | undefined,
     signal?: AbortSignal,
   ): Promise<string> {
-    const subject = { ...this.#subject('pulling image', image), auth };
+    const subject = { ...this.#subjectImage('pulling image', image), auth };
     const request = { image: { image }, ...(auth !== undefined && { auth: authConfig(auth) }) };
     const { imageRef } = await this.#call<{ imageRef: string }>('PullImage', request, subject, {
       signal,
@@ -166,7 +161,7 @@ class CriClient implements CriRuntime {
   }
 
   async removeImage(image: string, signal?: AbortSignal): Promise<void> {
-    const subject = this.#subject('removing image', image);
+    const subject = this.#subjectImage('removing image', image);
     await this.#call('RemoveImage', { image: { image } }, subject, { signal });
   }
 
@@ -200,6 +195,18 @@ class CriClient implements CriRuntime {
     await this.close();
   }
 
+  async #status(
+    image: string,
+    subject: CallSubject,
+    signal: AbortSignal | undefined,
+  ): Promise<RuntimeImage | undefined> {
+    const request = { image: { image } };
+    const response = await this.#call<{ image: CriImage | null }>('ImageStatus', request, subject, {
+      signal,
+    });
+    return response.image === null ? undefined : identified(response.image, subject);
+  }
+
   /**
    * Some runtimes answer a pull with a digest of the repository instead of the id. Whatever goes
    * wrong now, the image is there: no failure is an answer.
@@ -209,21 +216,22 @@ class CriClient implements CriRuntime {
     subject: CallSubject,
     signal: AbortSignal | undefined,
   ): Promise<string> {
-    const pulled = await this.imageStatus(imageRef, signal).catch((cause: unknown) => {
+    const pulled = await this.#status(imageRef, subject, signal).catch((cause: unknown) => {
       if (!(cause instanceof ImageRuntimeError) || !cause.answered) throw cause;
       const { kind, message, image, path } = cause;
-      throw new ImageRuntimeError(kind, message, { answered: false, image, path, cause });
+      throw new ImageRuntimeError(kind, message, { answered: false, image, path });
     });
     if (pulled !== undefined) return pulled.id;
-    const problem = `the answer names ${quote(imageRef)}, which the runtime then does not have`;
-    throw oddAnswer(problem, subject);
+    throw oddAnswer('the answer names an image that the runtime then does not have', subject);
   }
 
-  #subject(doing: string, image?: string): CallSubject {
-    const { socketPath } = this;
-    if (image === undefined) return { doing, socketPath };
+  #subject(doing: string): CallSubject {
+    return { doing, socketPath: this.socketPath };
+  }
+
+  #subjectImage(doing: string, image: unknown): CallSubject & { readonly image: string } {
     if (typeof image !== 'string') throw invalidArgument('image', 'must be a string');
-    return { doing, socketPath, image };
+    return { doing, socketPath: this.socketPath, image };
   }
 
   #call<Response>(

@@ -60,6 +60,8 @@ const RULES: readonly Rule[] = [
   ['signature', /source image rejected|signature (?:was required|verification failed)/i],
   // A registry that answers with a page of its proxy, whatever the runtime makes of it.
   ['registryUnavailable', /unexpected media type text\/html/i],
+  // It arrived, and is no layer: an "unexpected EOF" in it is none of the network.
+  ['other', /failed to extract layer/i],
   // Before refusals: a token server that fails is told as "failed to authorize".
   ['registryUnavailable', /: (?:429|5\d\d)(?: [A-Z]|$)|toomanyrequests|too many requests/i],
   [

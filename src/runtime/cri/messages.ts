@@ -62,12 +62,13 @@ export function imageFilesystem(usage: CriFilesystemUsage): ImageFilesystem {
 const AUTH_FIELDS = ['username', 'password', 'auth', 'identityToken', 'registryToken'] as const;
 
 /**
- * What CRI sends of a credential. Throws `INVALID_ARGUMENT` where a field is no text.
+ * What CRI sends of a credential. Throws `INVALID_ARGUMENT` where it is none.
  *
  * `serverAddress` becomes a URL of the host that containerd compares with the one it asks: see
  * `serverUrl`. Empty, it is left out: the credential is then used at whichever host is asked.
  */
 export function authConfig(auth: RegistryAuth): CriAuthConfig {
+  if (typeof auth !== 'object' || auth === null) throw invalidArgument('auth', 'must be an object');
   const config: Record<string, string> = {};
   for (const field of AUTH_FIELDS) {
     const value = textOf(auth, field);

@@ -1,5 +1,5 @@
 /** The real containerd, with its root, state, socket and configuration in a directory of a test. */
-import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rm, statfs, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Daemon, logTail } from './daemon.ts';
@@ -23,6 +23,8 @@ const DISABLED_PLUGINS = [
   'io.containerd.nri.v1.nri',
   'io.containerd.tracing.processor.v1.otlp',
 ];
+/** `f_type` of a directory on which overlayfs cannot put its own, as in most containers. */
+const OVERLAYFS_MAGIC = 0x794c7630;
 const IMPORT_TIMEOUT_MS = 10_000;
 const IMPORT_POLL_MS = 5;
 
@@ -63,7 +65,9 @@ export class Containerd implements AsyncDisposable {
         mkdir(join(options.directory, name), { recursive: true }),
       ),
     );
-    await writeFile(containerd.#configurationPath, containerd.#configuration());
+    const { type } = await statfs(options.directory);
+    const snapshotter = type === OVERLAYFS_MAGIC ? 'native' : 'overlayfs';
+    await writeFile(containerd.#configurationPath, containerd.#configuration(snapshotter));
     await containerd.start();
     return containerd;
   }
@@ -90,11 +94,13 @@ export class Containerd implements AsyncDisposable {
   async useRegistry({ host, url, certificatePaths = [] }: RegistryHost): Promise<void> {
     const directory = join(this.#directory, 'certs', host);
     await mkdir(directory, { recursive: true });
-    // As the only host: after "not found", containerd would ask the server as a further one.
     const lines = [
       `server = ${quoted(url)}`,
+      // The server is one more host: not to be asked again after "not found".
+      'capabilities = ["push"]',
+      `[host.${quoted(url)}]`,
       'capabilities = ["pull", "resolve"]',
-      `ca = [${certificatePaths.map(quoted).join(', ')}]`,
+      ...(certificatePaths.length > 0 ? [`ca = [${certificatePaths.map(quoted).join(', ')}]`] : []),
     ];
     await writeFile(join(directory, 'hosts.toml'), `${lines.join('\n')}\n`);
   }
@@ -166,7 +172,7 @@ export class Containerd implements AsyncDisposable {
     return join(this.#directory, 'containerd.log');
   }
 
-  #configuration(): string {
+  #configuration(snapshotter: string): string {
     const within = (name: string) => quoted(join(this.#directory, name));
     return `
 version = 2
@@ -181,7 +187,7 @@ address = ${within('containerd.ttrpc.sock')}
 [plugins.${quoted(CRI_PLUGIN)}]
 disable_tcp_service = true
 [plugins.${quoted(CRI_PLUGIN)}.containerd]
-snapshotter = "overlayfs"
+snapshotter = ${quoted(snapshotter)}
 [plugins.${quoted(CRI_PLUGIN)}.cni]
 bin_dir = ${within('cni')}
 conf_dir = ${within('cni')}

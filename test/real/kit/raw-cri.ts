@@ -22,8 +22,11 @@ export interface RawImage {
 /** A connection to a CRI socket. Calls reject with the `ServiceError` of grpc-js. */
 export class RawCri implements Disposable {
   readonly #client: Client;
+  readonly #timeoutMs: number;
 
-  constructor(socket: string) {
+  /** @param timeoutMs Of each call. @default 20_000 */
+  constructor(socket: string, timeoutMs: number = CALL_TIMEOUT_MS) {
+    this.#timeoutMs = timeoutMs;
     this.#client = new Client(`unix:${socket}`, credentials.createInsecure(), {
       'grpc.initial_reconnect_backoff_ms': RECONNECT_MS,
       'grpc.min_reconnect_backoff_ms': RECONNECT_MS,
@@ -82,7 +85,7 @@ export class RawCri implements Disposable {
         (bytes: Buffer) => bytes,
         (bytes: Buffer) => bytes,
         request,
-        { deadline: Date.now() + CALL_TIMEOUT_MS },
+        { deadline: Date.now() + this.#timeoutMs },
         (error, answer) => {
           if (error === null) resolve(answer ?? Buffer.alloc(0));
           else reject(error);
