@@ -24,6 +24,19 @@ export { type CachedAccessor, type CacheOptions, cachedAccessor } from './access
 export type { CacheUsage } from './accessors/key-cache.ts';
 export type { AccessorFactory } from './accessors/module.ts';
 export type { CompatibilityLevel } from './compatibility.ts';
+export { credentialHash } from './credentials/credential-hash.ts';
+export {
+  CredentialLookup,
+  type CredentialLookupOptions,
+  type CredentialRequest,
+} from './credentials/credential-lookup.ts';
+export type { PodServiceAccount, PullSecret } from './credentials/pod-identity.ts';
+export type {
+  CredentialSourceIdentity,
+  PullCredential,
+  PullCredentialsSource,
+  RegistryAuth,
+} from './credentials/pull-credential.ts';
 export type { DecisionRequest } from './engine/decider.ts';
 export type { Decision } from './engine/decision.ts';
 export type { EngineHandle } from './engine/engine.ts';

@@ -188,7 +188,8 @@ function number(value: number | undefined, argument: string, fallback: number): 
   return value;
 }
 
-function resolveLogger(logger: Logger | undefined): Logger {
+/** The given logger, or one that is silent. Errors: `INVALID_ARGUMENT`. */
+export function resolveLogger(logger: Logger | undefined): Logger {
   if (logger === undefined) return SILENT;
   for (const level of ['debug', 'info', 'warn', 'error'] as const) {
     if (typeof logger?.[level] !== 'function') {

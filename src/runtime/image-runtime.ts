@@ -60,11 +60,13 @@ export class ImageRuntimeError extends PullManagerError {
       readonly answered: boolean;
       readonly image?: string | undefined;
       readonly path?: string | undefined;
+      /** What the runtime said, without secrets. */
+      readonly reason?: string | undefined;
       readonly cause?: unknown;
     },
   ) {
-    const { answered, image, path, cause } = options;
-    super('RUNTIME_FAILED', message, { image, path, cause });
+    const { answered, image, path, reason, cause } = options;
+    super('RUNTIME_FAILED', message, { image, path, reason, cause });
     this.name = kind === 'aborted' ? 'AbortError' : 'ImageRuntimeError';
     this.kind = kind;
     this.answered = answered;
