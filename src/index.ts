@@ -126,3 +126,9 @@ export type {
   PodCredentialsSource,
   RecordChange,
 } from './records/record.ts';
+export { type CriRuntime, type CriRuntimeOptions, criRuntime } from './runtime/cri/cri-runtime.ts';
+export {
+  type ImageRuntime,
+  ImageRuntimeError,
+  type ImageRuntimeErrorKind,
+} from './runtime/image-runtime.ts';
