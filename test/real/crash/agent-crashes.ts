@@ -87,6 +87,7 @@ export async function runAgentCrashes(options: AgentCrashOptions): Promise<Agent
       report.runtimeKills < runtimeKills;
     const killsAtAnyMoment = !killsRuntime && random.share() < ANY_MOMENT_SHARE;
     const step = KILL_STEPS[life % KILL_STEPS.length]!;
+    const newest = images.at(-1)!;
     const plan: LifePlan = {
       seed: random.below(2 ** 31),
       socket: components.containerd.socket,
@@ -96,6 +97,7 @@ export async function runAgentCrashes(options: AgentCrashOptions): Promise<Agent
       proven: [...proven].filter((pair) =>
         images.some(({ number }) => pair.endsWith(` ${number}`)),
       ),
+      ...(killsRuntime ? { fresh: newest.number } : {}),
       settles: isLast || random.share() < 0.5,
       requests: isLast ? LAST_REQUESTS : REQUESTS,
       ...(isLast || killsRuntime || killsAtAnyMoment
@@ -108,7 +110,6 @@ export async function runAgentCrashes(options: AgentCrashOptions): Promise<Agent
             },
           }),
     };
-    const newest = images.at(-1)!;
     const onWorking = killsRuntime
       ? () => killRuntimeInTheGap(components, newest, report)
       : killsAtAnyMoment
@@ -193,7 +194,6 @@ async function killRuntimeInTheGap(
   image: CrashImage,
   report: AgentCrashReport,
 ): Promise<void> {
-  await containerd.cri.removeImage(image.name);
   const deadline = performance.now() + GAP_LIMIT_MS;
   let isVisible = false;
   while (!isVisible && performance.now() < deadline) {

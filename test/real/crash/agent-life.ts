@@ -27,6 +27,8 @@ const UNANSWERED_GRACE_MS = 150;
 const SETTLE_LIMIT_MS = 20_000;
 /** A pull is removed again after so many requests, so that there is something to pull. */
 const REMOVE_SHARE = 0.15;
+/** Of requests, those for the fresh image. */
+const FRESH_SHARE = 0.5;
 
 /** Synchronous: what was told has happened, even if the process is killed right after. */
 function tell(event: LifeEvent): void {
@@ -113,6 +115,7 @@ function violation(text: string): void {
 async function check(images: ImageManager, runtime: CriRuntime): Promise<number> {
   let checks = 0;
   for (const image of plan.images) {
+    if (image.number === plan.fresh) continue;
     const present = await runtime.imageStatus(image.name);
     for (const tenant of TENANTS) {
       checks++;
@@ -155,7 +158,9 @@ async function work(images: ImageManager, runtime: CriRuntime): Promise<number> 
   const caller = async (): Promise<void> => {
     while (requests < plan.requests) {
       requests++;
-      const image = plan.images[random.below(plan.images.length)]!;
+      const fresh = plan.images.find(({ number }) => number === plan.fresh);
+      const isFresh = fresh !== undefined && random.share() < FRESH_SHARE;
+      const image = isFresh ? fresh : plan.images[random.below(plan.images.length)]!;
       const tenant = TENANTS[random.below(TENANTS.length)]!;
       const policy = (['Always', 'IfNotPresent', 'Never'] as const)[random.below(3)]!;
       const answer = await ask(images, image, tenant, policy);

@@ -40,6 +40,8 @@ export interface LifePlan {
   readonly storePath: string;
   readonly workerCount: number;
   readonly images: readonly CrashImage[];
+  /** Number of an image that nobody asks for before the work begins, and then everybody does. */
+  readonly fresh?: number;
   /** Proofs that earlier lives were told of, as `tenant image-number`. */
   readonly proven: readonly string[];
   /** Where this life ends by its own hand; absent: its parent ends it. */
