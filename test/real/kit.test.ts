@@ -3,7 +3,7 @@
  * containerd does everywhere.
  */
 import { status } from '@grpc/grpc-js';
-import { afterAll, beforeAll, expect, it } from 'vitest';
+import { afterAll, beforeAll, expect, it, vi } from 'vitest';
 import { BadRegistry, type FaultPlace, type RegistryFault } from './kit/bad-registry.ts';
 import { BadRuntime, type RuntimeFault } from './kit/bad-runtime.ts';
 import { PASSWORD_USERS } from './kit/components.ts';
@@ -209,6 +209,33 @@ describeEachRuntime('the real components', (components) => {
     await containerd.start();
     expect(containerd.pid).not.toBe(pid);
     expect((await containerd.cri.imageStatus(name))?.id).toBe(image.id);
+  });
+
+  it('hang when the runtime is paused, and go on when it is resumed', async () => {
+    const { containerd } = components;
+    const { image, name } = await pushPrivate('paused');
+    await containerd.cri.pullImage(name, ALICE);
+    using impatient = new RawCri(containerd.socket, 100);
+    await impatient.version();
+    containerd.pause();
+    expect(await statusOf(impatient.imageStatus(name))).toBe('DEADLINE_EXCEEDED');
+    containerd.resume();
+    expect((await containerd.cri.imageStatus(name))?.id).toBe(image.id);
+  });
+
+  it('can lose the answer of a pull that took effect', async () => {
+    const { containerd, runtimeFront, registry } = components;
+    const { image, name } = await pushPrivate('unanswered');
+    using agent = new RawCri(runtimeFront.socket);
+    const hold = registry.hold(({ path }) => path.endsWith(image.layer.digest));
+    const pull = statusOf(agent.pullImage(name, ALICE));
+    await hold.arrived;
+    runtimeFront.holdAnswers();
+    hold.release();
+    await vi.waitUntil(() => containerd.cri.imageStatus(name), { timeout: 10_000, interval: 1 });
+    runtimeFront.cut();
+    expect(await pull).toBe('UNAVAILABLE');
+    expect((await agent.imageStatus(name))?.id).toBe(image.id);
   });
 
   it('cut a pull off when the runtime is killed', async () => {

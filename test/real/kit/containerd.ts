@@ -129,6 +129,16 @@ export class Containerd implements AsyncDisposable {
     await this.#daemon?.kill();
   }
 
+  /** Makes it hang: connections are accepted by the kernel, and nothing is answered. */
+  pause(): void {
+    this.#daemon?.pause();
+  }
+
+  resume(): void {
+    this.#daemon?.resume();
+  }
+
+  /** Ends it with SIGKILL, and starts it again on what it holds. */
   async restart(): Promise<void> {
     await this.kill();
     await this.start();

@@ -83,7 +83,16 @@ export class Daemon {
     await this.kill();
   }
 
-  /** Ends it with SIGKILL. */
+  /** Takes the processor away from it: it keeps its connections, and does not answer. */
+  pause(): void {
+    this.#child.kill('SIGSTOP');
+  }
+
+  resume(): void {
+    this.#child.kill('SIGCONT');
+  }
+
+  /** Ends it with SIGKILL, paused or not. */
   async kill(): Promise<void> {
     if (!this.running) return;
     this.#child.kill('SIGKILL');
