@@ -9,6 +9,7 @@
 import { spawnSync } from 'node:child_process';
 import {
   chmodSync,
+  cpSync,
   existsSync,
   mkdirSync,
   readdirSync,
@@ -27,6 +28,8 @@ const DIST = join(ROOT, 'dist');
 const STAMP = join(ROOT, 'node_modules', '.cache', 'pullwarden', 'build-stamp');
 const INPUTS = ['src', 'workers', 'tsconfig.json', 'tsconfig.build.json'];
 const COMPILER = join(ROOT, 'node_modules', 'typescript', 'bin', 'tsc');
+/** What of the sources is neither compiled nor left out: files that are read at run time. */
+const READ_AT_RUN_TIME = /\.proto$/;
 const EXECUTABLE = 'src/cli/main.js';
 
 /** Path, size and time of every input, one a line: differs as soon as any source does. */
@@ -43,6 +46,12 @@ function fingerprint() {
   };
   for (const path of INPUTS) visit(path);
   return `${lines.join('\n')}\n`;
+}
+
+function copyReadAtRunTime(staging) {
+  for (const path of readdirSync(join(ROOT, 'src'), { recursive: true })) {
+    if (READ_AT_RUN_TIME.test(path)) cpSync(join(ROOT, 'src', path), join(staging, 'src', path));
+  }
 }
 
 /** Whether `dist/` is there and made from the sources as they are now. */
@@ -70,6 +79,7 @@ export function build() {
     const result = spawnSync(process.execPath, args, { cwd: ROOT, stdio: ['ignore', 2, 2] });
     if (result.error) throw result.error;
     if (result.status !== 0) return result.status ?? 1;
+    copyReadAtRunTime(staging);
     if (existsSync(join(staging, EXECUTABLE))) chmodSync(join(staging, EXECUTABLE), 0o755);
     if (existsSync(DIST)) renameSync(DIST, previous);
     renameSync(staging, DIST);

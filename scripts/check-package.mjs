@@ -36,7 +36,7 @@ const TYPES_CHECKER = '@arethetypeswrong/cli@0.18.5';
 const EXPECTED = [
   /^(package\.json|README\.md|CHANGELOG\.md|LICENSE|NOTICE)$/,
   /^(src|workers)\/[\w./-]+\.(ts|proto)$/,
-  /^dist\/(src|workers)\/[\w./-]+\.(js|d\.ts|js\.map|d\.ts\.map)$/,
+  /^dist\/(src|workers)\/[\w./-]+\.(js|d\.ts|js\.map|d\.ts\.map|proto)$/,
   /^data\/[\w.-]+\.(tsv|jsonl|json|txt)$/,
   /^examples\/[\w./-]+\.mjs$/,
 ];
@@ -48,6 +48,7 @@ const REQUIRED = [
   'dist/src/index.js',
   'dist/src/index.d.ts',
   'dist/src/cli/main.js',
+  'dist/src/runtime/cri/cri.proto',
   'dist/src/testing/index.js',
   'dist/src/testing/index.d.ts',
   'examples/file-store/file-store.mjs',

@@ -6,6 +6,10 @@ export interface RuntimeImage {
   readonly id: string;
   readonly repoTags: readonly string[];
   readonly repoDigests: readonly string[];
+  /** What the image takes up, as far as the runtime tells. */
+  readonly sizeBytes?: number;
+  /** Whether the runtime was told never to remove it. */
+  readonly pinned?: boolean;
 }
 
 /** The part of a container runtime that is asked at start-up. */
