@@ -56,7 +56,7 @@ const OCCURRENCE_MAX = 12;
 const DELAY_MS_MAX = 60;
 const LIFE_LIMIT_MS = 60_000;
 /** How long a pull of the newest image may be in coming. */
-const GAP_LIMIT_MS = 5_000;
+const GAP_LIMIT_MS = 10_000;
 const LOG_EVERY = 50;
 const ANY_MOMENT_SHARE = 0.25;
 
@@ -90,7 +90,7 @@ export async function runAgentCrashes(options: AgentCrashOptions): Promise<Agent
     const newest = images.at(-1)!;
     const plan: LifePlan = {
       seed: random.below(2 ** 31),
-      socket: components.containerd.socket,
+      socket: killsRuntime ? components.runtimeFront.socket : components.containerd.socket,
       storePath,
       workerCount: life % 2,
       images,
@@ -188,18 +188,26 @@ async function live(
   return signal ?? code ?? 'nothing';
 }
 
-/** Waits until the newest image is visible, kills the runtime at once, and starts it again. */
+/**
+ * Kills the runtime when the image is visible and its pull is unanswered, and starts it again. Call it
+ * before anybody asks for the image.
+ */
 async function killRuntimeInTheGap(
-  { containerd }: Components,
+  { containerd, registry, runtimeFront }: Components,
   image: CrashImage,
   report: AgentCrashReport,
 ): Promise<void> {
+  const held = registry.hold(({ path }) => path.startsWith(`/v2/crash/app-${image.number}/`));
+  await Promise.race([held.arrived, delay(GAP_LIMIT_MS)]);
+  runtimeFront.holdAnswers();
+  held.release();
   const deadline = performance.now() + GAP_LIMIT_MS;
   let isVisible = false;
   while (!isVisible && performance.now() < deadline) {
     isVisible = (await containerd.cri.imageStatus(image.name)) !== undefined;
   }
   await containerd.kill();
+  runtimeFront.cut();
   report.runtimeKills++;
   if (isVisible) report.runtimeKillsInTheGap++;
   await containerd.start();
