@@ -3,6 +3,7 @@
  *
  * Source: kubernetes pkg/credentialprovider, pkg/kubelet/images/image_manager.go.
  */
+import { setMaxListeners } from 'node:events';
 import {
   abortedError,
   closedError,
@@ -130,17 +131,18 @@ export class CredentialLookup implements AsyncDisposable {
     request: CredentialRequest,
     options: { readonly signal?: AbortSignal } = {},
   ): Promise<readonly PullCredential[]> {
-    const { signal } = options;
-    this.#checkGoingOn(signal);
+    this.#checkGoingOn(options.signal);
     const { image, secrets = [], serviceAccount } = request;
     checkRequest(secrets, serviceAccount);
     const imageName = normalizedImageName(image);
     const fromSecrets = secretCredentials(secrets, imageName);
-    const [node, provided] = await Promise.all([
-      this.#fromNode(imageName, signal),
-      this.#providers?.provide(imageName, serviceAccount, signal) ?? [],
-    ]);
-    this.#checkGoingOn(signal);
+    const [node, provided] = await withOwnSignal(options.signal, (signal) =>
+      Promise.all([
+        this.#fromNode(imageName, signal),
+        this.#providers?.provide(imageName, serviceAccount, signal) ?? [],
+      ]),
+    );
+    this.#checkGoingOn(options.signal);
     const found = [
       ...fromSecrets,
       ...node.auths.map((auth): PullCredential => ({ auth, source: { kind: 'node' } })),
@@ -166,7 +168,7 @@ export class CredentialLookup implements AsyncDisposable {
   }
 
   /** What the node's files hold, what their helpers say before it. */
-  async #fromNode(imageName: string, signal: AbortSignal | undefined): Promise<NodeFindings> {
+  async #fromNode(imageName: string, signal: AbortSignal): Promise<NodeFindings> {
     const host = imageName.split('/', 1)[0]!;
     const { helpers, auths } = await this.#nodeKeyring.lookup(imageName, host);
     const answers = await Promise.allSettled(
@@ -203,6 +205,26 @@ const HELPER_CACHE_MS = 60_000;
 interface NodeFindings {
   readonly auths: readonly RegistryAuth[];
   readonly failures: readonly unknown[];
+}
+
+/**
+ * Runs something with a signal of its own that follows the caller's, so that one call has one listener
+ * there; aborted at the end, so that nothing outlives a call that fails half-way.
+ */
+async function withOwnSignal<T>(
+  signal: AbortSignal | undefined,
+  run: (signal: AbortSignal) => Promise<T>,
+): Promise<T> {
+  const own = new AbortController();
+  setMaxListeners(0, own.signal);
+  const follow = () => own.abort(signal?.reason);
+  signal?.addEventListener('abort', follow, { once: true });
+  try {
+    return await run(own.signal);
+  } finally {
+    signal?.removeEventListener('abort', follow);
+    own.abort();
+  }
 }
 
 /** The answers of all providers make one keyring, as in the kubelet. */

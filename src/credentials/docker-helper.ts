@@ -53,11 +53,7 @@ export class DockerHelpers {
    * @param host Of an image name, with its port.
    * @throws `CREDENTIAL_PROVIDER_FAILED`; `QUEUE_FULL`; `ABORTED`; `CLOSED`.
    */
-  async get(
-    helper: string,
-    host: string,
-    signal: AbortSignal | undefined,
-  ): Promise<RegistryAuth | undefined> {
+  async get(helper: string, host: string, signal: AbortSignal): Promise<RegistryAuth | undefined> {
     const key = `${helper} ${host}`;
     const known = this.#answers.get(key);
     const answer =

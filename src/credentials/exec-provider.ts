@@ -7,36 +7,28 @@
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { abortedError, quote } from '../errors.ts';
-import { checkUsable } from './docker-config.ts';
 import { ExpiringCache } from './expiring-cache.ts';
-import { parseGoDuration } from './go-duration.ts';
 import { JoinedCalls, unlessAborted } from './joined-calls.ts';
-import { JsonInputError, membersOf, parseJson, textOf } from './json-input.ts';
+import { JsonInputError } from './json-input.ts';
 import { locationMatches } from './keyring.ts';
 import type { PodServiceAccount } from './pod-identity.ts';
 import type { ProviderSettings, TokenAttributes } from './provider-config.ts';
-import type { CredentialSourceIdentity, RegistryAuth } from './pull-credential.ts';
-import { redactedAuth } from './redacted-auth.ts';
+import {
+  type ProvidedEntries,
+  type ProviderResponse,
+  parseProviderResponse,
+} from './provider-response.ts';
+import type { CredentialSourceIdentity } from './pull-credential.ts';
 import { parseLocation } from './registry-location.ts';
 import { type ProgramRunner, programFailed } from './run-program.ts';
 
 /** Answers of one provider that are kept. */
 export const PROVIDER_ANSWERS_MAX = 1024;
 
-/** Credentials by location. */
-export type ProvidedEntries = readonly (readonly [location: string, auth: RegistryAuth])[];
-
 /** What a provider has for an image, and on whose behalf. */
 export interface Provided {
   readonly entries: ProvidedEntries;
   readonly source: CredentialSourceIdentity;
-}
-
-interface ProviderResponse {
-  readonly entries: ProvidedEntries;
-  readonly cacheKeyType: string;
-  /** Absent: as the configuration says. */
-  readonly cacheMs: number | undefined;
 }
 
 /** What a provider is told of a service account. */
@@ -92,7 +84,7 @@ export class ExecProvider {
   async provide(
     imageName: string,
     account: PodServiceAccount | undefined,
-    signal: AbortSignal | undefined,
+    signal: AbortSignal,
   ): Promise<Provided> {
     if (!this.#isMeantFor(imageName)) return NOTHING;
     const { tokenAttributes } = this.#settings;
@@ -128,7 +120,7 @@ export class ExecProvider {
   async #tokenOf(
     account: PodServiceAccount,
     { audience }: TokenAttributes,
-    signal: AbortSignal | undefined,
+    signal: AbortSignal,
   ): Promise<string> {
     const limit = AbortSignal.timeout(this.#tokenTimeoutMs);
     let token: unknown;
@@ -136,7 +128,7 @@ export class ExecProvider {
       const asked = async () => await account.token(audience, limit);
       token = await unlessAborted(unlessAborted(asked(), limit, WAITING), signal, WAITING);
     } catch (cause) {
-      if (signal?.aborted) throw abortedError(WAITING, signal.reason);
+      if (signal.aborted) throw abortedError(WAITING, signal.reason);
       const reason = limit.aborted
         ? `was not run: there was no token within ${this.#tokenTimeoutMs} ms`
         : 'was not run: the token source of the account failed';
@@ -149,7 +141,7 @@ export class ExecProvider {
   async #entries(
     imageName: string,
     proof: AccountProof | undefined,
-    signal: AbortSignal | undefined,
+    signal: AbortSignal,
   ): Promise<ProvidedEntries> {
     const owner = this.#cacheOwner(proof);
     const registry = imageName.split('/', 1)[0]!;
@@ -213,7 +205,7 @@ export class ExecProvider {
     );
     if (exitCode !== 0) throw programFailed(this.#path, `ended with exit code ${exitCode}`);
     try {
-      const response = parseResponse(output, apiVersion);
+      const response = parseProviderResponse(output, apiVersion);
       this.#checkNoEcho(response, proof);
       return response;
     } catch (error) {
@@ -242,62 +234,6 @@ function chosenAnnotations(
     .filter((key) => given.has(key))
     .sort()
     .map((key) => [key, given.get(key)!] as const);
-}
-
-const RESPONSE_FIELDS: ReadonlySet<string> = new Set([
-  'kind',
-  'apiVersion',
-  'cacheKeyType',
-  'cacheDuration',
-  'auth',
-]);
-const AUTH_FIELDS: ReadonlySet<string> = new Set(['username', 'password']);
-const API_VERSION = /^[\w.-]{1,64}\/\w{1,32}$/;
-
-/** Throws `JsonInputError`; nothing of the answer is shown but what can be no secret. */
-function parseResponse(output: Buffer, apiVersion: string): ProviderResponse {
-  const fields = new Map(membersOf(parseJson(output), 'it'));
-  const answered = textOf(fields.get('apiVersion'), 'apiVersion');
-  if (answered !== apiVersion) {
-    const shown = API_VERSION.test(answered) ? quote(answered) : 'something else';
-    throw new JsonInputError(`its apiVersion is ${shown}, not ${quote(apiVersion)}`);
-  }
-  if (fields.get('kind') !== 'CredentialProviderResponse') {
-    throw new JsonInputError('its kind is not "CredentialProviderResponse"');
-  }
-  checkKnown(fields, RESPONSE_FIELDS, 'it');
-  return {
-    entries: membersOf(fields.get('auth'), 'auth').map(([location, value], i) => {
-      const path = `auth entry ${i}`;
-      const auth = new Map(membersOf(value, path));
-      checkKnown(auth, AUTH_FIELDS, path);
-      const entry = redactedAuth({
-        username: textOf(auth.get('username'), `${path}.username`),
-        password: textOf(auth.get('password'), `${path}.password`),
-      });
-      checkUsable(entry, path);
-      return [location, entry] as const;
-    }),
-    cacheKeyType: textOf(fields.get('cacheKeyType'), 'cacheKeyType'),
-    cacheMs: cacheMsOf(fields.get('cacheDuration')),
-  };
-}
-
-function checkKnown(
-  fields: ReadonlyMap<string, unknown>,
-  known: ReadonlySet<string>,
-  path: string,
-): void {
-  for (const name of fields.keys()) {
-    if (!known.has(name)) throw new JsonInputError(`${path} has an unknown field`);
-  }
-}
-
-function cacheMsOf(value: unknown): number | undefined {
-  if (value === undefined || value === null) return undefined;
-  const durationMs = parseGoDuration(textOf(value, 'cacheDuration'));
-  if (durationMs === undefined) throw new JsonInputError('cacheDuration is not a time');
-  return durationMs;
 }
 
 function sha256(text: string): string {

@@ -60,7 +60,7 @@ export class ProviderSet {
   async provide(
     imageName: string,
     account: PodServiceAccount | undefined,
-    signal: AbortSignal | undefined,
+    signal: AbortSignal,
   ): Promise<readonly PromiseSettledResult<Provided>[]> {
     const providers = await this.#current();
     return await Promise.allSettled(

@@ -54,7 +54,8 @@ export class ProgramRunner {
   readonly #timeoutMs: number;
   readonly #outputBytesMax: number;
   readonly #turns = new Map<string, Turns>();
-  readonly #closing = new AbortController();
+  readonly #running = new Set<AbortController>();
+  #isClosed = false;
 
   constructor(limits: ProgramLimits) {
     this.#timeoutMs = limits.timeoutMs;
@@ -69,14 +70,13 @@ export class ProgramRunner {
    */
   async run(program: Program, signal: AbortSignal): Promise<ProgramEnd> {
     const what = `running ${quote(program.path)}`;
-    if (this.#closing.signal.aborted) throw closedError(what);
+    if (this.#isClosed) throw closedError(what);
     if (signal.aborted) throw abortedError(what, signal.reason);
     const limit = new AbortController();
     const timer = setTimeout(() => limit.abort(tooSlow(program, this.#timeoutMs)), this.#timeoutMs);
     const onAbort = () => limit.abort(abortedError(what, signal.reason));
-    const onClose = () => limit.abort(closedError(what));
     signal.addEventListener('abort', onAbort, { once: true });
-    this.#closing.signal.addEventListener('abort', onClose, { once: true });
+    this.#running.add(limit);
     const turns = this.#turnsOf(program.path);
     try {
       await turns.take(limit.signal);
@@ -88,14 +88,15 @@ export class ProgramRunner {
     } finally {
       clearTimeout(timer);
       signal.removeEventListener('abort', onAbort);
-      this.#closing.signal.removeEventListener('abort', onClose);
+      this.#running.delete(limit);
       if (turns.isIdle) this.#turns.delete(program.path);
     }
   }
 
   /** Ends all programs; their calls reject with `CLOSED`. */
   close(): void {
-    this.#closing.abort();
+    this.#isClosed = true;
+    for (const limit of this.#running) limit.abort(closedError('running a credential program'));
   }
 
   #turnsOf(path: string): Turns {
@@ -108,6 +109,8 @@ export class ProgramRunner {
   }
 
   async #spawned(program: Program, limit: AbortSignal): Promise<ProgramEnd> {
+    // The limit can have been reached since the turn was given.
+    limit.throwIfAborted();
     const { path, args, env, input } = program;
     let child: ChildProcess;
     try {
