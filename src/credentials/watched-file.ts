@@ -27,6 +27,7 @@ export class WatchedFile<T> {
   readonly #what: string;
   readonly #bytesMax: number;
   readonly #parse: (bytes: Buffer) => T;
+  readonly #wallClock: () => number;
   #last: Read<T> | undefined;
   #reading: Promise<Read<T>> | undefined;
 
@@ -40,12 +41,15 @@ export class WatchedFile<T> {
       readonly what: string;
       readonly bytesMax: number;
       readonly parse: (bytes: Buffer) => T;
+      /** What the file system's times are compared with. @default Date.now */
+      readonly wallClock?: () => number;
     },
   ) {
     this.path = path;
     this.#what = options.what;
     this.#bytesMax = options.bytesMax;
     this.#parse = options.parse;
+    this.#wallClock = options.wallClock ?? Date.now;
   }
 
   /** @throws `CREDENTIALS_INVALID` naming the file. */
@@ -103,7 +107,7 @@ export class WatchedFile<T> {
       previous?.digest === digest
         ? previous.value
         : readingCredentials(this.#name, { path: this.path }, () => this.#parse(bytes));
-    const ageMs = Date.now() - Number(before.ctimeNs / NS_PER_MS);
+    const ageMs = this.#wallClock() - Number(before.ctimeNs / NS_PER_MS);
     return { identity: identityOf(before), isSettled: ageMs > SETTLED_AFTER_MS, digest, value };
   }
 

@@ -294,7 +294,8 @@ describe('an exec credential provider', () => {
         ),
       );
       const tokens = one.requests().map(({ serviceAccountToken }) => serviceAccountToken);
-      expect(tokens.toSorted()).toEqual(['t-1', 't-2']);
+      expect(tokens).toHaveLength(2);
+      expect(new Set(tokens)).toEqual(new Set(['t-1', 't-2']));
     });
 
     it('keeps an answer for the token alone where the configuration says so', async () => {
