@@ -9,6 +9,7 @@
  * Source: kubernetes pkg/credentialprovider/config.go; docker/cli cli/config.
  */
 import {
+  decodeUtf8,
   fieldsOf,
   JsonInputError,
   memberPath,
@@ -19,8 +20,10 @@ import {
 import type { RegistryAuth } from './pull-credential.ts';
 import { redactedAuth } from './redacted-auth.ts';
 
-/** Bytes of one configuration. 100,000 entries fit. */
+/** Bytes of one of the node's files. 100,000 entries fit. */
 export const DOCKER_CONFIG_BYTES_MAX: number = 16 * 2 ** 20;
+/** Bytes of one secret: as many as Kubernetes allows. 10,000 entries fit. */
+export const PULL_SECRET_BYTES_MAX: number = 2 ** 20;
 /** UTF-16 units of one user name, password or token; servers refuse headers far shorter than this. */
 export const CREDENTIAL_LENGTH_MAX: number = 64 * 2 ** 10;
 
@@ -31,8 +34,8 @@ export type DockerConfigForm = 'config.json' | 'dockercfg';
 export interface DockerConfigEntry {
   readonly location: string;
   readonly auth: RegistryAuth;
-  /** Where in the document it stands. */
-  readonly path: string;
+  /** Says where in the document it stands. */
+  readonly path: () => string;
 }
 
 /** What a configuration says. */
@@ -59,9 +62,8 @@ export function parseDockerConfig(
   form: DockerConfigForm,
   { isTrusted }: DockerConfigScope,
 ): DockerConfig {
-  if (bytes.length > DOCKER_CONFIG_BYTES_MAX) {
-    throw new JsonInputError(`it has more than ${DOCKER_CONFIG_BYTES_MAX} bytes`);
-  }
+  const bytesMax = isTrusted ? DOCKER_CONFIG_BYTES_MAX : PULL_SECRET_BYTES_MAX;
+  if (bytes.length > bytesMax) throw new JsonInputError(`it has more than ${bytesMax} bytes`);
   const document = parseJson(bytes);
   if (form === 'dockercfg') {
     const entries = entriesOf(membersOf(document, 'it'), 'it', isTrusted);
@@ -78,25 +80,26 @@ export function parseDockerConfig(
 
 function entriesOf(
   members: readonly (readonly [string, unknown])[],
-  path: string,
+  parent: string,
   isTrusted: boolean,
 ): readonly DockerConfigEntry[] {
   return members.map(([location, value]) => {
-    const entryPath = memberPath(path, location);
-    return { location, auth: entryAuth(value, entryPath, isTrusted), path: entryPath };
+    // Thousands of entries are read for one that is wanted: places are worked out only for errors.
+    const path = () => memberPath(parent, location);
+    return { location, auth: entryAuth(value, path, isTrusted), path };
   });
 }
 
-function entryAuth(value: unknown, path: string, isTrusted: boolean): RegistryAuth {
+function entryAuth(value: unknown, path: () => string, isTrusted: boolean): RegistryAuth {
   const fields = fieldsOf(value, path);
-  const field = (name: string) => textOf(fields.get(name), `${path}.${name}`);
+  const field = (name: string) => textOf(fields.get(name), () => `${path()}.${name}`);
   const given = { username: field('username'), password: field('password'), email: field('email') };
   const auth = field('auth');
   const tokens = isTrusted
     ? { identityToken: field('identitytoken'), registryToken: field('registrytoken') }
     : {};
   if (auth === '') return redactedAuth({ ...given, ...tokens });
-  return redactedAuth({ ...given, ...decodeAuth(auth, `${path}.auth`), ...tokens });
+  return redactedAuth({ ...given, ...decodeAuth(auth, () => `${path()}.auth`), ...tokens });
 }
 
 const BASE64 = /^[A-Za-z0-9+/]*(={0,2})$/;
@@ -108,18 +111,14 @@ const BASE64_GROUP = 4;
  */
 function decodeAuth(
   text: string,
-  path: string,
+  path: () => string,
 ): { readonly username: string; readonly password: string } {
   const bytes = decodeBase64(text);
-  if (bytes === undefined) throw new JsonInputError(`${path} is not base64`);
-  let pair: string;
-  try {
-    pair = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
-  } catch {
-    throw new JsonInputError(`${path} is not base64 of UTF-8`);
-  }
+  if (bytes === undefined) throw new JsonInputError(`${path()} is not base64`);
+  const pair = decodeUtf8(bytes);
+  if (pair === undefined) throw new JsonInputError(`${path()} is not base64 of UTF-8`);
   const colon = pair.indexOf(':');
-  if (colon === -1) throw new JsonInputError(`${path} is not base64 of user:password`);
+  if (colon === -1) throw new JsonInputError(`${path()} is not base64 of user:password`);
   return { username: pair.slice(0, colon), password: pair.slice(colon + 1) };
 }
 
@@ -156,18 +155,18 @@ const CONTROLS = /\p{Cc}/u;
 
 /**
  * Checks that a credential can be sent: user names and passwords have no control characters (RFC 7617),
- * nothing is longer than `CREDENTIAL_LENGTH_MAX`. Throws `JsonInputError`; `path` names its place.
+ * nothing is longer than `CREDENTIAL_LENGTH_MAX`. Throws `JsonInputError`; `place` names the credential.
  */
-export function checkUsable(auth: RegistryAuth, path: string): void {
+export function checkUsable(auth: RegistryAuth, place: string): void {
   for (const [name, value] of Object.entries(auth) as [string, string][]) {
     if (value.length > CREDENTIAL_LENGTH_MAX) {
       throw new JsonInputError(
-        `the ${name} of ${path} has more than ${CREDENTIAL_LENGTH_MAX} characters`,
+        `the ${name} of ${place} has more than ${CREDENTIAL_LENGTH_MAX} characters`,
       );
     }
     if (CONTROLS.test(value)) {
       throw new JsonInputError(
-        `the ${name} of ${path} has a control character, for example a line break`,
+        `the ${name} of ${place} has a control character, for example a line break`,
       );
     }
   }

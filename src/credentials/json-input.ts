@@ -13,14 +13,24 @@ export class JsonInputError extends Error {
   }
 }
 
+/** A place in a document; a function where it is worked out for errors only. */
+export type JsonPlace = string | (() => string);
+
+const UTF8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+
+/** The text of bytes; `undefined` where they are not UTF-8. */
+export function decodeUtf8(bytes: Uint8Array): string | undefined {
+  try {
+    return UTF8.decode(bytes);
+  } catch {
+    return undefined;
+  }
+}
+
 /** The document; throws `JsonInputError`. What parsers say of a mistake quotes what is around it. */
 export function parseJson(bytes: Uint8Array): unknown {
-  let text: string;
-  try {
-    text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
-  } catch {
-    throw new JsonInputError('it is not UTF-8');
-  }
+  const text = decodeUtf8(bytes);
+  if (text === undefined) throw new JsonInputError('it is not UTF-8');
   try {
     return JSON.parse(text) as unknown;
   } catch {
@@ -28,38 +38,43 @@ export function parseJson(bytes: Uint8Array): unknown {
   }
 }
 
-/** The members of an object; none where there is `null` or nothing. `path` names the value in errors. */
-export function membersOf(value: unknown, path: string): readonly (readonly [string, unknown])[] {
+/** The members of an object; none where there is `null` or nothing. */
+export function membersOf(
+  value: unknown,
+  place: JsonPlace,
+): readonly (readonly [string, unknown])[] {
   if (value === null || value === undefined) return [];
-  if (typeof value !== 'object' || Array.isArray(value)) {
-    throw new JsonInputError(`${path} must be an object`);
-  }
+  if (typeof value !== 'object' || Array.isArray(value)) throw mustBe(place, 'an object');
   return Object.entries(value);
 }
 
 /** A text; empty where there is `null` or nothing. Lone surrogates become U+FFFD, as in Go. */
-export function textOf(value: unknown, path: string): string {
+export function textOf(value: unknown, place: JsonPlace): string {
   if (value === null || value === undefined) return '';
-  if (typeof value !== 'string') throw new JsonInputError(`${path} must be a string`);
+  if (typeof value !== 'string') throw mustBe(place, 'a string');
   return wellFormed(value);
 }
 
+function mustBe(place: JsonPlace, what: string): JsonInputError {
+  return new JsonInputError(`${typeof place === 'string' ? place : place()} must be ${what}`);
+}
+
 /** A boolean. */
-export function booleanOf(value: unknown, path: string): boolean {
-  if (typeof value !== 'boolean') throw new JsonInputError(`${path} must be true or false`);
+export function booleanOf(value: unknown, place: JsonPlace): boolean {
+  if (typeof value !== 'boolean') throw mustBe(place, 'true or false');
   return value;
 }
 
 /** An array; empty where there is `null` or nothing. */
-export function itemsOf(value: unknown, path: string): readonly unknown[] {
+export function itemsOf(value: unknown, place: JsonPlace): readonly unknown[] {
   if (value === null || value === undefined) return [];
-  if (!Array.isArray(value)) throw new JsonInputError(`${path} must be an array`);
+  if (!Array.isArray(value)) throw mustBe(place, 'an array');
   return value as readonly unknown[];
 }
 
 /** Members by name, whatever their letter case, as Go reads them; of several the last counts. */
-export function fieldsOf(value: unknown, path: string): ReadonlyMap<string, unknown> {
-  return new Map(membersOf(value, path).map(([name, member]) => [name.toLowerCase(), member]));
+export function fieldsOf(value: unknown, place: JsonPlace): ReadonlyMap<string, unknown> {
+  return new Map(membersOf(value, place).map(([name, member]) => [name.toLowerCase(), member]));
 }
 
 /** Members by name, of which all must be known. */

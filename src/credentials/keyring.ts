@@ -96,19 +96,19 @@ function neverMatches(pattern: RegistryLocation): boolean {
 }
 
 function hostMatches(pattern: RegistryLocation, target: RegistryLocation): boolean {
-  if (pattern.port !== target.port || neverMatches(pattern)) return false;
-  const patternLabels = pattern.host.split('.');
-  const targetLabels = target.host.split('.');
-  if (patternLabels.length !== targetLabels.length) return false;
-  return patternLabels.every((label, i) => labelMatches(label, targetLabels[i]!));
+  const { labels, port } = pattern;
+  if (port !== target.port || labels.length !== target.labels.length) return false;
+  return (
+    labels.every((label, i) => labelMatches(label, target.labels[i]!)) && !neverMatches(pattern)
+  );
 }
 
 /** Whether a text is what a pattern says, in which `*` is any run of characters. */
 function labelMatches(pattern: string, text: string): boolean {
+  if (!pattern.includes('*')) return pattern === text;
   const [first, ...rest] = pattern.split('*');
-  if (rest.length === 0) return pattern === text;
   if (!text.startsWith(first!)) return false;
-  const last = rest.pop()!;
+  const last = rest.pop() ?? '';
   let position = first!.length;
   // The leftmost place leaves most for what follows, so no other place need be tried.
   for (const part of rest) {

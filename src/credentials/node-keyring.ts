@@ -19,7 +19,7 @@ const OLDER_FORM = '.dockercfg';
 interface Entry {
   readonly auth: RegistryAuth;
   readonly file: string;
-  readonly path: string;
+  readonly path: () => string;
 }
 
 interface Contents {
@@ -64,7 +64,7 @@ export class NodeKeyring {
     const named = helpers.map(([byHost, other]) => byHost.get(host) ?? other);
     const auths = keyring.lookup(imageName).map(({ auth, file, path }) => {
       const what = `the docker config file ${quote(file)}`;
-      readingCredentials(what, { path: file }, () => checkUsable(auth, path));
+      readingCredentials(what, { path: file }, () => checkUsable(auth, path()));
       return auth;
     });
     return { helpers: [...new Set(named)].filter((name) => name !== ''), auths };

@@ -18,19 +18,18 @@ const FIELDS = [
 
 /** Behaves as a plain object, but logs, `JSON.stringify` and `inspect` see only that it is one. */
 class RedactedAuth implements RegistryAuth {
-  declare readonly username?: string;
-  declare readonly password?: string;
-  declare readonly auth?: string;
-  declare readonly email?: string;
-  declare readonly serverAddress?: string;
-  declare readonly identityToken?: string;
-  declare readonly registryToken?: string;
+  declare username?: string;
+  declare password?: string;
+  declare auth?: string;
+  declare email?: string;
+  declare serverAddress?: string;
+  declare identityToken?: string;
+  declare registryToken?: string;
 
   constructor(fields: RegistryAuth) {
     for (const name of FIELDS) {
       const value = fields[name];
-      if (value === undefined || value === '') continue;
-      Object.defineProperty(this, name, { value, enumerable: true });
+      if (value !== undefined && value !== '') this[name] = value;
     }
   }
 

@@ -17,6 +17,8 @@ export const LOCATION_LENGTH_MAX = 4096;
 export interface RegistryLocation {
   /** Without its port; an IPv6 address without its brackets where a port follows. */
   readonly host: string;
+  /** The parts of the host between its dots. */
+  readonly labels: readonly string[];
   /** Digits; empty where there is none. */
   readonly port: string;
   /** From the first slash, percent-decoded; empty where there is none. */
@@ -49,15 +51,19 @@ export function locationKey(configured: string): string | undefined {
 export function parseLocation(text: string): RegistryLocation | undefined {
   const parsed = parseUrl(text);
   if (parsed === undefined) return undefined;
-  const { authority, path } = parsed;
+  const { host, port } = splitPort(parsed.authority);
+  return { host, labels: host.split('.'), port, path: parsed.path };
+}
+
+function splitPort(authority: string): { readonly host: string; readonly port: string } {
   const colon = authority.lastIndexOf(':');
   // The colons of an address without a port are within its brackets.
-  if (colon === -1 || authority.endsWith(']')) return { host: authority, port: '', path };
+  if (colon === -1 || authority.endsWith(']')) return { host: authority, port: '' };
   const port = authority.slice(colon + 1);
-  if (authority.startsWith('[')) return { host: authority.slice(1, colon - 1), port, path };
+  if (authority.startsWith('[')) return { host: authority.slice(1, colon - 1), port };
   // A bracket that was never opened: not a host and a port, says Go.
-  if (authority.includes(']')) return { host: authority, port: '', path };
-  return { host: authority.slice(0, colon), port, path };
+  if (authority.includes(']')) return { host: authority, port: '' };
+  return { host: authority.slice(0, colon), port };
 }
 
 interface ParsedUrl {

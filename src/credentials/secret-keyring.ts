@@ -13,7 +13,7 @@ import type { PullCredential } from './pull-credential.ts';
 
 interface Entry {
   readonly credential: PullCredential;
-  readonly path: string;
+  readonly path: () => string;
   readonly index: number;
 }
 
@@ -33,7 +33,7 @@ export function secretCredentials(
     reading(secrets, index, () => addEntries(keyring, secret, index));
   }
   return keyring.lookup(imageName).map(({ credential, path, index }) => {
-    reading(secrets, index, () => checkUsable(credential.auth, path));
+    reading(secrets, index, () => checkUsable(credential.auth, path()));
     return credential;
   });
 }

@@ -146,10 +146,16 @@ describe('a registry location', () => {
   it('is taken apart into host, port and path', () => {
     expect(parseLocation('reg.io:5000/a/b')).toEqual({
       host: 'reg.io',
+      labels: ['reg', 'io'],
       port: '5000',
       path: '/a/b',
     });
-    expect(parseLocation('[::1]:5000')).toEqual({ host: '::1', port: '5000', path: '' });
+    expect(parseLocation('[::1]:5000')).toEqual({
+      host: '::1',
+      labels: ['::1'],
+      port: '5000',
+      path: '',
+    });
   });
 
   it('matches as in a keyring when a provider is configured with it', () => {

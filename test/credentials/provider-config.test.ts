@@ -57,8 +57,13 @@ describe('a configuration of credential providers', () => {
     expect(provider).toEqual({
       name: 'ecr',
       matchImages: [
-        { host: '*.dkr.ecr.*.amazonaws.com', port: '', path: '' },
-        { host: 'reg.io', port: '5000', path: '/team' },
+        {
+          host: '*.dkr.ecr.*.amazonaws.com',
+          labels: ['*', 'dkr', 'ecr', '*', 'amazonaws', 'com'],
+          port: '',
+          path: '',
+        },
+        { host: 'reg.io', labels: ['reg', 'io'], port: '5000', path: '/team' },
       ],
       defaultCacheMs: 12 * 3_600_000,
       apiVersion: 'credentialprovider.kubelet.k8s.io/v1',
