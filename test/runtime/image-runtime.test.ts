@@ -7,7 +7,7 @@ describe('isUnanswered', () => {
     expect(isUnanswered(Object.assign(new Error('x'), { code: 14, answered }))).toBe(!answered);
   });
 
-  it.each([
+  it.each<[string, unknown]>([
     ['an abort', new DOMException('x', 'AbortError')],
     ['a timeout', new DOMException('x', 'TimeoutError')],
     ['a lost connection', Object.assign(new Error('x'), { code: 'ECONNRESET' })],
@@ -16,7 +16,7 @@ describe('isUnanswered', () => {
       'an HTTP/2 session that ended',
       Object.assign(new Error('x'), { code: 'ERR_HTTP2_SESSION_ERROR' }),
     ],
-    ...[1, 4, 8, 12, 13, 14].map((code) => [`gRPC code ${code}`, { code }] as const),
+    ...[1, 4, 8, 12, 13, 14].map((code) => [`gRPC code ${code}`, { code }] as [string, unknown]),
   ])('is true of %s', (_name, error) => {
     expect(isUnanswered(error)).toBe(true);
   });
