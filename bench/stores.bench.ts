@@ -18,9 +18,14 @@ import { type BenchContext, type BenchRow, type BenchTopic, settleDisk } from '.
 import { imageText, Workload } from './support/workload.ts';
 
 const STORE = { store: 'kubelet' } as const;
-/** Of one caller, 64 and 1,024; the last two are several times what may lag behind. */
-const INTENTS = { 1: 2_000, 64: 40_000, 1024: 40_000 } as const;
-const CYCLES = { 1: 1_000, 64: 20_000, 1024: 20_000 } as const;
+/**
+ * Of one caller, 64 and 1,024, the same on both sides, since a directory gets slower with its files.
+ * With warm-up and samples the last two are twice what may lag behind.
+ */
+const INTENTS = { 1: 2_000, 64: 6_000, 1024: 6_000 } as const;
+const CYCLES = { 1: 600, 64: 6_000, 1024: 6_000 } as const;
+/** Enough for what may lag behind to be full. */
+const FLATNESS_INTENTS = 20_000;
 const AT_LEAST = { 1: 1, 64: 5, 1024: 5 } as const;
 const CYCLE_RECORDS = 20_000;
 const MANY_RECORDS = 100_000;
@@ -31,9 +36,16 @@ const MS_PER_SECOND = 1000;
 
 type Callers = keyof typeof INTENTS;
 
-/** Acknowledged, and until the last record is in the kubelet's own file and the store is closed. */
+/**
+ * Acknowledged, which is durable; and, for who wants to know what the files behind it cost, until
+ * the last record is in the kubelet's own file and the store is closed: no floor is set for that.
+ */
 async function intents(context: BenchContext, callers: Callers): Promise<void> {
-  const baseline = await jsonFilesIntents(context, { flush: true, callers });
+  const baseline = await jsonFilesIntents(context, {
+    flush: true,
+    callers,
+    operations: INTENTS[callers],
+  });
   const loop = loopOf(context, callers, INTENTS[callers]);
   const work = `recordPullIntent, ${callersText(callers)}`;
   const acknowledged = await onEngine(context, STORE, (manager) => intentLoop(manager, loop));
@@ -64,7 +76,7 @@ async function intents(context: BenchContext, callers: Callers): Promise<void> {
   const measured = { unit: 'ops/s', value: median(samples), samples, operations } as const;
   context.addValue(
     { work: `${work}, until all files are there`, subject: subjectOf(STORE), ...measured },
-    ['a', baseline, AT_LEAST[callers]],
+    ['a', baseline],
   );
 }
 
@@ -143,7 +155,7 @@ async function flatness(context: BenchContext): Promise<void> {
   const callers = 64;
   let few: BenchRow | undefined;
   for (const records of [FEW_RECORDS, context.scaled(MANY_RECORDS)]) {
-    const loop = loopOf(context, callers, INTENTS[callers]);
+    const loop = loopOf(context, callers, FLATNESS_INTENTS);
     const result = await onRecords(context, records, async (manager) => {
       const measured = await closedLoop(loop, (index) =>
         manager.recordPullIntent(imageText(index, 0)),

@@ -24,9 +24,23 @@ export { type CachedAccessor, type CacheOptions, cachedAccessor } from './access
 export type { CacheUsage } from './accessors/key-cache.ts';
 export type { AccessorFactory } from './accessors/module.ts';
 export type { CompatibilityLevel } from './compatibility.ts';
+export { credentialHash } from './credentials/credential-hash.ts';
+export {
+  CredentialLookup,
+  type CredentialLookupOptions,
+  type CredentialRequest,
+} from './credentials/credential-lookup.ts';
+export type { PodServiceAccount, PullSecret } from './credentials/pod-identity.ts';
+export type {
+  CredentialSourceIdentity,
+  PullCredential,
+  PullCredentialsSource,
+  RegistryAuth,
+} from './credentials/pull-credential.ts';
 export type { DecisionRequest } from './engine/decider.ts';
 export type { Decision } from './engine/decision.ts';
 export type { EngineHandle } from './engine/engine.ts';
+export type { AdoptedImage } from './engine/reconcile.ts';
 export {
   AllowlistPatternError,
   ImageNameError,
@@ -37,6 +51,35 @@ export {
   type PullManagerErrorFields,
   type PullManagerErrorName,
 } from './errors.ts';
+export { EVENT_CHANNELS, type EventName } from './events/channels.ts';
+export type { EventListener, EventListeners, Unsubscribe } from './events/emitter.ts';
+export type {
+  CollectMessage,
+  DecisionMessage,
+  EnsureMessage,
+  EventMessage,
+  ImageManagerEvents,
+  IntentMessage,
+  OperationMessage,
+  OutcomeMessage,
+  PruneMessage,
+  PullCredentialKind,
+  PullFailedMessage,
+  PullFinishedMessage,
+  PullManagerEvents,
+  PullStartedMessage,
+  ReconcileMessage,
+  UnansweredPullSettledMessage,
+} from './events/messages.ts';
+export { EnsureImageError, type EnsureImageErrorCode } from './image-manager/ensure-image-error.ts';
+export {
+  type EnsuredImage,
+  type EnsureImageRequest,
+  ImageManager,
+  type ImageManagerCallOptions,
+  type PullPolicy,
+} from './image-manager/image-manager.ts';
+export type { ImageManagerOptions } from './image-manager/options.ts';
 export type { ImagePullManager, PruneResult } from './image-pull-manager.ts';
 export { type ImageName, parseImageName, trimImageTagDigest } from './images/image-name.ts';
 export type { ImageService, RuntimeImage } from './images/image-service.ts';
@@ -83,3 +126,9 @@ export type {
   PodCredentialsSource,
   RecordChange,
 } from './records/record.ts';
+export { type CriRuntime, type CriRuntimeOptions, criRuntime } from './runtime/cri/cri-runtime.ts';
+export {
+  type ImageRuntime,
+  ImageRuntimeError,
+  type ImageRuntimeErrorKind,
+} from './runtime/image-runtime.ts';

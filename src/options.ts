@@ -6,7 +6,10 @@ import {
   type CompatibilityLevel,
   checkCompatibility,
 } from './compatibility.ts';
-import { invalidArgument } from './errors.ts';
+import { invalidArgument, quote } from './errors.ts';
+import { PULL_MANAGER_EVENTS } from './events/channels.ts';
+import type { EventListeners } from './events/emitter.ts';
+import type { PullManagerEvents } from './events/messages.ts';
 import type { ImageService } from './images/image-service.ts';
 import { clampStripeCount, STRIPE_COUNT_MAX } from './locks/stripe.ts';
 import {
@@ -54,6 +57,8 @@ export interface PullManagerOptions {
   reverifyAfter?: number;
   /** @default silent */
   logger?: Logger;
+  /** Listeners to events, as given to `on`, from the start: also of `reconcile`. @default none */
+  listeners?: EventListeners<PullManagerEvents>;
   /** Aborts the opening; afterwards, closes the engine. */
   signal?: AbortSignal;
   /**
@@ -79,6 +84,7 @@ export interface ResolvedOptions {
   /** `Infinity`: never. */
   readonly reverifyAfterMs: number;
   readonly logger: Logger;
+  readonly listeners: EventListeners<PullManagerEvents>;
   readonly signal: AbortSignal | undefined;
   readonly maxPending: number;
 }
@@ -134,6 +140,7 @@ export function resolveOptions(options: PullManagerOptions = {}): ResolvedOption
     rotatedSecrets,
     reverifyAfterMs,
     logger: resolveLogger(options.logger),
+    listeners: resolveListeners(options.listeners),
     signal: options.signal,
     maxPending,
   };
@@ -181,7 +188,8 @@ function number(value: number | undefined, argument: string, fallback: number): 
   return value;
 }
 
-function resolveLogger(logger: Logger | undefined): Logger {
+/** The given logger, or one that is silent. Errors: `INVALID_ARGUMENT`. */
+export function resolveLogger(logger: Logger | undefined): Logger {
   if (logger === undefined) return SILENT;
   for (const level of ['debug', 'info', 'warn', 'error'] as const) {
     if (typeof logger?.[level] !== 'function') {
@@ -189,4 +197,22 @@ function resolveLogger(logger: Logger | undefined): Logger {
     }
   }
   return logger;
+}
+
+function resolveListeners(
+  listeners: EventListeners<PullManagerEvents> | undefined,
+): EventListeners<PullManagerEvents> {
+  const chosen = given(listeners, {});
+  if (typeof chosen !== 'object' || chosen === null) {
+    throw invalidArgument('listeners', 'must be an object');
+  }
+  for (const [event, listener] of Object.entries(chosen)) {
+    if (!PULL_MANAGER_EVENTS.some((known) => known === event)) {
+      throw invalidArgument(`listeners.${quote(event)}`, 'is not an event of a pull manager');
+    }
+    if (listener !== undefined && typeof listener !== 'function') {
+      throw invalidArgument(`listeners.${event}`, 'must be a function');
+    }
+  }
+  return { ...chosen };
 }

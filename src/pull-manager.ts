@@ -20,6 +20,8 @@ import { OngoingPulls } from './engine/ongoing-pulls.ts';
 import { PullWriter } from './engine/pull-writer.ts';
 import { reconcile } from './engine/reconcile.ts';
 import { abortedError, closedError, invalidArgument, type PullManagerError } from './errors.ts';
+import { type EventListener, listenTo, listenToAll, type Unsubscribe } from './events/emitter.ts';
+import type { PullManagerEvents } from './events/messages.ts';
 import type { ImagePullManager, PruneResult } from './image-pull-manager.ts';
 import { exposition, type MetricValues } from './metrics/exposition.ts';
 import { HOST_ROW, SharedMetrics } from './metrics/shared-metrics.ts';
@@ -104,6 +106,7 @@ export class PullManager implements ImagePullManager, AsyncDisposable {
   private constructor(host: Host, engine: Engine | undefined) {
     this.handle = host.handle;
     this.#host = host;
+    host.origin.manager = this;
     this.#decider = host.decider;
     this.#writer = new PullWriter(host);
     this.#pulls = new OngoingPulls(this.#writer);
@@ -123,8 +126,9 @@ export class PullManager implements ImagePullManager, AsyncDisposable {
     const { signal } = resolved;
     if (isAborted(signal)) throw abortedError('opening the pull manager', signal?.reason);
     const engine = await Engine.start(resolved);
-    const { policy, logger } = resolved;
+    const { policy, logger, listeners } = resolved;
     const host = Host.join({ handle: engine.handle, policy, logger, engine });
+    listenToAll(host.events, listeners);
     const manager = new PullManager(host, engine);
     try {
       await manager.#reconcile(resolved);
@@ -338,6 +342,26 @@ export class PullManager implements ImagePullManager, AsyncDisposable {
     return this.#inventory.pulledRecord(imageRef);
   }
 
+  /**
+   * Calls `listener` at each event of this manager, in this thread, during the call that caused it;
+   * the result ends that. What a listener throws is logged and goes no further. The event `reconcile`
+   * is over when the manager is there: give its listener to `open`.
+   *
+   * ```js
+   * const stop = manager.on('decision', ({ image, decision }) => {
+   *   if (decision.mustPull) console.log(image, decision.reason);
+   * });
+   * ```
+   *
+   * Errors: throws `INVALID_ARGUMENT` for what is no event or no listener.
+   */
+  on<Name extends keyof PullManagerEvents>(
+    event: Name,
+    listener: EventListener<PullManagerEvents[Name]>,
+  ): Unsubscribe {
+    return listenTo(this.#host.events, event, listener);
+  }
+
   /** Counters of the engine; see `EngineStats`. Also after `close`. */
   stats(): EngineStats {
     return engineStats(this.#host);
@@ -405,17 +429,25 @@ export class PullManager implements ImagePullManager, AsyncDisposable {
   }
 
   async #reconcile({ imageService, logger, signal }: ResolvedOptions): Promise<void> {
-    const { row } = this.#host;
-    await reconcile({
-      intents: await this.#inventory.intents(),
+    const { row, events } = this.#host;
+    const startedAtMs = performance.now();
+    let failureCount = 0;
+    const intents = await this.#inventory.intents();
+    const adopted = await reconcile({
+      intents,
       imageService,
-      adopt: async (image, imageRef) => this.#writer.recordPulled(image, imageRef, null),
+      adopt: async (image, imageRef) => this.#writer.adopt(image, imageRef, null),
       onFailure: () => {
+        failureCount++;
         row[HOST_ROW.RECONCILE_FAILURES]!++;
       },
       logger,
       signal,
     });
+    if (!events.reconcile.isWatched) return;
+    const durationMs = performance.now() - startedAtMs;
+    const foundCount = intents.records.length;
+    events.reconcile.emit({ foundCount, adopted, failureCount, durationMs });
   }
 
   #refusal(what: string): PullManagerError | undefined {

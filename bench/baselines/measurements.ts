@@ -51,13 +51,12 @@ function jsonSubject(flush: boolean): string {
 /** (a) `recordPullIntent`. */
 export function jsonFilesIntents(
   context: BenchContext,
-  options: { readonly flush: boolean; readonly callers: number },
+  options: { readonly flush: boolean; readonly callers: number; readonly operations?: number },
 ): Promise<BenchRow> {
-  const { flush, callers } = options;
-  return context.once(`a intents ${flush} ${callers}`, () =>
+  const { flush, callers, operations = flush ? 2_000 : 10_000 } = options;
+  return context.once(`a intents ${flush} ${callers} ${operations}`, () =>
     context.inDirectory(async (directory) => {
       await using manager = disposable(new JsonFilesPullManager(directory, flush));
-      const operations = flush ? 2_000 : 10_000;
       const result = await intentLoop(manager.subject, loop(context, callers, operations));
       return context.add(`recordPullIntent, ${callersText(callers)}`, jsonSubject(flush), result);
     }),

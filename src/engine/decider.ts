@@ -4,6 +4,8 @@
  */
 import type { KubeletBehaviour } from '../compatibility.ts';
 import { abortedError, closedError, PullManagerError, storeError } from '../errors.ts';
+import type { Emitter } from '../events/emitter.ts';
+import type { DecisionMessage } from '../events/messages.ts';
 import { HOST_ROW } from '../metrics/shared-metrics.ts';
 import { DECISION_REASONS, type DecisionReason } from '../metrics/stats.ts';
 import type { Logger } from '../options.ts';
@@ -60,6 +62,8 @@ export interface DeciderOptions {
   /** The host's row of counters. */
   readonly row: Float64Array;
   readonly logger: Logger;
+  /** Told of every decision. */
+  readonly decided: Emitter<DecisionMessage>;
 }
 
 /** One question: may a pod that presents `credentials` use `imageRef` as `image`? */
@@ -81,6 +85,7 @@ export class Decider {
   readonly #reverifyAfterMs: number;
   readonly #row: Float64Array;
   readonly #logger: Logger;
+  readonly #decided: Emitter<DecisionMessage>;
   readonly #recordKeys: RecordKeys;
   readonly #sources: CredentialSources;
   readonly #asksSourcesLazily: boolean;
@@ -95,6 +100,7 @@ export class Decider {
     this.#reverifyAfterMs = options.reverifyAfterMs;
     this.#row = options.row;
     this.#logger = options.logger;
+    this.#decided = options.decided;
     const { recordsMatches, asksSourcesLazily, hasServiceAccounts } = options.behaviour;
     this.#recordKeys = options.recordKeys;
     this.#sources = new CredentialSources(options.client.maxPending);
@@ -116,24 +122,24 @@ export class Decider {
   /** The answer, where the replica has it; `undefined` where a worker must be asked. */
   decideSync(image: string, imageRef: string, credentials: PodCredentials): Decision | undefined {
     const refused = this.#refusal(image, imageRef);
-    if (refused !== undefined) return this.#count(refused);
-    if (imageRef === '') return NO_IMAGE_REF;
+    if (refused !== undefined) return this.#count(image, imageRef, refused);
+    if (imageRef === '') return this.#tell(image, imageRef, NO_IMAGE_REF);
     const entry = this.#entry(imageRef);
     if (entry === undefined) return undefined;
     const verdict = this.#judge(image, entry);
     if (verdict === undefined) return undefined;
-    if (isDecision(verdict)) return this.#countLocal(verdict);
+    if (isDecision(verdict)) return this.#countLocal(image, imageRef, verdict);
     const only = onlySecret(credentials);
     if (only !== undefined && wasFoundLast(entry, only) && this.#proofsLast) {
-      return this.#countLocal(SECRET_FOUND);
+      return this.#countLocal(image, imageRef, SECRET_FOUND);
     }
     const problem = checkPodCredentials(credentials);
-    if (problem !== undefined) return this.#count(failed(problem));
+    if (problem !== undefined) return this.#count(image, imageRef, failed(problem));
     const match = matchCredentials(verdict, credentials, this.#currentRules());
     // The secret is to be recorded first, which takes a trip.
     if (match >= 0) return undefined;
     if (match === SECRET_MATCHES && only !== undefined) rememberFound(entry, only);
-    return this.#countLocal(decisionOf(match));
+    return this.#countLocal(image, imageRef, decisionOf(match));
   }
 
   /** The answer; never rejects. */
@@ -144,13 +150,13 @@ export class Decider {
     signal: AbortSignal | undefined,
   ): Promise<Decision> {
     const refused = this.#refusal(image, imageRef);
-    if (refused !== undefined) return this.#count(refused);
+    if (refused !== undefined) return this.#count(image, imageRef, refused);
     if (typeof source === 'function' && !this.#asksSourcesLazily) {
       return this.#decideAfter(source, image, imageRef, signal);
     }
-    if (imageRef === '') return NO_IMAGE_REF;
+    if (imageRef === '') return this.#tell(image, imageRef, NO_IMAGE_REF);
     if (signal?.aborted === true) {
-      return this.#count(failed(abortedError('the decision', signal.reason)));
+      return this.#count(image, imageRef, failed(abortedError('the decision', signal.reason)));
     }
     try {
       let verdict = this.#known(image, imageRef);
@@ -159,9 +165,11 @@ export class Decider {
       const decision = isDecision(verdict)
         ? verdict
         : await this.#verify(image, imageRef, verdict, source, signal);
-      return isLocal ? this.#countLocal(decision) : this.#countRemote(decision);
+      return isLocal
+        ? this.#countLocal(image, imageRef, decision)
+        : this.#countRemote(image, imageRef, decision);
     } catch (error) {
-      return this.#count(failed(storeError('the decision', error)));
+      return this.#count(image, imageRef, failed(storeError('the decision', error)));
     }
   }
 
@@ -181,7 +189,9 @@ export class Decider {
     } catch (error) {
       decision = failed(storeError('the decision', error));
     }
-    return imageRef === '' ? decision : this.#count(decision);
+    return imageRef === ''
+      ? this.#tell(image, imageRef, decision)
+      : this.#count(image, imageRef, decision);
   }
 
   #refusal(image: string, imageRef: string): Decision | undefined {
@@ -349,18 +359,23 @@ export class Decider {
     return this.#rules;
   }
 
-  #countLocal(decision: Decision): Decision {
+  #countLocal(image: string, imageRef: string, decision: Decision): Decision {
     this.#row[HOST_ROW.LOCAL]!++;
-    return this.#count(decision);
+    return this.#count(image, imageRef, decision);
   }
 
-  #countRemote(decision: Decision): Decision {
+  #countRemote(image: string, imageRef: string, decision: Decision): Decision {
     this.#row[HOST_ROW.REMOTE]!++;
-    return this.#count(decision);
+    return this.#count(image, imageRef, decision);
   }
 
-  #count(decision: Decision): Decision {
+  #count(image: string, imageRef: string, decision: Decision): Decision {
     this.#row[HOST_ROW.DECISIONS + REASON_INDEX[decision.reason]]!++;
+    return this.#tell(image, imageRef, decision);
+  }
+
+  #tell(image: string, imageRef: string, decision: Decision): Decision {
+    if (this.#decided.isWatched) this.#decided.emit({ image, imageRef, decision });
     return decision;
   }
 }

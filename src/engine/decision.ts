@@ -76,12 +76,13 @@ export const NO_MATCH: Decision = decision(
 
 /** The decision when anything goes wrong: the registry must be asked. */
 export function failed(cause: PullManagerError): Decision {
-  return {
+  // Frozen as all others are: what listeners are told is what the caller gets.
+  return Object.freeze({
     mustPull: true,
     reason: 'error',
     detail: `The records could not be consulted (${cause.code}), so the registry must be asked.`,
     cause,
-  };
+  });
 }
 
 /** How what a pod presents is compared with what is recorded. */

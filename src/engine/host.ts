@@ -4,6 +4,8 @@
  */
 import { KUBELET_BEHAVIOUR } from '../compatibility.ts';
 import { closedError, PullManagerError } from '../errors.ts';
+import { type Emitters, type EventOrigin, pullManagerEmitters } from '../events/emitter.ts';
+import type { PullManagerEvents } from '../events/messages.ts';
 import { SharedMetrics } from '../metrics/shared-metrics.ts';
 import type { Logger } from '../options.ts';
 import type { ImagePullPolicyEnforcer } from '../policies/enforcer.ts';
@@ -32,6 +34,9 @@ export class Host {
   readonly recordKeys: RecordKeys;
   /** The counters that this thread writes. */
   readonly row: Float64Array;
+  readonly events: Emitters<PullManagerEvents>;
+  /** Its manager is set by the manager. */
+  readonly origin: EventOrigin;
 
   private constructor(
     handle: EngineHandle,
@@ -41,6 +46,8 @@ export class Host {
     decider: Decider,
     recordKeys: RecordKeys,
     row: Float64Array,
+    events: Emitters<PullManagerEvents>,
+    origin: EventOrigin,
   ) {
     this.handle = handle;
     this.state = state;
@@ -49,6 +56,8 @@ export class Host {
     this.decider = decider;
     this.recordKeys = recordKeys;
     this.row = row;
+    this.events = events;
+    this.origin = origin;
   }
 
   /** Takes a place. Throws `ENGINE_UNAVAILABLE` where none is left, `CLOSED`. */
@@ -71,6 +80,8 @@ export class Host {
     });
     const behaviour = KUBELET_BEHAVIOUR[handle.compatibility];
     const recordKeys = new RecordKeys(behaviour);
+    const origin: EventOrigin = { manager: undefined, logger };
+    const events = pullManagerEmitters(origin);
     const decider = new Decider({
       state,
       replica,
@@ -82,7 +93,8 @@ export class Host {
       reverifyAfterMs: handle.reverifyAfterMs,
       row,
       logger,
+      decided: events.decision,
     });
-    return new Host(handle, state, metrics, client, decider, recordKeys, row);
+    return new Host(handle, state, metrics, client, decider, recordKeys, row, events, origin);
   }
 }

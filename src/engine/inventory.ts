@@ -1,5 +1,7 @@
 /** What the store holds, asked of its owners: listings, single records, pruning. */
 import { fromWire, type PullManagerError, type WireError } from '../errors.ts';
+import type { Emitter } from '../events/emitter.ts';
+import type { PruneMessage } from '../events/messages.ts';
 import type { PruneResult } from '../image-pull-manager.ts';
 import { HOST_ROW } from '../metrics/shared-metrics.ts';
 import { unpackRecord } from '../records/codec.ts';
@@ -12,10 +14,12 @@ export class Inventory {
   readonly #client: EngineClient;
   readonly #row: Float64Array;
   readonly #listsOnlyOwnKeys: boolean;
+  readonly #pruned: Emitter<PruneMessage>;
 
-  constructor({ client, handle, row }: Host) {
+  constructor({ client, handle, row, events }: Host) {
     this.#client = client;
     this.#row = row;
+    this.#pruned = events.prune;
     this.#listsOnlyOwnKeys = handle.listsOnlyOwnKeys;
   }
 
@@ -34,7 +38,16 @@ export class Inventory {
   }
 
   /** Deletes the records that are not in `listed` and were last updated before `untilMs`. */
-  async prune(listed: readonly string[], untilMs: number): Promise<PruneResult> {
+  prune(listed: readonly string[], untilMs: number): Promise<PruneResult> {
+    const ended = this.#prune(listed, untilMs);
+    if (this.#pruned.isWatched) {
+      const told = { listedCount: listed.length, until: new Date(untilMs) };
+      this.#pruned.emitAfter(ended, told, (result) => ({ result }));
+    }
+    return ended;
+  }
+
+  async #prune(listed: readonly string[], untilMs: number): Promise<PruneResult> {
     const answers = await this.#client.callAll('prune', [listed, untilMs]);
     let pruned = 0;
     let kept = 0;

@@ -5,6 +5,8 @@
 import { setMaxListeners } from 'node:events';
 import { abortedError, closedError, invalidArgument } from '../errors.ts';
 import type { ImagePullCredentials } from '../records/record.ts';
+import { linkedSignal } from '../util/linked-signal.ts';
+import { untilAborted } from '../util/until-aborted.ts';
 import { within } from '../util/within.ts';
 import type { PullWriter } from './pull-writer.ts';
 
@@ -47,12 +49,15 @@ export class OngoingPulls {
     pull: Pull<T>,
     given: AbortSignal | undefined,
   ): Promise<T> {
-    const signal = given === undefined ? this.closing : AbortSignal.any([given, this.closing]);
+    const { signal, unlink } = linkedSignal(this.closing, given);
     const outcome = this.#pullAndRecord(image, pull, signal);
     this.#ongoing.add(outcome);
-    const done = (): boolean => this.#ongoing.delete(outcome);
+    const done = (): void => {
+      this.#ongoing.delete(outcome);
+      unlink();
+    };
     outcome.then(done, done);
-    return untilAborted(outcome, signal);
+    return untilAborted(outcome, signal, (reason) => abortedError('the pull', reason));
   }
 
   /**
@@ -86,14 +91,4 @@ export class OngoingPulls {
     await this.#writer.recordPulled(image, imageRef, credentials);
     return result;
   }
-}
-
-/** What `promise` gives, or a rejection as soon as the signal is aborted. */
-function untilAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const onAbort = (): void => reject(abortedError('the pull', signal.reason));
-    if (signal.aborted) onAbort();
-    signal.addEventListener('abort', onAbort, { once: true });
-    void promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort));
-  });
 }

@@ -4,6 +4,8 @@
  * Requests are sent during the call, so those of one caller on one image take effect in call order.
  */
 import { KUBELET_BEHAVIOUR } from '../compatibility.ts';
+import type { Emitters } from '../events/emitter.ts';
+import type { PullManagerEvents } from '../events/messages.ts';
 import { REQUEST } from '../protocol/frames.ts';
 import type { ImagePullCredentials } from '../records/record.ts';
 import { listedCredentials, normalizeCredentials } from '../records/validate.ts';
@@ -20,36 +22,56 @@ export class PullWriter {
   readonly #recordKeys: RecordKeys;
   readonly #keepsProofTimes: boolean;
   readonly #hasServiceAccounts: boolean;
+  readonly #events: Emitters<PullManagerEvents>;
 
-  constructor({ client, decider, recordKeys, handle }: Host) {
+  constructor({ client, decider, recordKeys, handle, events }: Host) {
     this.#client = client;
     this.#replica = decider.replica;
     this.#recordKeys = recordKeys;
+    this.#events = events;
     this.#keepsProofTimes = Number.isFinite(handle.reverifyAfterMs);
     this.#hasServiceAccounts = KUBELET_BEHAVIOUR[handle.compatibility].hasServiceAccounts;
   }
 
   /** Notes that a pull begins. */
   recordIntent(image: string): Promise<void> {
-    return this.#client.write(this.#client.ownerOf(image), REQUEST.INTENT, image);
+    const written = this.#client.write(this.#client.ownerOf(image), REQUEST.INTENT, image);
+    const { intent } = this.#events;
+    if (intent.isWatched) intent.emitAfter(written, { image });
+    return written;
   }
 
   /** Ends a pull that gave nothing. */
   recordFailure(image: string): Promise<void> {
-    return this.#client.write(this.#client.ownerOf(image), REQUEST.OUTCOME, image);
+    const written = this.#client.write(this.#client.ownerOf(image), REQUEST.OUTCOME, image);
+    const { outcome } = this.#events;
+    if (outcome.isWatched) outcome.emitAfter(written, { image, outcome: 'failed' });
+    return written;
   }
 
   /**
-   * Ends a pull that gave `imageRef` and that `credentials` opened; `null`: no proof. The record
-   * first, then the end of the pull: a crash in between leaves an intent too many.
+   * Ends a pull that gave `imageRef` and that `credentials` opened; `null`: unknown.
    *
-   * Throws `INVALID_ARGUMENT` and `IMAGE_NAME_INVALID` during the call, before anything is sent.
+   * Throws as `adopt`.
    */
   recordPulled(
     image: string,
     imageRef: string,
     credentials: ImagePullCredentials | null,
   ): Promise<void> {
+    const written = this.adopt(image, imageRef, credentials);
+    const { outcome } = this.#events;
+    if (outcome.isWatched) outcome.emitAfter(written, { image, outcome: 'pulled', imageRef });
+    return written;
+  }
+
+  /**
+   * Records an image and ends its pull, which need not be one of this run. The record first, then
+   * the end of the pull: a crash in between leaves an intent too many.
+   *
+   * Throws `INVALID_ARGUMENT` and `IMAGE_NAME_INVALID` during the call, before anything is sent.
+   */
+  adopt(image: string, imageRef: string, credentials: ImagePullCredentials | null): Promise<void> {
     const problem = textProblem('imageRef', imageRef);
     if (problem !== undefined) throw problem;
     const proven = this.#proven(this.#known(normalizeCredentials(credentials)));

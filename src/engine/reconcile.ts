@@ -20,24 +20,31 @@ export interface ReconcileOptions {
   readonly signal: AbortSignal | undefined;
 }
 
+/** An image of a left-over intent that the runtime has. */
+export interface AdoptedImage {
+  readonly image: string;
+  readonly imageRef: string;
+}
+
 /**
  * Adopts the intents whose image the runtime lists under exactly that text. The others stay: their
  * pull may still be going on. Failures are counted and logged; the intents concerned stay, which
- * keeps their images protected.
+ * keeps their images protected. Resolves with what was adopted.
  */
-export async function reconcile(options: ReconcileOptions): Promise<void> {
+export async function reconcile(options: ReconcileOptions): Promise<AdoptedImage[]> {
   const { imageService, logger, onFailure, signal } = options;
   for (const { code } of options.intents.errors) {
     onFailure();
     logger.error('an intent cannot be read', { code });
   }
   const left = new Set(options.intents.records.map(({ image }) => image));
-  if (left.size === 0) return;
+  const adopted: AdoptedImage[] = [];
+  if (left.size === 0) return adopted;
   if (imageService === undefined) {
     logger.info('intents are left over and there is no image service to ask', {
       intents: left.size,
     });
-    return;
+    return adopted;
   }
   let runtimeImages: readonly RuntimeImage[];
   try {
@@ -49,7 +56,7 @@ export async function reconcile(options: ReconcileOptions): Promise<void> {
       cause,
     });
     logger.error('left-over intents stay', { code: error.code, intents: left.size });
-    return;
+    return adopted;
   }
   for (const runtimeImage of runtimeImages) {
     const names = namesOf(runtimeImage);
@@ -63,6 +70,7 @@ export async function reconcile(options: ReconcileOptions): Promise<void> {
       if (!left.has(image)) continue;
       try {
         await options.adopt(image, id);
+        adopted.push({ image, imageRef: id });
         // Not removed from `left`: the same name on another image is adopted there too.
       } catch (error) {
         onFailure();
@@ -70,6 +78,7 @@ export async function reconcile(options: ReconcileOptions): Promise<void> {
       }
     }
   }
+  return adopted;
 }
 
 /** The names of a listed image, digests first; undefined where it is not an image at all. */

@@ -1,12 +1,45 @@
 /**
  * Makes sure that an image is on the node and that a workload may use it.
  *
+ * Here is what callers see, and the order of the steps. Pulls are made by `pull.ts`, equal ones as
+ * one by `SharedPulls`; what became of those that the runtime left open `UnansweredPulls` finds out;
+ * outcomes and collections are kept from undoing each other by the `RecordKeeper`.
+ *
  * Source: kubernetes pkg/kubelet/images/image_manager.go, EnsureImageExists.
  */
-import type { PullCredentialsSource } from '../credentials/pull-credential.ts';
+import { setMaxListeners } from 'node:events';
+import type { PullCredential, PullCredentialsSource } from '../credentials/pull-credential.ts';
+import { signalOf } from '../engine/arguments.ts';
+import { abortedError, closedError, ImageNameError, PullManagerError, quote } from '../errors.ts';
+import {
+  type Emitters,
+  type EventListener,
+  imageManagerEmitters,
+  listenTo,
+  type Unsubscribe,
+} from '../events/emitter.ts';
+import type { ImageManagerEvents } from '../events/messages.ts';
 import type { ImagePullManager, PruneResult } from '../image-pull-manager.ts';
 import type { Logger } from '../options.ts';
 import type { ImageRuntime } from '../runtime/image-runtime.ts';
+import { linkedSignal } from '../util/linked-signal.ts';
+import { untilAborted } from '../util/until-aborted.ts';
+import { BackOff } from './back-off.ts';
+import { checkRequest } from './check-request.ts';
+import { EnsureImageError } from './ensure-image-error.ts';
+import { ImageManagerMetrics, type Seen } from './image-manager-metrics.ts';
+import { type ImageManagerOptions, resolveImageManagerOptions } from './options.ts';
+import { PeriodicWork } from './periodic-work.ts';
+import { PresentedCredentials } from './presented-credentials.ts';
+import { type Pulled, type PullTools, pull } from './pull.ts';
+import { runtimeErrorOf } from './pull-failure.ts';
+import { PullSlots } from './pull-slots.ts';
+import { RateLimit } from './rate-limit.ts';
+import { RecordKeeper } from './record-keeper.ts';
+import { idOf, listedIdsOf } from './runtime-answers.ts';
+import { withDefaultTag } from './runtime-name.ts';
+import { SharedPulls } from './shared-pulls.ts';
+import { UnansweredPulls } from './unanswered-pulls.ts';
 
 /** When to ask the registry. */
 export type PullPolicy = 'Always' | 'IfNotPresent' | 'Never';
@@ -16,7 +49,7 @@ export interface EnsureImageRequest {
   /** As the pod has it. */
   readonly image: string;
   readonly pullPolicy: PullPolicy;
-  /** Back-off is per pod and image. */
+  /** After a failed pull, this pod waits before the next pull of this image. */
   readonly podUid: string;
   /** What the pod can present, or a function asked at most once, and only where needed. @default none */
   readonly credentials?: PullCredentialsSource;
@@ -30,41 +63,356 @@ export interface EnsuredImage {
   readonly pulled: boolean;
 }
 
-/** Options of `new ImageManager`. */
-export interface ImageManagerOptions {
-  readonly pullManager: ImagePullManager;
-  readonly runtime: ImageRuntime;
-  /** One pull at a time. @default false */
-  readonly serializePulls?: boolean;
-  /** Pulls at the same time; absent or less than 1: no limit. */
-  readonly maxParallelPulls?: number;
-  /** Pulls a second that may reach the runtime; 0: no limit. @default 0 */
-  readonly qps?: number;
-  /** How many pulls may exceed `qps` at once. @default 10 */
-  readonly burst?: number;
-  /** First delay after a failed pull, and the longest. @default 10_000 and 300_000 */
-  readonly backOffMs?: number;
-  readonly backOffMaxMs?: number;
-  /** Collects records every so many milliseconds. @default never: call `collect` */
-  readonly collectEveryMs?: number;
-  /**
-   * How long after an unanswered pull its image must have been absent before the intent goes.
-   * @default 5_000
-   */
-  readonly absenceGraceMs?: number;
-  /** @default silent */
-  readonly logger?: Logger;
+/** Options of single calls. */
+export interface ImageManagerCallOptions {
+  /** Ends the call with `ABORTED`. A pull goes on as long as others wait for it. */
+  readonly signal?: AbortSignal;
 }
 
-/** What `ImageManager` offers; here while it is being built. */
-export interface ImageManagerContract extends AsyncDisposable {
-  /** Rejects with `EnsureImageError`, or `PullManagerError` `ABORTED`, `CLOSED`, `INVALID_ARGUMENT`. */
-  ensureImage(
+/** What is known of a request when it ends, for the metrics. */
+interface Progress {
+  present: Seen;
+  pullRequired: Seen;
+}
+
+const MS_PER_SECOND = 1_000;
+
+/**
+ * Makes sure that images may be used.
+ *
+ * ```js
+ * import { criRuntime, ImageManager, PullManager } from 'pullwarden';
+ *
+ * const runtime = criRuntime({ socket: '/run/containerd/containerd.sock' });
+ * const pullManager = await PullManager.open({ imageService: runtime });
+ * const images = new ImageManager({ pullManager, runtime });
+ * const { imageRef } = await images.ensureImage({
+ *   image: 'registry.example.com/team-a/app:1',
+ *   pullPolicy: 'IfNotPresent',
+ *   podUid: pod.uid,
+ *   credentials: () => credentialsOf(pod),
+ * });
+ * ```
+ *
+ * One image manager for a pull manager and runtime. All methods may be called concurrently, from the
+ * thread that made it.
+ */
+export class ImageManager implements AsyncDisposable {
+  readonly #pullManager: ImagePullManager;
+  readonly #runtime: ImageRuntime;
+  readonly #logger: Logger;
+  readonly #backOff: BackOff;
+  readonly #keeper: RecordKeeper;
+  readonly #unanswered: UnansweredPulls;
+  readonly #pulls: SharedPulls;
+  readonly #background: PeriodicWork;
+  readonly #metrics = new ImageManagerMetrics();
+  readonly #events: Emitters<ImageManagerEvents>;
+  /** Aborted by `close`. */
+  readonly #closing = new AbortController();
+  #closed: Promise<void> | undefined;
+
+  /**
+   * Takes over the intents that an earlier run left, if the pull manager can list them.
+   *
+   * Errors: `INVALID_ARGUMENT` naming the option.
+   */
+  constructor(options: ImageManagerOptions) {
+    const resolved = resolveImageManagerOptions(options);
+    const { pullManager, runtime, logger, unansweredGraceMs: graceMs } = resolved;
+    this.#pullManager = pullManager;
+    this.#runtime = runtime;
+    this.#logger = logger;
+    this.#events = imageManagerEmitters({ manager: this, logger });
+    const now = (): number => performance.now();
+    this.#backOff = new BackOff(resolved.backOffMs, resolved.backOffMaxMs, now);
+    const keeper = new RecordKeeper(pullManager);
+    this.#keeper = keeper;
+    const { unansweredPullSettled } = this.#events;
+    this.#unanswered = new UnansweredPulls({
+      pullManager,
+      runtime,
+      keeper,
+      graceMs,
+      logger,
+      onSettled: (settled) => unansweredPullSettled.emit(settled),
+    });
+    const tools: PullTools = {
+      pullManager,
+      runtime,
+      keeper,
+      unanswered: this.#unanswered,
+      slots: new PullSlots(resolved.maxParallelPulls),
+      rateLimit: new RateLimit(resolved.qps, resolved.burst, now),
+      events: this.#events,
+      logger,
+    };
+    this.#pulls = new SharedPulls(async (order, signal, shared) => {
+      const startedMs = performance.now();
+      const pulled = await pull(order, tools, signal, shared);
+      this.#measure(pulled, performance.now() - startedMs);
+      return pulled;
+    });
+    // One listener for each request under way.
+    setMaxListeners(0, this.#closing.signal);
+    this.#background = new PeriodicWork(this.#closing.signal);
+    this.#background.untilDone(() => this.#adoptIntents());
+    const { collectEveryMs } = resolved;
+    if (collectEveryMs > 0) this.#background.every(collectEveryMs, () => this.#collectUnasked());
+  }
+
+  /**
+   * Makes sure that the image is on the node and that who presents the credentials may use it: asks
+   * the registry with them where the records do not say so.
+   *
+   * Rejects with an `EnsureImageError`, whose `code` says what to do; with a `PullManagerError` of
+   * code `ABORTED` or `CLOSED`, or `INVALID_ARGUMENT` naming the field of the request.
+   */
+  async ensureImage(
     request: EnsureImageRequest,
-    options?: { readonly signal?: AbortSignal },
-  ): Promise<EnsuredImage>;
-  collect(options?: { readonly signal?: AbortSignal }): Promise<PruneResult>;
-  /** Prometheus text of the metrics of section 10 that are the image manager's. */
-  metrics(): Promise<string>;
-  close(): Promise<void>;
+    options: ImageManagerCallOptions = {},
+  ): Promise<EnsuredImage> {
+    if (this.#closing.signal.aborted) throw closedError('ensureImage');
+    checkRequest(request);
+    const linked = linkedSignal(this.#closing.signal, signalOf(options));
+    const progress: Progress = { present: 'unknown', pullRequired: 'unknown' };
+    const ensured = this.#ensure(request, progress, linked.signal);
+    const { image, podUid, pullPolicy } = request;
+    if (this.#events.ensure.isWatched) {
+      this.#events.ensure.emitAfter(ensured, { image, podUid, pullPolicy }, (answer) => answer);
+    }
+    try {
+      return await ensured;
+    } finally {
+      linked.unlink();
+      this.#metrics.ensured(pullPolicy, progress.present, progress.pullRequired);
+    }
+  }
+
+  /**
+   * Deletes the records of images that the runtime no longer has. Rejects where the runtime does not
+   * list its images; nothing is deleted then. Errors: `RUNTIME_FAILED`, `ABORTED`, `CLOSED`, and those
+   * of the pull manager.
+   */
+  async collect(options: ImageManagerCallOptions = {}): Promise<PruneResult> {
+    if (this.#closing.signal.aborted) throw closedError('collect');
+    return this.#collect(signalOf(options), false);
+  }
+
+  /** Hears of an event of this manager. Errors: `INVALID_ARGUMENT` for one that there is not. */
+  on<Name extends keyof ImageManagerEvents>(
+    event: Name,
+    listener: EventListener<ImageManagerEvents[Name]>,
+  ): Unsubscribe {
+    return listenTo(this.#events, event, listener);
+  }
+
+  /** Prometheus text under upstream's metric names. Also after `close`. */
+  async metrics(): Promise<string> {
+    return this.#metrics.exposition();
+  }
+
+  /**
+   * Ends what is under way: requests reject with `CLOSED`, pulls are aborted. Takes some seconds
+   * where pulls were under way. Intents of pulls of which it is not known what became of them stay;
+   * the next image manager on the same store takes them over. Idempotent. Leaves pull manager and
+   * runtime open.
+   */
+  close(): Promise<void> {
+    this.#closed ??= this.#close();
+    return this.#closed;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  async #close(): Promise<void> {
+    this.#closing.abort(closedError('the image manager'));
+    await this.#pulls.ended();
+    await this.#unanswered.close();
+    await this.#background.ended();
+  }
+
+  async #ensure(
+    request: EnsureImageRequest,
+    progress: Progress,
+    signal: AbortSignal,
+  ): Promise<EnsuredImage> {
+    const { image, pullPolicy } = request;
+    const runtimeName = nameForRuntime(image);
+    const presented = new PresentedCredentials(request.credentials ?? []);
+    if (pullPolicy !== 'Always') {
+      const imageRef = await this.#present(image, runtimeName, signal);
+      progress.present = imageRef === undefined ? 'false' : 'true';
+      if (imageRef !== undefined && (await this.#mayUse(request, imageRef, presented, signal))) {
+        progress.pullRequired = 'false';
+        return { imageRef, pulled: false };
+      }
+      // The same, whether the image is absent or not for this pod.
+      if (pullPolicy === 'Never') throw neverPull(image);
+    }
+    progress.pullRequired = 'true';
+    const credentials = await this.#credentials(image, presented, signal);
+    const { imageRef } = await this.#pull(request, runtimeName, credentials, signal);
+    return { imageRef, pulled: true };
+  }
+
+  /** The id of the copy on the node, if there is one. */
+  async #present(
+    image: string,
+    runtimeName: string,
+    signal: AbortSignal,
+  ): Promise<string | undefined> {
+    try {
+      const status = await this.#wait(() => this.#runtime.imageStatus(runtimeName, signal), signal);
+      return status === undefined ? undefined : idOf(status);
+    } catch (error) {
+      if (signal.aborted) throw error;
+      const cause = runtimeErrorOf(error, undefined);
+      const message = `the runtime could not say whether it has image ${quote(image)}: ${cause.reason ?? cause.message}`;
+      throw new EnsureImageError('ErrImageInspect', message, { image, cause });
+    }
+  }
+
+  async #mayUse(
+    { image, pullPolicy }: EnsureImageRequest,
+    imageRef: string,
+    presented: PresentedCredentials,
+    signal: AbortSignal,
+  ): Promise<boolean> {
+    const asked = (): Promise<boolean> =>
+      this.#pullManager.mustAttemptImagePull(image, imageRef, () => presented.ofPod());
+    try {
+      return !(await this.#wait(asked, signal));
+    } catch (error) {
+      if (signal.aborted) throw error;
+      // Another error than for an absent image would tell that it is there.
+      if (pullPolicy !== 'Never') throw withoutCredentials(image, error);
+      this.#logger.warn('the credentials for an image could not be looked up', { image });
+      return false;
+    }
+  }
+
+  async #credentials(
+    image: string,
+    presented: PresentedCredentials,
+    signal: AbortSignal,
+  ): Promise<readonly PullCredential[]> {
+    try {
+      return await this.#wait(() => presented.all(), signal);
+    } catch (error) {
+      throw signal.aborted ? error : withoutCredentials(image, error);
+    }
+  }
+
+  async #pull(
+    { image, podUid }: EnsureImageRequest,
+    runtimeName: string,
+    credentials: readonly PullCredential[],
+    signal: AbortSignal,
+  ): Promise<Pulled> {
+    const key = `${podUid}_${image}`;
+    // Before an intent is written [W19].
+    const refusal = this.#backOff.refusal(key);
+    if (refusal !== undefined) {
+      const message = `Back-off pulling image ${quote(image)}: ${refusal}`;
+      throw new EnsureImageError('ErrImagePullBackOff', message, { image });
+    }
+    try {
+      const pulled = await this.#pulls.pull({ image, podUid, runtimeName, credentials }, signal);
+      this.#backOff.tidy();
+      return pulled;
+    } catch (error) {
+      if (signal.aborted) throw abortReason(signal.reason);
+      const isPullFailure =
+        error instanceof EnsureImageError && error.code !== 'ErrImagePullIntent';
+      if (isPullFailure) this.#backOff.failed(key, error.message);
+      throw error;
+    }
+  }
+
+  /** What `call` gives, or `ABORTED` or `CLOSED` as soon as the signal is aborted. */
+  async #wait<T>(call: () => Promise<T>, signal: AbortSignal): Promise<T> {
+    if (signal.aborted) throw abortReason(signal.reason);
+    return untilAborted(call(), signal, abortReason);
+  }
+
+  async #collect(given: AbortSignal | undefined, periodic: boolean): Promise<PruneResult> {
+    const linked = linkedSignal(this.#closing.signal, given);
+    let imageCount: number | undefined;
+    const collected = this.#keeper.collect(async () => {
+      const images = await this.#wait(() => this.#runtime.listImages(linked.signal), linked.signal);
+      imageCount = images.length;
+      return listedIdsOf(images);
+    });
+    if (this.#events.collect.isWatched) {
+      this.#events.collect.emitAfter(collected, { periodic }, (result) => ({
+        result,
+        ...(imageCount === undefined ? {} : { imageCount }),
+      }));
+    }
+    return collected.finally(() => linked.unlink());
+  }
+
+  async #collectUnasked(): Promise<void> {
+    try {
+      const { pruned, errors } = await this.#collect(undefined, true);
+      this.#logger.debug('records of images that are gone were deleted', { pruned });
+      for (const { code } of errors) this.#logger.warn('a record could not be deleted', { code });
+    } catch (error) {
+      if (this.#closing.signal.aborted) return;
+      const { code } = error as { code?: unknown };
+      this.#logger.warn('records could not be collected', { code });
+    }
+  }
+
+  async #adoptIntents(): Promise<boolean> {
+    try {
+      await this.#unanswered.adopt((image) => this.#pulls.isUnderWay(image));
+      return true;
+    } catch (error) {
+      const { code } = error as { code?: unknown };
+      this.#logger.warn('intents of an earlier run cannot be listed', { code });
+      return false;
+    }
+  }
+
+  /** Nobody waits for it: the size takes another call. */
+  #measure({ imageRef }: Pulled, durationMs: number): void {
+    const seconds = durationMs / MS_PER_SECOND;
+    const count = (sizeBytes?: number): void => this.#metrics.pulled(seconds, sizeBytes);
+    if (this.#runtime.reportsSizes !== true) {
+      count();
+      return;
+    }
+    this.#runtime.imageStatus(imageRef, this.#closing.signal).then(
+      (status) => count(status?.sizeBytes),
+      () => count(),
+    );
+  }
+}
+
+function nameForRuntime(image: string): string {
+  try {
+    return withDefaultTag(image);
+  } catch (cause) {
+    if (!(cause instanceof ImageNameError)) throw cause;
+    throw new EnsureImageError('ErrInvalidImageName', cause.message, { image, cause });
+  }
+}
+
+function neverPull(image: string): EnsureImageError {
+  const message = `Container image ${quote(image)} may not be used without a pull, and the pull policy is Never`;
+  return new EnsureImageError('ErrImageNeverPull', message, { image });
+}
+
+function withoutCredentials(image: string, cause: unknown): EnsureImageError {
+  const message = `the credentials for image ${quote(image)} could not be looked up`;
+  return new EnsureImageError('ErrImageCredentials', message, { image, cause });
+}
+
+function abortReason(reason: unknown): PullManagerError {
+  if (reason instanceof PullManagerError && reason.code === 'ERR_PULLMANAGER_CLOSED') return reason;
+  return abortedError('the request for an image', reason);
 }

@@ -14,6 +14,8 @@ import type { ImageService, RuntimeImage } from '../images/image-service.ts';
  * an unanswered one the image may still appear.
  */
 export interface ImageRuntime extends ImageService {
+  /** Whether `imageStatus` tells `sizeBytes`: it is then asked after each pull. @default false */
+  readonly reportsSizes?: boolean;
   /** The image of that name, id or digest; `undefined` where the runtime has none. */
   imageStatus(image: string, signal?: AbortSignal): Promise<RuntimeImage | undefined>;
   /** Asks the registry, with `auth` or anonymously, and answers the id of the image. */
@@ -60,11 +62,13 @@ export class ImageRuntimeError extends PullManagerError {
       readonly answered: boolean;
       readonly image?: string | undefined;
       readonly path?: string | undefined;
+      /** What the runtime said, without secrets. */
+      readonly reason?: string | undefined;
       readonly cause?: unknown;
     },
   ) {
-    const { answered, image, path, cause } = options;
-    super('RUNTIME_FAILED', message, { image, path, cause });
+    const { answered, image, path, reason, cause } = options;
+    super('RUNTIME_FAILED', message, { image, path, reason, cause });
     this.name = kind === 'aborted' ? 'AbortError' : 'ImageRuntimeError';
     this.kind = kind;
     this.answered = answered;

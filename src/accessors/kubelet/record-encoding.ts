@@ -12,8 +12,8 @@ import {
   type NameProof,
   type PulledRecord,
 } from '../../records/record.ts';
+import { goString } from '../../util/go-json.ts';
 import { wellFormed } from '../../util/well-formed.ts';
-import { goString } from './go-json.ts';
 import { goTime } from './go-time.ts';
 import {
   API_GROUP,

@@ -14,7 +14,7 @@ import type { Entry, Shelf } from './shelf.ts';
 
 /** Limits of the write-behind. Defaults serve a node; tests make everything small. */
 export interface WriteBehindTuning {
-  /** How long a write waits for others, in milliseconds. @default 500 */
+  /** How long a write waits for others, in milliseconds. @default 2000 */
   readonly delayMs: number;
   /** So many keys wait for no more. @default 4096 */
   readonly eagerKeys: number;
@@ -28,7 +28,7 @@ export interface WriteBehindTuning {
 }
 
 export const WRITE_BEHIND_DEFAULTS: WriteBehindTuning = {
-  delayMs: 500,
+  delayMs: 2_000,
   eagerKeys: 4096,
   keysMax: 16_384,
   redoBytesMax: 64 * 1024 * 1024,

@@ -81,6 +81,7 @@ export function failedCall(
   // Not as the cause: status and metadata hold the text as it came.
   return new ImageRuntimeError(kind, `${described(subject)}: ${name}: ${text}`, {
     ...fields(subject),
+    reason: text,
     answered: isAnswer(failure),
   });
 }

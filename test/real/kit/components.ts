@@ -9,7 +9,10 @@ import { RuntimeFront } from './runtime-front.ts';
 import { TokenServer } from './token-server.ts';
 
 /** The users of the registry with passwords; each sees every repository. */
-export const PASSWORD_USERS: Readonly<Record<string, string>> = { alice: 'alice-1', bob: 'bob-1' };
+export const PASSWORD_USERS: Readonly<Record<string, string>> = {
+  alice: 'alice-secret-1',
+  bob: 'bob-secret-1',
+};
 
 /**
  * A container runtime, and two private registries that it knows how to reach.

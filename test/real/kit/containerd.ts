@@ -129,13 +129,9 @@ export class Containerd implements AsyncDisposable {
     await this.#daemon?.kill();
   }
 
-  /** Makes it hang: connections are accepted by the kernel, and nothing is answered. */
-  pause(): void {
-    this.#daemon?.pause();
-  }
-
-  resume(): void {
-    this.#daemon?.resume();
+  /** Makes it hang meanwhile: the kernel accepts connections, and nothing is answered. It has to run. */
+  whilePaused<T>(run: () => Promise<T>): Promise<T> {
+    return this.#daemon!.whilePaused(run);
   }
 
   /** Ends it with SIGKILL, and starts it again on what it holds. */

@@ -80,6 +80,7 @@ describe('a failure that the runtime has told', () => {
       answered: true,
       image: IMAGE,
       path: directory.socket,
+      reason: details,
     });
     expect(isUnanswered(failure)).toBe(false);
     expect(failure.message).toContain(status[code]);

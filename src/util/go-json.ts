@@ -3,7 +3,7 @@
  *
  * Source: Go encoding/json (appendString with escapeHTML), since Go 1.22 with `\b` and `\f`.
  */
-import { wellFormed } from '../../util/well-formed.ts';
+import { wellFormed } from './well-formed.ts';
 
 /** What may have to be changed; most texts have none of it, and looking is cheaper than writing. */
 const SPECIAL = /[\p{Cc}\p{Cs}"\\<>&\u2028\u2029]/u;

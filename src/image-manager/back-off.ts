@@ -1,0 +1,67 @@
+/**
+ * After a failed pull the same pod has to wait before it may try the same image again: a delay that
+ * doubles with each failure, and is forgotten when there was none for long.
+ *
+ * Source: kubernetes client-go util/flowcontrol/backoff.go.
+ */
+
+interface Failure {
+  delayMs: number;
+  atMs: number;
+  /** What the pull failed with, for whoever asks meanwhile. */
+  text: string;
+}
+
+/** Longer than the longest delay by this factor without a failure: the next delay is the first again. */
+const FORGET_FACTOR = 2;
+/** Pods that fail for ever must not fill the memory; the oldest failures are forgotten. */
+const FAILURES_MAX = 10_000;
+
+export class BackOff {
+  readonly #firstMs: number;
+  readonly #maxMs: number;
+  readonly #now: () => number;
+  /** By key, the latest failure last. */
+  readonly #failures = new Map<string, Failure>();
+
+  /** @param now A clock in milliseconds that never goes back. */
+  constructor(firstMs: number, maxMs: number, now: () => number) {
+    this.#firstMs = Math.min(firstMs, maxMs);
+    this.#maxMs = maxMs;
+    this.#now = now;
+  }
+
+  /** What the last pull failed with, while the delay after it lasts. */
+  refusal(key: string): string | undefined {
+    const failure = this.#failures.get(key);
+    if (failure === undefined) return undefined;
+    return this.#now() - failure.atMs < failure.delayMs ? failure.text : undefined;
+  }
+
+  /** Begins the next delay. */
+  failed(key: string, text: string): void {
+    const atMs = this.#now();
+    const last = this.#failures.get(key);
+    const isForgotten = last === undefined || this.#isOld(last, atMs);
+    const delayMs = isForgotten ? this.#firstMs : Math.min(last.delayMs * 2, this.#maxMs);
+    this.#failures.delete(key);
+    this.#failures.set(key, { delayMs, atMs, text });
+    if (this.#failures.size > FAILURES_MAX) {
+      const [oldest] = this.#failures.keys();
+      this.#failures.delete(oldest!);
+    }
+  }
+
+  /** Forgets failures that are long past. */
+  tidy(): void {
+    const nowMs = this.#now();
+    for (const [key, failure] of this.#failures) {
+      if (!this.#isOld(failure, nowMs)) return;
+      this.#failures.delete(key);
+    }
+  }
+
+  #isOld({ atMs }: Failure, nowMs: number): boolean {
+    return nowMs - atMs > this.#maxMs * FORGET_FACTOR;
+  }
+}

@@ -1,0 +1,76 @@
+/** Checks of what callers pass to an image manager. Messages name the field, never its value. */
+import type { PullCredential } from '../credentials/pull-credential.ts';
+import { textProblem } from '../engine/arguments.ts';
+import { invalidArgument } from '../errors.ts';
+import type { EnsureImageRequest, PullPolicy } from './image-manager.ts';
+
+const PULL_POLICIES: ReadonlySet<unknown> = new Set<PullPolicy>([
+  'Always',
+  'IfNotPresent',
+  'Never',
+]);
+const AUTH_FIELDS = [
+  'username',
+  'password',
+  'auth',
+  'email',
+  'serverAddress',
+  'identityToken',
+  'registryToken',
+] as const;
+const COORDINATES = ['uid', 'namespace', 'name'] as const;
+/** More than that are a mistake, and each would be a trip to a registry. */
+const CREDENTIALS_MAX = 10_000;
+
+/** Throws `INVALID_ARGUMENT`. */
+export function checkRequest(request: EnsureImageRequest): void {
+  if (typeof request !== 'object' || request === null) {
+    throw invalidArgument('request', 'must be an object');
+  }
+  const { image, pullPolicy, podUid, credentials } = request;
+  const problem = textProblem('request.image', image) ?? textProblem('request.podUid', podUid);
+  if (problem !== undefined) throw problem;
+  if (!PULL_POLICIES.has(pullPolicy)) {
+    throw invalidArgument('request.pullPolicy', 'must be Always, IfNotPresent or Never');
+  }
+  if (credentials === undefined || typeof credentials === 'function') return;
+  checkPullCredentials(credentials);
+}
+
+/** The credentials, if they are some. Throws `INVALID_ARGUMENT`. */
+export function checkPullCredentials(value: unknown): readonly PullCredential[] {
+  if (!Array.isArray(value)) throw invalidArgument('request.credentials', 'must be an array');
+  if (value.length > CREDENTIALS_MAX) {
+    throw invalidArgument('request.credentials', `must have at most ${CREDENTIALS_MAX} entries`);
+  }
+  for (let i = 0; i < value.length; i++) checkCredential(value[i], `request.credentials[${i}]`);
+  return value as PullCredential[];
+}
+
+function checkCredential(value: unknown, argument: string): void {
+  const { auth, source } = fieldsOf(value, argument);
+  const authFields = fieldsOf(auth, `${argument}.auth`);
+  for (const field of AUTH_FIELDS) {
+    const text = authFields[field];
+    if (text !== undefined && typeof text !== 'string') {
+      throw invalidArgument(`${argument}.auth.${field}`, 'must be a string');
+    }
+  }
+  const sourceFields = fieldsOf(source, `${argument}.source`);
+  const { kind } = sourceFields;
+  if (kind === 'node') return;
+  if (kind !== 'secret' && kind !== 'serviceAccount') {
+    throw invalidArgument(`${argument}.source.kind`, 'must be secret, serviceAccount or node');
+  }
+  for (const field of COORDINATES) {
+    const problem = textProblem(`${argument}.source.${field}`, sourceFields[field]);
+    if (problem !== undefined) throw problem;
+  }
+}
+
+function fieldsOf(value: unknown, argument: string): Readonly<Record<string, unknown>> {
+  if (typeof value !== 'object' || value === null) {
+    throw invalidArgument(argument, 'must be an object');
+  }
+  return value as Record<string, unknown>;
+}

@@ -1,0 +1,86 @@
+/**
+ * The credentials of one request: looked up once at most and as late as possible, and what they are
+ * for the records.
+ */
+import { credentialHash } from '../credentials/credential-hash.ts';
+import type { PullCredential, PullCredentialsSource } from '../credentials/pull-credential.ts';
+import { PullManagerError } from '../errors.ts';
+import type {
+  ImagePullCredentials,
+  ImagePullSecret,
+  ImagePullServiceAccount,
+  PodCredentials,
+} from '../records/record.ts';
+import { checkPullCredentials } from './check-request.ts';
+
+/** Anybody on the node may use what was pulled without credentials, or with the node's own. */
+const NODE_WIDE: ImagePullCredentials = Object.freeze({ nodePodsAccessible: true });
+
+/** Used by one request. */
+export class PresentedCredentials {
+  readonly #source: PullCredentialsSource;
+  #found: Promise<readonly PullCredential[]> | undefined;
+
+  constructor(source: PullCredentialsSource) {
+    this.#source = source;
+  }
+
+  /**
+   * In the order in which they are to be tried.
+   *
+   * Errors: `CREDENTIALS_SOURCE_FAILED` with what the source threw as `cause`; `INVALID_ARGUMENT` for
+   * what is no list of credentials.
+   */
+  all(): Promise<readonly PullCredential[]> {
+    this.#found ??= this.#lookUp();
+    return this.#found;
+  }
+
+  /** As the pull manager compares them: without those of the node, and one service account at most. */
+  async ofPod(): Promise<PodCredentials> {
+    const secrets: ImagePullSecret[] = [];
+    let serviceAccount: ImagePullServiceAccount | undefined;
+    for (const credential of await this.all()) {
+      const { source } = credential;
+      if (source.kind === 'secret') secrets.push(secretOf(credential, source));
+      else if (source.kind === 'serviceAccount') serviceAccount ??= coordinatesOf(source);
+    }
+    return serviceAccount === undefined ? { secrets } : { secrets, serviceAccount };
+  }
+
+  async #lookUp(): Promise<readonly PullCredential[]> {
+    let found: unknown = this.#source;
+    if (typeof this.#source === 'function') {
+      try {
+        found = await this.#source();
+      } catch (cause) {
+        const what = 'the credentials could not be looked up';
+        throw new PullManagerError('CREDENTIALS_SOURCE_FAILED', what, { cause });
+      }
+    }
+    return checkPullCredentials(found);
+  }
+}
+
+/**
+ * What is recorded of the one credential that opened an image; `undefined`: it was pulled
+ * anonymously.
+ *
+ * Source: kubernetes pkg/kubelet/images/image_manager.go, trackedToImagePullCreds.
+ */
+export function recordedCredentials(credential: PullCredential | undefined): ImagePullCredentials {
+  if (credential === undefined) return NODE_WIDE;
+  const { source } = credential;
+  if (source.kind === 'node') return NODE_WIDE;
+  return source.kind === 'secret'
+    ? { kubernetesSecrets: [secretOf(credential, source)] }
+    : { kubernetesServiceAccounts: [coordinatesOf(source)] };
+}
+
+function secretOf({ auth }: PullCredential, source: ImagePullServiceAccount): ImagePullSecret {
+  return { ...coordinatesOf(source), credentialHash: credentialHash(auth) };
+}
+
+function coordinatesOf({ uid, namespace, name }: ImagePullServiceAccount): ImagePullServiceAccount {
+  return { uid, namespace, name };
+}

@@ -1,0 +1,220 @@
+/**
+ * One pull: a slot, an intent, the credentials in turn, and exactly one outcome.
+ *
+ * Source: kubernetes pkg/kubelet/images/image_manager.go, pullImage; puller.go.
+ */
+import type { PullCredential } from '../credentials/pull-credential.ts';
+import { abortedError, type PullManagerError, quote } from '../errors.ts';
+import type { Emitters } from '../events/emitter.ts';
+import type { ImageManagerEvents } from '../events/messages.ts';
+import type { ImagePullManager } from '../image-pull-manager.ts';
+import type { Logger } from '../options.ts';
+import { type ImageRuntime, ImageRuntimeError } from '../runtime/image-runtime.ts';
+import { untilAborted } from '../util/until-aborted.ts';
+import { within } from '../util/within.ts';
+import { EnsureImageError } from './ensure-image-error.ts';
+import { recordedCredentials } from './presented-credentials.ts';
+import { pullFailureOf, runtimeErrorOf } from './pull-failure.ts';
+import type { PullSlots } from './pull-slots.ts';
+import type { RateLimit } from './rate-limit.ts';
+import type { RecordKeeper } from './record-keeper.ts';
+import { pulledIdOf } from './runtime-answers.ts';
+import type { SharedPull } from './shared-pulls.ts';
+import type { UnansweredPulls } from './unanswered-pulls.ts';
+
+/** What pulls are made with. */
+export interface PullTools {
+  readonly pullManager: ImagePullManager;
+  readonly runtime: ImageRuntime;
+  readonly keeper: RecordKeeper;
+  readonly unanswered: UnansweredPulls;
+  readonly slots: PullSlots;
+  readonly rateLimit: RateLimit;
+  readonly events: Emitters<ImageManagerEvents>;
+  readonly logger: Logger;
+}
+
+/** What is to be pulled, and with what. */
+export interface PullOrder {
+  /** As requested: what intents and records are kept under. */
+  readonly image: string;
+  /** Of the request that caused the pull; only for events. */
+  readonly podUid: string;
+  /** What the runtime is asked for. */
+  readonly runtimeName: string;
+  /** Tried in turn; none: anonymously. */
+  readonly credentials: readonly PullCredential[];
+}
+
+/** What a pull gave. */
+export interface Pulled {
+  readonly imageRef: string;
+  /** The one that worked; `undefined`: none was needed. */
+  readonly credential: PullCredential | undefined;
+}
+
+/** How long an aborted pull may take to end: its answer, if it comes, is better than a guess. */
+const ABORT_GRACE_MS = 1_000;
+
+/**
+ * Pulls, and records what came of it. Rejects with `EnsureImageError`, or with `ABORTED` once the
+ * signal is aborted.
+ *
+ * The pull has ended for the records when this settles, unless it was left unanswered; then
+ * `tools.unanswered` has taken it over.
+ */
+export async function pull(
+  order: PullOrder,
+  tools: PullTools,
+  signal: AbortSignal,
+  shared: SharedPull,
+): Promise<Pulled> {
+  await tools.slots.take(signal);
+  try {
+    // Before the intent: where the runtime is not asked, nothing has to be recorded.
+    if (!tools.rateLimit.tryTake()) throw pullFailureOf(order.image, [overTheLimit()]);
+    await recordIntent(order, tools);
+    return await told(order, tools, shared, () => tryInTurn(order, tools, signal));
+  } finally {
+    tools.slots.release();
+  }
+}
+
+/** Tells of a pull for which the runtime is asked. */
+async function told(
+  { image, podUid, credentials }: PullOrder,
+  { events: { pullStarted, pullFinished, pullFailed } }: PullTools,
+  shared: SharedPull,
+  run: () => Promise<Pulled | FailedPull>,
+): Promise<Pulled> {
+  if (pullStarted.isWatched) {
+    pullStarted.emit({ image, podUid, credentialCount: credentials.length });
+  }
+  const startedMs = performance.now();
+  const outcome = await run();
+  const { callerCount } = shared;
+  const about = { image, podUid, callerCount, durationMs: performance.now() - startedMs };
+  if ('error' in outcome) {
+    pullFailed.emit({ ...about, ...outcome });
+    throw outcome.error;
+  }
+  const { imageRef, credential } = outcome;
+  const credentialKind = credential?.source.kind ?? 'none';
+  pullFinished.emit({ ...about, imageRef, credentialKind });
+  return outcome;
+}
+
+async function recordIntent({ image }: PullOrder, { pullManager }: PullTools): Promise<void> {
+  try {
+    await pullManager.recordPullIntent(image);
+  } catch (cause) {
+    const message = `the pull of image ${quote(image)} was not begun: it could not be recorded`;
+    throw new EnsureImageError('ErrImagePullIntent', message, { image, cause });
+  }
+}
+
+/** A pull that gave nothing. */
+interface FailedPull {
+  readonly error: Error;
+  /** False: the image may still appear. */
+  readonly answered: boolean;
+}
+
+async function tryInTurn(
+  order: PullOrder,
+  tools: PullTools,
+  signal: AbortSignal,
+): Promise<Pulled | FailedPull> {
+  const errors: ImageRuntimeError[] = [];
+  const { image, credentials } = order;
+  const inTurn = credentials.length === 0 ? [undefined] : credentials;
+  for (const credential of inTurn) {
+    if (signal.aborted) break;
+    if (errors.length > 0 && !tools.rateLimit.tryTake()) {
+      errors.push(overTheLimit());
+      break;
+    }
+    const answer = await attempt(order, credential, tools, signal);
+    if (typeof answer === 'string') {
+      await recordPulled(image, answer, credential, tools);
+      return { imageRef: answer, credential };
+    }
+    errors.push(answer);
+    if (answer.answered) continue;
+    // The image may still appear, and whose it then is nobody has shown.
+    tools.unanswered.add(image);
+    return { error: errorOf(image, errors, signal), answered: false };
+  }
+  await recordFailure(image, tools);
+  return { error: errorOf(image, errors, signal), answered: true };
+}
+
+function errorOf(
+  image: string,
+  errors: readonly ImageRuntimeError[],
+  signal: AbortSignal,
+): EnsureImageError | PullManagerError {
+  return signal.aborted ? abortedError('the pull', signal.reason) : pullFailureOf(image, errors);
+}
+
+/** The id of the image, or why there is none. */
+async function attempt(
+  { runtimeName }: PullOrder,
+  credential: PullCredential | undefined,
+  { runtime }: PullTools,
+  signal: AbortSignal,
+): Promise<string | ImageRuntimeError> {
+  const auth = credential?.auth;
+  try {
+    const call = runtime.pullImage(runtimeName, auth, signal);
+    return pulledIdOf(await withGrace(call, signal));
+  } catch (error) {
+    return runtimeErrorOf(error, auth);
+  }
+}
+
+/** What the call gives, also within the grace after an abort. */
+async function withGrace(call: Promise<string>, signal: AbortSignal): Promise<string> {
+  try {
+    return await untilAborted(call, signal, () => new AbortedCall());
+  } catch (error) {
+    if (!(error instanceof AbortedCall)) throw error;
+    if (await within(ABORT_GRACE_MS, call)) return await call;
+    throw new ImageRuntimeError('aborted', 'the pull was aborted', { answered: false });
+  }
+}
+
+/** Tells an abort from whatever a runtime may reject with. */
+class AbortedCall extends Error {}
+
+async function recordPulled(
+  image: string,
+  imageRef: string,
+  credential: PullCredential | undefined,
+  { keeper, logger }: PullTools,
+): Promise<void> {
+  try {
+    await keeper.pulled(image, imageRef, recordedCredentials(credential));
+  } catch (error) {
+    // The registry has let this pod in, so it may use the image. The intent stays: others may not.
+    logUnrecorded(logger, image, error);
+  }
+}
+
+async function recordFailure(image: string, { pullManager, logger }: PullTools): Promise<void> {
+  try {
+    await pullManager.recordImagePullFailed(image);
+  } catch (error) {
+    logUnrecorded(logger, image, error);
+  }
+}
+
+function logUnrecorded(logger: Logger, image: string, error: unknown): void {
+  const { code } = error as { code?: unknown };
+  logger.error('the outcome of a pull cannot be recorded; its intent stays', { image, code });
+}
+
+function overTheLimit(): ImageRuntimeError {
+  const reason = 'pull QPS exceeded';
+  return new ImageRuntimeError('other', reason, { answered: true, reason });
+}

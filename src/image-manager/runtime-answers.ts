@@ -1,0 +1,32 @@
+/** What a runtime of the caller's own may answer, checked: records are kept under these texts. */
+
+import type { RuntimeImage } from '../images/image-service.ts';
+import { TEXT_LENGTH_MAX } from '../protocol/frames.ts';
+import { ImageRuntimeError } from '../runtime/image-runtime.ts';
+
+/** The id of an image that the runtime has; throws an `ImageRuntimeError` where it is none. */
+export function idOf(image: RuntimeImage): string {
+  return checkedId((image as RuntimeImage | null)?.id, true);
+}
+
+/** The id that a pull has given. Without one, what was pulled is not known. */
+export function pulledIdOf(id: string): string {
+  return checkedId(id, false);
+}
+
+/** The ids of all images that the runtime has; throws where one has none: the list is not complete. */
+export function listedIdsOf(images: readonly RuntimeImage[]): string[] {
+  if (!Array.isArray(images)) throw protocolError('listed no array', true);
+  return images.map(idOf);
+}
+
+function checkedId(id: unknown, answered: boolean): string {
+  if (typeof id !== 'string' || id === '' || id.length > TEXT_LENGTH_MAX) {
+    throw protocolError('answered an image without an id', answered);
+  }
+  return id;
+}
+
+function protocolError(problem: string, answered: boolean): ImageRuntimeError {
+  return new ImageRuntimeError('protocol', `the runtime ${problem}`, { answered });
+}

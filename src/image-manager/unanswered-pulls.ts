@@ -1,0 +1,233 @@
+/**
+ * Pulls of which it is not known what became of them: the runtime was killed, did not answer in time,
+ * or the caller gave up; and intents that an earlier run left.
+ *
+ * The image may still appear. Without an intent it would then look preloaded, and be everybody's
+ * [W32]. So the intent stays until the runtime, asked again and again, has gone on giving the same
+ * answer for a while: the image is absent, and the pull has failed; or it is there, and is recorded
+ * without proof, so that the next pod has to show that it may use it.
+ */
+import { setMaxListeners } from 'node:events';
+import { errorCode, PULL_MANAGER_ERROR_CODES, type PullManagerError } from '../errors.ts';
+import type { ImagePullManager } from '../image-pull-manager.ts';
+import type { Logger } from '../options.ts';
+import type { ImagePullIntent, Listing } from '../records/record.ts';
+import type { ImageRuntime } from '../runtime/image-runtime.ts';
+import { linkedSignal } from '../util/linked-signal.ts';
+import { untilAborted } from '../util/until-aborted.ts';
+import { within } from '../util/within.ts';
+import type { RecordKeeper } from './record-keeper.ts';
+import { idOf } from './runtime-answers.ts';
+import { runtimeNameOf } from './runtime-name.ts';
+
+/** What became of a pull. */
+export interface SettledPull {
+  readonly image: string;
+  readonly became: 'absent' | 'present';
+  /** Since the pull was given up, in milliseconds. */
+  readonly durationMs: number;
+}
+
+export interface UnansweredPullsOptions {
+  readonly pullManager: ImagePullManager;
+  readonly runtime: ImageRuntime;
+  readonly keeper: RecordKeeper;
+  /** How long the runtime must give the same answer. */
+  readonly graceMs: number;
+  readonly onSettled: (settled: SettledPull) => void;
+  readonly logger: Logger;
+}
+
+/** A pull manager that can tell what intents there are. */
+interface ListsIntents {
+  listImagePullIntents(): Promise<Listing<ImagePullIntent, PullManagerError>>;
+}
+
+interface Unanswered {
+  readonly image: string;
+  readonly sinceMs: number;
+  /** Pulls whose outcome is to be recorded. 0: only the intent of an earlier run is left. */
+  count: number;
+  /** What the runtime said last: the id, or `undefined` for absent; `null`: nothing yet. */
+  answer: string | undefined | null;
+  /** Since when it has said so. */
+  answeredSinceMs: number;
+}
+
+/** Pauses between looks: they grow while the runtime does not answer. */
+const LOOK_MS_MIN = 100;
+const LOOK_MS_MAX = 30_000;
+/** How long a look may take. */
+const LOOK_LIMIT_MS = 30_000;
+/** A closing image manager asks for no longer than that; what is open then stays for the next run. */
+const CLOSE_GRACE_MS_MAX = 1_000;
+/** Of writes that may have been made: to make them again could end another pull of the image. */
+const UNCERTAIN_CODES: ReadonlySet<unknown> = new Set<string>([
+  PULL_MANAGER_ERROR_CODES.WORKER_LOST,
+  PULL_MANAGER_ERROR_CODES.CLOSED,
+]);
+
+/** Used by one thread. */
+export class UnansweredPulls {
+  readonly #options: UnansweredPullsOptions;
+  /** By image. */
+  readonly #open = new Map<string, Unanswered>();
+  readonly #closing = new AbortController();
+  #graceMs: number;
+  #watching: Promise<void> | undefined;
+  /** Ends the pause between two looks. */
+  #wake: () => void = () => {};
+
+  constructor(options: UnansweredPullsOptions) {
+    this.#options = options;
+    this.#graceMs = options.graceMs;
+    setMaxListeners(0, this.#closing.signal);
+  }
+
+  /** Takes over a pull whose intent is recorded and whose outcome is not. */
+  add(image: string): void {
+    const pull = this.#opened(image);
+    pull.count++;
+    // What the runtime has said was about earlier pulls.
+    pull.answer = null;
+  }
+
+  /**
+   * Takes over the intents that an earlier run left. Rejects where they cannot be listed.
+   *
+   * @param isUnderWay Whether a pull of this image is known, so that the intent is its own.
+   */
+  async adopt(isUnderWay: (image: string) => boolean): Promise<void> {
+    const { pullManager, logger } = this.#options;
+    if (!listsIntents(pullManager)) return;
+    const { records, errors } = await pullManager.listImagePullIntents();
+    for (const { code } of errors) logger.error('an intent cannot be read', { code });
+    if (this.#closing.signal.aborted) return;
+    for (const { image } of records) {
+      if (!isUnderWay(image)) this.#opened(image);
+    }
+  }
+
+  /**
+   * Asks the runtime for a last time, for two seconds at most, and ends. Pulls that cannot be settled
+   * keep their intents, and the next run takes those over.
+   */
+  async close(): Promise<void> {
+    this.#graceMs = Math.min(this.#graceMs, CLOSE_GRACE_MS_MAX);
+    for (const [image, { count }] of this.#open) if (count === 0) this.#open.delete(image);
+    this.#wake();
+    const limitMs = this.#graceMs + CLOSE_GRACE_MS_MAX;
+    if (this.#watching !== undefined) await within(limitMs, this.#watching);
+    this.#closing.abort();
+    this.#wake();
+    await this.#watching;
+  }
+
+  #opened(image: string): Unanswered {
+    const known = this.#open.get(image);
+    if (known !== undefined) return known;
+    const sinceMs = performance.now();
+    const pull = { image, sinceMs, count: 0, answer: null, answeredSinceMs: sinceMs };
+    this.#open.set(image, pull);
+    this.#watching ??= this.#watch().finally(() => {
+      this.#watching = undefined;
+    });
+    return pull;
+  }
+
+  /** Looks until nothing is open. Never rejects. */
+  async #watch(): Promise<void> {
+    const { signal } = this.#closing;
+    for (let unansweredMs = LOOK_MS_MIN; this.#open.size > 0 && !signal.aborted; ) {
+      let isAnswered = true;
+      for (const pull of this.#open.values()) {
+        if (signal.aborted) return;
+        if (!(await this.#look(pull))) isAnswered = false;
+      }
+      if (this.#open.size === 0) return;
+      unansweredMs = isAnswered ? LOOK_MS_MIN : Math.min(unansweredMs * 2, LOOK_MS_MAX);
+      await this.#pause(isAnswered ? Math.max(LOOK_MS_MIN, this.#graceMs / 2) : unansweredMs);
+    }
+  }
+
+  #pause(ms: number): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = setTimeout(resolve, ms).unref();
+      this.#wake = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+  }
+
+  /** Asks once; false: there was no answer, or what became of the pulls could not be recorded. */
+  async #look(pull: Unanswered): Promise<boolean> {
+    const { count } = pull;
+    const answer = await this.#ask(pull.image);
+    const nowMs = performance.now();
+    // Of a runtime that does not answer it is not known what it is doing.
+    if (answer === null || answer !== pull.answer) {
+      pull.answer = answer;
+      pull.answeredSinceMs = nowMs;
+    }
+    if (answer === null) return false;
+    const isStale = pull.count !== count;
+    if (isStale || nowMs - pull.answeredSinceMs < this.#graceMs) return true;
+    try {
+      await this.#record(pull, answer);
+    } catch (error) {
+      const code = errorCode(error);
+      const { image } = pull;
+      const message = 'what became of a pull cannot be recorded; its intent stays';
+      this.#options.logger.warn(message, { image, code });
+      if (code === undefined || !UNCERTAIN_CODES.has(code)) return false;
+      this.#open.delete(image);
+      return true;
+    }
+    if (pull.count > 0) return true;
+    this.#open.delete(pull.image);
+    const became = answer === undefined ? 'absent' : 'present';
+    this.#options.onSettled({ image: pull.image, became, durationMs: nowMs - pull.sinceMs });
+    return true;
+  }
+
+  /** The id of the image, `undefined` where it is absent, `null` where the runtime does not say. */
+  async #ask(image: string): Promise<string | undefined | null> {
+    const { signal, unlink } = linkedSignal(
+      AbortSignal.timeout(LOOK_LIMIT_MS),
+      this.#closing.signal,
+    );
+    try {
+      const asked = this.#options.runtime.imageStatus(runtimeNameOf(image), signal);
+      const status = await untilAborted(asked, signal, (reason) => reason);
+      return status === undefined ? undefined : idOf(status);
+    } catch {
+      return null;
+    } finally {
+      unlink();
+    }
+  }
+
+  /** Ends the pulls that are open now; others may be added meanwhile. Rejects where it cannot. */
+  async #record(pull: Unanswered, imageRef: string | undefined): Promise<void> {
+    const { pullManager, keeper } = this.#options;
+    const { image } = pull;
+    if (pull.count === 0) {
+      // Begun once more, so that its end ends no other pull that is under way.
+      await pullManager.recordPullIntent(image);
+      pull.count++;
+    }
+    for (let left = pull.count; left > 0; left--) {
+      // The record first: the last end removes the intent.
+      if (imageRef !== undefined) await keeper.pulled(image, imageRef, null);
+      else await pullManager.recordImagePullFailed(image);
+      pull.count--;
+    }
+  }
+}
+
+function listsIntents(
+  pullManager: ImagePullManager,
+): pullManager is ImagePullManager & ListsIntents {
+  return typeof (pullManager as Partial<ListsIntents>).listImagePullIntents === 'function';
+}

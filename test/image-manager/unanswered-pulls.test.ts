@@ -1,0 +1,265 @@
+import { afterEach, describe, expect, it } from 'vitest';
+import type { ImageManagerEvents } from '../../src/events/messages.ts';
+import { ImageManager } from '../../src/image-manager/image-manager.ts';
+import { PullManager } from '../../src/pull-manager.ts';
+import {
+  type Bench,
+  gate,
+  intentsOf,
+  lost,
+  openBench,
+  PRIVATE,
+  PRIVATE_ID,
+  ScriptedRuntime,
+  secretOf,
+  until,
+} from './kit.ts';
+
+const ensure = {
+  image: PRIVATE,
+  pullPolicy: 'IfNotPresent',
+  podUid: 'pod',
+  credentials: [secretOf('a')],
+} as const;
+
+let bench: Bench;
+afterEach(async () => {
+  await bench[Symbol.asyncDispose]();
+});
+
+function settledPulls(): ImageManagerEvents['unansweredPullSettled'][] {
+  const settled: ImageManagerEvents['unansweredPullSettled'][] = [];
+  bench.images.on('unansweredPullSettled', (message) => settled.push(message));
+  return settled;
+}
+
+/** Whether a pod without any credentials would be let in. */
+async function isOpenToAll(): Promise<boolean> {
+  return !(await bench.pullManager.mustAttemptImagePull(PRIVATE, PRIVATE_ID));
+}
+
+describe('a pull that the runtime did not answer', () => {
+  it('keeps its intent until the image is known to be absent', async () => {
+    bench = await openBench();
+    const { runtime, images, pullManager } = bench;
+    const settled = settledPulls();
+    runtime.onPull = () => Promise.reject(lost());
+    await expect(images.ensureImage(ensure)).rejects.toMatchObject({ code: 'ErrImagePull' });
+    expect(await intentsOf(pullManager)).toEqual([PRIVATE]);
+    await until(() => settled.length > 0);
+    expect(settled).toMatchObject([{ image: PRIVATE, became: 'absent' }]);
+    expect(await intentsOf(pullManager)).toEqual([]);
+  });
+
+  it('leaves an image that appears later to nobody but who shows a proof', async () => {
+    // Looked at three times and more, of which it is there from the third on.
+    bench = await openBench({ unansweredGraceMs: 400 });
+    const { runtime, images, pullManager } = bench;
+    const settled = settledPulls();
+    runtime.onPull = () => {
+      // The runtime goes on, and is done when its caller has long gone.
+      void until(() => runtime.calls.filter((call) => call.startsWith('status')).length > 2).then(
+        () => runtime.have(PRIVATE, PRIVATE_ID),
+      );
+      return Promise.reject(lost());
+    };
+    await expect(images.ensureImage(ensure)).rejects.toMatchObject({ code: 'ErrImagePull' });
+    while (settled.length === 0) {
+      expect(await isOpenToAll()).toBe(false);
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    expect(settled).toMatchObject([{ became: 'present' }]);
+    expect(await intentsOf(pullManager)).toEqual([]);
+    expect(await isOpenToAll()).toBe(false);
+    const record = await pullManager.getImagePulledRecord(PRIVATE_ID);
+    expect(record!.credentialMapping).toEqual({});
+    runtime.onPull = undefined;
+    expect((await images.ensureImage({ ...ensure, podUid: 'next' })).pulled).toBe(true);
+  });
+
+  it('does not take the silence of a dead runtime for absence', async () => {
+    bench = await openBench();
+    const { runtime, images, pullManager } = bench;
+    const settled = settledPulls();
+    runtime.onPull = () => Promise.reject(lost());
+    await expect(images.ensureImage(ensure)).rejects.toMatchObject({ code: 'ErrImagePull' });
+    runtime.onStatus = () => Promise.reject(lost());
+    const looks = runtime.calls.length;
+    await until(() => runtime.calls.length > looks + 3);
+    expect(settled).toEqual([]);
+    expect(await intentsOf(pullManager)).toEqual([PRIVATE]);
+    runtime.have(PRIVATE, PRIVATE_ID);
+    runtime.onStatus = undefined;
+    await until(() => settled.length > 0);
+    expect(settled).toMatchObject([{ became: 'present' }]);
+    expect(await isOpenToAll()).toBe(false);
+  });
+
+  it('is not ended by the end of another pull, nor does it end one', async () => {
+    bench = await openBench({ unansweredGraceMs: 200 });
+    const { runtime, images, pullManager } = bench;
+    const settled = settledPulls();
+    runtime.onPull = () => Promise.reject(lost());
+    await expect(images.ensureImage(ensure)).rejects.toMatchObject({ code: 'ErrImagePull' });
+    // Another tenant's pull of the same image comes and goes.
+    runtime.onPull = undefined;
+    await expect(
+      images.ensureImage({ ...ensure, podUid: 'c', credentials: [secretOf('c')] }),
+    ).rejects.toMatchObject({ code: 'ErrImagePull' });
+    expect(await intentsOf(pullManager)).toEqual([PRIVATE]);
+    // One that is under way while the unanswered one is settled keeps its intent.
+    const answer = gate<string>();
+    runtime.onPull = () => answer.promise;
+    const ensured = images.ensureImage({ ...ensure, podUid: 'b', credentials: [secretOf('b')] });
+    await until(() => settled.length > 0);
+    expect(await intentsOf(pullManager)).toEqual([PRIVATE]);
+    answer.open(runtime.pullNow(PRIVATE, secretOf('b').auth));
+    await ensured;
+    expect(await intentsOf(pullManager)).toEqual([]);
+  });
+
+  it('is settled once for all that were left open of one image', async () => {
+    bench = await openBench({ unansweredGraceMs: 200 });
+    const { runtime, images, pullManager } = bench;
+    const settled = settledPulls();
+    runtime.onPull = () => Promise.reject(lost());
+    for (const podUid of ['1', '2', '3']) {
+      await expect(images.ensureImage({ ...ensure, podUid })).rejects.toThrow();
+    }
+    await until(() => settled.length > 0);
+    expect(await intentsOf(pullManager)).toEqual([]);
+    expect(settled).toHaveLength(1);
+  });
+
+  it('tries no further credentials: what comes of the first is not known', async () => {
+    bench = await openBench();
+    bench.runtime.onPull = () => Promise.reject(lost());
+    const credentials = [secretOf('a'), secretOf('b')];
+    await expect(bench.images.ensureImage({ ...ensure, credentials })).rejects.toThrow();
+    expect(bench.runtime.pulls).toHaveLength(1);
+  });
+
+  it('is settled when the store works again', async () => {
+    bench = await openBench();
+    const { runtime, images, pullManager } = bench;
+    const settled = settledPulls();
+    const recordImagePullFailed = pullManager.recordImagePullFailed.bind(pullManager);
+    let tries = 0;
+    pullManager.recordImagePullFailed = () => {
+      tries++;
+      return Promise.reject(Object.assign(new Error('full'), { code: 'ENOSPC' }));
+    };
+    runtime.onPull = () => Promise.reject(lost());
+    await expect(images.ensureImage(ensure)).rejects.toThrow();
+    await until(() => tries > 1);
+    expect(await intentsOf(pullManager)).toEqual([PRIVATE]);
+    pullManager.recordImagePullFailed = recordImagePullFailed;
+    await until(() => settled.length > 0);
+    expect(await intentsOf(pullManager)).toEqual([]);
+  });
+});
+
+describe('intents that an earlier run left', () => {
+  async function leftOver(...images: readonly string[]): Promise<ScriptedRuntime> {
+    const runtime = new ScriptedRuntime();
+    const pullManager = await PullManager.open({ store: { kind: 'memory' }, workerCount: 0 });
+    for (const image of images) await pullManager.recordPullIntent(image);
+    // As after a restart: the intents are there, and no pull is counted.
+    bench = {
+      runtime,
+      pullManager,
+      images: new ImageManager({ pullManager, runtime, unansweredGraceMs: 50 }),
+      async [Symbol.asyncDispose]() {
+        await this.images.close();
+        await pullManager.close();
+      },
+    };
+    return runtime;
+  }
+
+  it('become records without proof where the runtime has the image under any spelling', async () => {
+    const runtime = await leftOver('busybox', PRIVATE);
+    runtime.have('busybox:latest', 'sha256:busybox');
+    const settled = settledPulls();
+    await until(() => settled.length === 2);
+    expect(settled.map(({ image, became }) => `${image} ${became}`).sort()).toEqual([
+      'busybox present',
+      `${PRIVATE} absent`,
+    ]);
+    expect(await bench.pullManager.mustAttemptImagePull('busybox', 'sha256:busybox')).toBe(true);
+  });
+
+  it('stay where the pull manager counts a pull as under way', async () => {
+    // Its first user has begun a pull by itself, without this image manager.
+    await leftOver(PRIVATE);
+    const settled = settledPulls();
+    await until(() => settled.length > 0);
+    // The count of that pull is untouched, so its own end removes the intent.
+    expect(await intentsOf(bench.pullManager)).toEqual([PRIVATE]);
+    await bench.pullManager.recordImagePullFailed(PRIVATE);
+    expect(await intentsOf(bench.pullManager)).toEqual([]);
+  });
+
+  it('go after a restart of the store, where the image is absent', async () => {
+    const first = await PullManager.open({ store: { kind: 'memory' }, workerCount: 0 });
+    await first.close();
+    const runtime = new ScriptedRuntime();
+    const { mkdtemp, rm } = await import('node:fs/promises');
+    const path = await mkdtemp('/tmp/pullwarden-unanswered-');
+    const store = { kind: 'journal', path } as const;
+    const before = await PullManager.open({ store, workerCount: 0 });
+    await before.recordPullIntent(PRIVATE);
+    await before.close();
+    const pullManager = await PullManager.open({ store, workerCount: 0 });
+    expect(await intentsOf(pullManager)).toEqual([PRIVATE]);
+    const images = new ImageManager({ pullManager, runtime, unansweredGraceMs: 50 });
+    bench = {
+      runtime,
+      pullManager,
+      images,
+      async [Symbol.asyncDispose]() {
+        await images.close();
+        await pullManager.close();
+        await rm(path, { recursive: true });
+      },
+    };
+    await until(async () => (await intentsOf(pullManager)).length === 0);
+  });
+});
+
+describe('close', () => {
+  it('rejects what is under way, and ends each pull that is known to have given nothing', async () => {
+    bench = await openBench();
+    const { runtime, images, pullManager } = bench;
+    const pulling = gate();
+    runtime.onPull = (_, __, signal) =>
+      new Promise((_resolve, reject) => {
+        pulling.open();
+        signal!.addEventListener('abort', () => reject(signal!.reason));
+      });
+    const ensured = images.ensureImage(ensure);
+    ensured.catch(() => {});
+    await pulling.promise;
+    await images.close();
+    await images.close();
+    await expect(ensured).rejects.toMatchObject({ code: 'ERR_PULLMANAGER_CLOSED' });
+    await expect(images.ensureImage(ensure)).rejects.toMatchObject({
+      code: 'ERR_PULLMANAGER_CLOSED',
+    });
+    await expect(images.collect()).rejects.toMatchObject({ code: 'ERR_PULLMANAGER_CLOSED' });
+    expect(await intentsOf(pullManager)).toEqual([]);
+  });
+
+  it('leaves the intent of a pull of which nobody knows what became, and hangs on nothing', async () => {
+    bench = await openBench();
+    const { runtime, images, pullManager } = bench;
+    runtime.onPull = () => new Promise(() => {});
+    const ensured = images.ensureImage(ensure);
+    ensured.catch(() => {});
+    await until(() => runtime.pulls.length > 0);
+    runtime.onStatus = () => new Promise(() => {});
+    await images.close();
+    await expect(ensured).rejects.toMatchObject({ code: 'ERR_PULLMANAGER_CLOSED' });
+    expect(await intentsOf(pullManager)).toEqual([PRIVATE]);
+  });
+});

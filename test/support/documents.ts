@@ -1,0 +1,37 @@
+/** The examples of a document, run as they stand there. */
+import { execFile } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { temporaryDirectory } from './engines.ts';
+
+const INDEX = new URL('../../src/index.ts', import.meta.url);
+
+/** A module of a document, and the output that the document shows right below it. */
+export interface DocumentExample {
+  readonly line: number;
+  readonly code: string;
+  readonly output: string;
+}
+
+/** The blocks fenced as `js` that are followed by one fenced as `text`. */
+export function examplesOf(document: string): DocumentExample[] {
+  const text = readFileSync(new URL(`../../docs/${document}`, import.meta.url), 'utf8');
+  const pairs = text.matchAll(/^```js\n([\s\S]*?)^```\n\n```text\n([\s\S]*?)^```$/gm);
+  return Array.from(pairs, (match) => ({
+    line: text.slice(0, match.index).split('\n').length + 1,
+    code: match[1]!,
+    output: match[2]!,
+  }));
+}
+
+/** What a module prints that imports `pullwarden`. */
+export async function printedBy(code: string): Promise<string> {
+  const path = join(await temporaryDirectory(), 'example.mjs');
+  await writeFile(path, code.replaceAll("from 'pullwarden'", `from '${INDEX.href}'`));
+  const run = promisify(execFile);
+  const loader = import.meta.resolve('tsx');
+  const { stdout } = await run(process.execPath, ['--import', loader, path], { timeout: 60_000 });
+  return stdout;
+}
