@@ -7,7 +7,6 @@
  *
  * Source: kubernetes pkg/kubelet/images/image_manager.go, EnsureImageExists.
  */
-import { setMaxListeners } from 'node:events';
 import type { PullCredential, PullCredentialsSource } from '../credentials/pull-credential.ts';
 import { signalOf } from '../engine/arguments.ts';
 import { abortedError, closedError, ImageNameError, PullManagerError, quote } from '../errors.ts';
@@ -22,6 +21,7 @@ import type { ImageManagerEvents } from '../events/messages.ts';
 import type { ImagePullManager, PruneResult } from '../image-pull-manager.ts';
 import type { Logger } from '../options.ts';
 import type { ImageRuntime } from '../runtime/image-runtime.ts';
+import { abortListeners } from '../util/abort-listeners.ts';
 import { linkedSignal } from '../util/linked-signal.ts';
 import { untilAborted } from '../util/until-aborted.ts';
 import { BackOff } from './back-off.ts';
@@ -153,8 +153,8 @@ export class ImageManager implements AsyncDisposable {
       this.#measure(pulled, performance.now() - startedMs);
       return pulled;
     });
-    // One listener for each request under way.
-    setMaxListeners(0, this.#closing.signal);
+    // Kept, so that no request adds a listener to the signal and removes it again.
+    abortListeners.add(this.#closing.signal, () => {});
     this.#background = new PeriodicWork(this.#closing.signal);
     this.#background.untilDone(() => this.#adoptIntents());
     const { collectEveryMs } = resolved;
@@ -282,7 +282,7 @@ export class ImageManager implements AsyncDisposable {
     signal: AbortSignal,
   ): Promise<boolean> {
     const asked = (): Promise<boolean> =>
-      this.#pullManager.mustAttemptImagePull(image, imageRef, () => presented.ofPod());
+      this.#pullManager.mustAttemptImagePull(image, imageRef, presented.ofPod());
     try {
       return !(await this.#wait(asked, signal));
     } catch (error) {

@@ -3,7 +3,7 @@
  *
  * Callers share signals between calls, and Node warns of a leak at the eleventh listener on one.
  */
-export class AbortListeners {
+class AbortListeners {
   readonly #actionsOf = new Map<AbortSignal, Set<() => void>>();
 
   /** Runs `action` when the signal is aborted, unless it is removed before. */
@@ -17,6 +17,7 @@ export class AbortListeners {
     signal.addEventListener('abort', this.#onAbort);
   }
 
+  /** Has no effect where it is not there, or is there no more. */
   remove(signal: AbortSignal, action: () => void): void {
     const actions = this.#actionsOf.get(signal);
     if (actions?.delete(action) !== true || actions.size > 0) return;
@@ -28,3 +29,6 @@ export class AbortListeners {
     for (const action of this.#actionsOf.get(event.target as AbortSignal) ?? []) action();
   };
 }
+
+/** Those of this thread. */
+export const abortListeners: AbortListeners = new AbortListeners();

@@ -8,7 +8,7 @@
 import { fileURLToPath } from 'node:url';
 import type { Client, ClientUnaryCall, connectivityState, MethodDefinition } from '@grpc/grpc-js';
 import { PullManagerError, quote } from '../../errors.ts';
-import { AbortListeners } from '../../util/abort-listeners.ts';
+import { abortListeners } from '../../util/abort-listeners.ts';
 import { abortedCall, type CallSubject, failedCall } from './failures.ts';
 
 const IMAGE_SERVICE = 'runtime.v1.ImageService';
@@ -87,7 +87,6 @@ export class CriConnection {
   readonly #socketPath: string;
   /** Of each call under way, what gives it up. */
   readonly #pending = new Set<() => void>();
-  readonly #abortListeners = new AbortListeners();
   #loading: Promise<Grpc> | undefined;
   #client: Client | undefined;
   #isClosed = false;
@@ -147,7 +146,7 @@ export class CriConnection {
       };
       /** Whether the call ends now, and has not ended before. */
       const hasEnded = (): boolean => {
-        if (signal !== undefined) this.#abortListeners.remove(signal, giveUp);
+        if (signal !== undefined) abortListeners.remove(signal, giveUp);
         return this.#pending.delete(giveUp);
       };
       const running: ClientUnaryCall = client.makeUnaryRequest<object, object>(
@@ -168,7 +167,7 @@ export class CriConnection {
         },
       );
       this.#pending.add(giveUp);
-      if (signal !== undefined) this.#abortListeners.add(signal, giveUp);
+      if (signal !== undefined) abortListeners.add(signal, giveUp);
     });
   }
 
