@@ -31,7 +31,7 @@ import { ImageManagerMetrics, type Seen } from './image-manager-metrics.ts';
 import { type ImageManagerOptions, resolveImageManagerOptions } from './options.ts';
 import { PeriodicWork } from './periodic-work.ts';
 import { PresentedCredentials } from './presented-credentials.ts';
-import { type Pulled, type PullTools, pull } from './pull.ts';
+import { type Pulled, type PullOrder, type PullTools, pull } from './pull.ts';
 import { runtimeErrorOf } from './pull-failure.ts';
 import { PullSlots } from './pull-slots.ts';
 import { RateLimit } from './rate-limit.ts';
@@ -239,7 +239,7 @@ export class ImageManager implements AsyncDisposable {
     progress: Progress,
     signal: AbortSignal,
   ): Promise<EnsuredImage> {
-    const { image, pullPolicy } = request;
+    const { image, podUid, pullPolicy } = request;
     const runtimeName = nameForRuntime(image);
     const presented = new PresentedCredentials(request.credentials ?? []);
     if (pullPolicy !== 'Always') {
@@ -254,7 +254,9 @@ export class ImageManager implements AsyncDisposable {
     }
     progress.pullRequired = 'true';
     const credentials = await this.#credentials(image, presented, signal);
-    const { imageRef } = await this.#pull(request, runtimeName, credentials, signal);
+    const wasAbsent = progress.present === 'false';
+    const order: PullOrder = { image, podUid, runtimeName, credentials, wasAbsent };
+    const { imageRef } = await this.#pull(order, signal);
     return { imageRef, pulled: true };
   }
 
@@ -306,12 +308,8 @@ export class ImageManager implements AsyncDisposable {
     }
   }
 
-  async #pull(
-    { image, podUid }: EnsureImageRequest,
-    runtimeName: string,
-    credentials: readonly PullCredential[],
-    signal: AbortSignal,
-  ): Promise<Pulled> {
+  async #pull(order: PullOrder, signal: AbortSignal): Promise<Pulled> {
+    const { image, podUid } = order;
     const key = `${podUid}_${image}`;
     // Before an intent is written [W19].
     const refusal = this.#backOff.refusal(key);
@@ -320,7 +318,7 @@ export class ImageManager implements AsyncDisposable {
       throw new EnsureImageError('ErrImagePullBackOff', message, { image });
     }
     try {
-      const pulled = await this.#pulls.pull({ image, podUid, runtimeName, credentials }, signal);
+      const pulled = await this.#pulls.pull(order, signal);
       this.#backOff.tidy();
       return pulled;
     } catch (error) {
