@@ -92,6 +92,24 @@ describe('what each pull policy does', () => {
 });
 
 describe('who is let in', () => {
+  it.each(['sha256:0123456789abcdef', 'sha256:0'])(
+    'takes %s for an image name, not for the id of a private image',
+    async (image) => {
+      await using exempting = await openBench(
+        {},
+        { policy: { kind: 'NeverVerifyAllowlistedImages', allowlist: ['docker.io/library/*'] } },
+      );
+      const { runtime, images } = exempting;
+      // As containerd does, the runtime finds an image by the beginning of its id.
+      const id = 'sha256:0123456789abcdef';
+      runtime.onStatus = async (name) =>
+        id.startsWith(name) ? { id, repoTags: [PRIVATE], repoDigests: [] } : undefined;
+      const error = await errorOf(images.ensureImage(request(undefined, 'Never', image)));
+      expect(error.code).toBe('ErrImageNeverPull');
+      expect(runtime.calls).toEqual([`status docker.io/library/${image}`]);
+    },
+  );
+
   it('asks the registry once for each tenant, and not again', async () => {
     const { images, runtime } = bench;
     await images.ensureImage(request('a'));
