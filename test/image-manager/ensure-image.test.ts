@@ -1,5 +1,6 @@
 import { inspect } from 'node:util';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { credentialHash } from '../../src/credentials/credential-hash.ts';
 import type { PullCredential } from '../../src/credentials/pull-credential.ts';
 import { EnsureImageError } from '../../src/image-manager/ensure-image-error.ts';
 import type { EnsureImageRequest, PullPolicy } from '../../src/image-manager/image-manager.ts';
@@ -240,6 +241,53 @@ describe('looking up credentials', () => {
 });
 
 describe('failures', () => {
+  it('is not fooled by a request that changes while it is answered', async () => {
+    const allowlist = ['registry.example.com/public/tool'];
+    const policy = { kind: 'NeverVerifyAllowlistedImages', allowlist } as const;
+    await using exempting = await openBench({}, { policy });
+    const { images, runtime } = exempting;
+    await images.ensureImage(request('a'));
+    const given = { ...request(undefined, 'Never') };
+    runtime.onStatus = async (name) => {
+      Object.assign(given, { image: PUBLIC });
+      return runtime.found(name);
+    };
+    expect((await errorOf(images.ensureImage(given))).code).toBe('ErrImageNeverPull');
+  });
+
+  it('records the credential that was presented, not what has become of it since', async () => {
+    const { images, runtime, pullManager } = bench;
+    for (const isFunction of [false, true]) {
+      const image = isFunction ? PRIVATE : 'registry.example.com/team-a/other:1';
+      runtime.registry.set(image, { id: image, users: ['a'] });
+      const presented = { auth: { ...secretOf('a').auth }, source: { ...secretOf('a').source } };
+      const list = [presented];
+      runtime.onPull = async (name, auth) => {
+        const id = runtime.pullNow(name, auth);
+        Object.assign(presented.auth, secretOf('c').auth);
+        Object.assign(presented.source, secretOf('c').source);
+        list.length = 0;
+        return id;
+      };
+      const credentials = isFunction ? async () => list : list;
+      await images.ensureImage({ ...request('a', 'Always', image), credentials });
+      const { credentialMapping } = (await pullManager.getImagePulledRecord(image))!;
+      const secrets = Object.values(credentialMapping).map((entry) => entry.kubernetesSecrets);
+      const { auth, source } = secretOf('a');
+      const { kind: _, ...coordinates } = source;
+      expect(secrets).toEqual([[{ ...coordinates, credentialHash: credentialHash(auth) }]]);
+    }
+  });
+
+  it('lets nobody in by an answer of the pull manager that is none', async () => {
+    const { images, runtime, pullManager } = bench;
+    runtime.have(PRIVATE, PRIVATE_ID);
+    pullManager.mustAttemptImagePull = async () => undefined as never;
+    expect((await errorOf(images.ensureImage(request('a', 'Never')))).code).toBe(
+      'ErrImageNeverPull',
+    );
+  });
+
   it('names the image that is none', async () => {
     const error = await errorOf(
       bench.images.ensureImage(request('a', 'IfNotPresent', 'UPPER/Case')),
