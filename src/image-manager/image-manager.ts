@@ -371,11 +371,12 @@ export class ImageManager implements AsyncDisposable {
 
   async #adoptIntents(): Promise<boolean> {
     try {
-      await this.#unanswered.adopt((image) => this.#pulls.isUnderWay(image));
+      await this.#unanswered.adopt();
       return true;
     } catch (error) {
       const { code } = error as { code?: unknown };
-      this.#logger.warn('intents of an earlier run cannot be listed', { code });
+      if (this.#closing.signal.aborted) return true;
+      this.#logger.warn('intents of an earlier run cannot be taken over', { code });
       return false;
     }
   }

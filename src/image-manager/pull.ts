@@ -110,8 +110,12 @@ async function told(
   return outcome;
 }
 
-async function recordIntent({ image }: PullOrder, { pullManager }: PullTools): Promise<void> {
+async function recordIntent(
+  { image }: PullOrder,
+  { pullManager, unanswered }: PullTools,
+): Promise<void> {
   try {
+    await unanswered.adopt();
     await pullManager.recordPullIntent(image);
   } catch (cause) {
     const message = `the pull of image ${quote(image)} was not begun: it could not be recorded`;
