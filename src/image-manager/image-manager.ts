@@ -244,8 +244,10 @@ export class ImageManager implements AsyncDisposable {
     const { image, podUid, pullPolicy } = request;
     const runtimeName = nameForRuntime(image);
     const presented = new PresentedCredentials(request.credentials);
+    let presentRef: PullOrder['presentRef'] = null;
     if (pullPolicy !== 'Always') {
       const imageRef = await this.#present(image, runtimeName, signal);
+      presentRef = imageRef;
       progress.present = imageRef === undefined ? 'false' : 'true';
       if (imageRef !== undefined && (await this.#mayUse(request, imageRef, presented, signal))) {
         progress.pullRequired = 'false';
@@ -256,8 +258,7 @@ export class ImageManager implements AsyncDisposable {
     }
     progress.pullRequired = 'true';
     const credentials = await this.#credentials(image, presented, signal);
-    const wasAbsent = progress.present === 'false';
-    const order: PullOrder = { image, podUid, runtimeName, credentials, wasAbsent };
+    const order: PullOrder = { image, podUid, runtimeName, credentials, presentRef };
     const { imageRef } = await this.#pull(order, signal);
     return { imageRef, pulled: true };
   }

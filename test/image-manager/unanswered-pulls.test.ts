@@ -151,6 +151,28 @@ describe('a pull that the runtime did not answer', () => {
     expect(await isOpenToAll()).toBe(false);
   });
 
+  it.each([
+    ['that nobody looked for before', 'Always', undefined],
+    ['to which the tag has moved', 'Always', 'sha256:older'],
+    ['to which the tag has moved', 'IfNotPresent', 'sha256:older'],
+  ] as const)('may have left an image %s, policy %s', async (_, pullPolicy, olderId) => {
+    const policy = { kind: 'AlwaysVerify' } as const;
+    bench = await openBench({}, pullPolicy === 'Always' ? {} : { policy });
+    const { runtime, images, pullManager } = bench;
+    if (olderId !== undefined) runtime.have(PRIVATE, olderId);
+    const settled = settledPulls();
+    runtime.onPull = async () => {
+      runtime.have(PRIVATE, PRIVATE_ID);
+      throw failed('registryUnavailable', 'dial unix /run/snapshotter.sock: refused');
+    };
+    const failing = { ...ensure, pullPolicy };
+    await expect(images.ensureImage(failing)).rejects.toMatchObject({ code: 'ErrImagePull' });
+    expect(await intentsOf(pullManager)).toEqual([PRIVATE]);
+    await until(() => settled.length > 0);
+    expect(settled).toMatchObject([{ became: 'present' }]);
+    expect(await isOpenToAll()).toBe(false);
+  });
+
   it('leaves a preloaded image to all when a pull of it fails', async () => {
     bench = await openBench();
     const { runtime, images, pullManager } = bench;
