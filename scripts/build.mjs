@@ -27,7 +27,7 @@ const DIST = join(ROOT, 'dist');
 /** What the last good build was made from. Kept out of `dist/`, which is published. */
 const STAMP = join(ROOT, 'node_modules', '.cache', 'pullwarden', 'build-stamp');
 const INPUTS = ['src', 'workers', 'tsconfig.json', 'tsconfig.build.json'];
-const COMPILER = join(ROOT, 'node_modules', 'typescript', 'bin', 'tsc');
+export const COMPILER = join(ROOT, 'node_modules', 'typescript', 'bin', 'tsc');
 /** What of the sources is neither compiled nor left out: files that are read at run time. */
 const READ_AT_RUN_TIME = /\.proto$/;
 const EXECUTABLE = 'src/cli/main.js';
@@ -48,7 +48,8 @@ function fingerprint() {
   return `${lines.join('\n')}\n`;
 }
 
-function copyReadAtRunTime(staging) {
+/** Copies what is read at run time beside the compiled sources. */
+export function copyReadAtRunTime(staging) {
   for (const path of readdirSync(join(ROOT, 'src'), { recursive: true })) {
     if (READ_AT_RUN_TIME.test(path)) cpSync(join(ROOT, 'src', path), join(staging, 'src', path));
   }

@@ -7,36 +7,25 @@
  * Exits 0 where nothing was lost, invented, half there or opened to the wrong tenant; else 1, with
  * the keys concerned, what happened to them, and where the store and its logs are.
  */
-import { spawnSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { parseArgs } from 'node:util';
-import { ROOT } from './build.mjs';
+import { compileAside } from './compile-project.mjs';
 
 /** Findings that are shown in full. */
 const SHOWN_MAX = 5;
 
 /** Compiles engine and harness into a directory of its own; `remove` it afterwards. */
 export function compileHarness() {
-  mkdirSync(join(ROOT, 'build'), { recursive: true });
-  const out = mkdtempSync(join(ROOT, 'build', 'stress-'));
-  const compiler = join(ROOT, 'node_modules', 'typescript', 'bin', 'tsc');
-  const project = join(ROOT, 'test', 'stress', 'tsconfig.crash.json');
-  const args = [compiler, '-p', project, '--outDir', out];
-  const { status, error } = spawnSync(process.execPath, args, { stdio: ['ignore', 2, 2] });
-  if (error) throw error;
-  if (status !== 0) {
-    rmSync(out, { recursive: true, force: true });
-    throw new Error(`the compiler ended with ${status}`);
-  }
+  const { out, remove } = compileAside('test/stress/tsconfig.crash.json');
   const urlOf = (name) => pathToFileURL(join(out, 'test', 'stress', name)).href;
   return {
     harness: urlOf('crash-harness.js'),
     power: urlOf('crash-power.js'),
     command: [process.execPath, join(out, 'test', 'fixtures', 'stress', 'crash-life.js')],
-    remove: () => rmSync(out, { recursive: true, force: true }),
+    remove,
   };
 }
 

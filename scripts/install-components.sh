@@ -57,7 +57,7 @@ archive() {
 
 # fetch_next SUITE: containerd of another release, by a view of the archive that nothing else sees.
 fetch_next() {
-  local suite=$1 address scratch status=0 view
+  local suite=$1 address scratch status=0 view next
   address=$(archive)
   [[ -n $address && -r $KEYRING ]] || return 1
   scratch=$(mktemp -d)
@@ -73,9 +73,9 @@ fetch_next() {
       timeout "$FETCH_TIMEOUT_SECONDS" apt-get "${view[@]}" download containerd &&
       dpkg -x containerd_*.deb tree &&
       tree/usr/bin/containerd --version && # one that needs newer libraries does not run
-      rm -rf "$NEXT.new" && mkdir -p "$NEXT.new" &&
-      cp tree/usr/bin/containerd tree/usr/bin/ctr "$NEXT.new/" &&
-      rm -rf "$NEXT" && mv "$NEXT.new" "$NEXT" # whole or not at all
+      mkdir -p "$COMPONENTS" && next=$(mktemp -d "$NEXT.XXXXXX") && chmod 755 "$next" &&
+      cp tree/usr/bin/containerd tree/usr/bin/ctr "$next/" &&
+      rm -rf "$NEXT" && mv -T "$next" "$NEXT" # whole or not at all
   } >"$scratch/log" 2>&1 || status=1
   ((status == 0)) || tail -n 3 "$scratch/log" >&2
   rm -rf "$scratch"
@@ -85,26 +85,24 @@ fetch_next() {
 lists_updated=
 missing=$(missing_packages)
 if [[ -n $missing ]]; then
+  missing=${missing//$'\n'/ }
+  if ! command -v apt-get >/dev/null; then
+    echo "missing, and there is no apt-get to install them: $missing" >&2
+    exit 1
+  fi
+  if ((EUID != 0)); then
+    echo "missing, and only root can install them: $missing" >&2
+    exit 1
+  fi
+  # Package lists that are there already may do.
   # shellcheck disable=SC2086 # one word a package
-  {
-    if ! command -v apt-get >/dev/null; then
-      echo "missing, and there is no apt-get to install them:" $missing >&2
-      exit 1
-    fi
-    if ((EUID != 0)); then
-      echo "missing, and only root can install them:" $missing >&2
-      exit 1
-    fi
-    # Lists that are there already may do.
-    if ! install_packages $missing 2>/dev/null; then
-      update_lists
-      lists_updated=yes
-      install_packages $missing
-    fi
-  }
+  if ! install_packages $missing 2>/dev/null; then
+    { update_lists && install_packages $missing; } || true
+    lists_updated=yes
+  fi
   missing=$(missing_packages)
   if [[ -n $missing ]]; then
-    echo "still missing after the installation:" $missing >&2
+    echo "missing, and could not be installed: ${missing//$'\n'/ }" >&2
     exit 1
   fi
 fi

@@ -10,7 +10,6 @@ import type { ImageManagerOptions } from '../../src/image-manager/options.ts';
 import type { PullManagerOptions } from '../../src/options.ts';
 import { PullManager } from '../../src/pull-manager.ts';
 import { type CriRuntime, criRuntime } from '../../src/runtime/cri/cri-runtime.ts';
-import type { Components } from './kit/components.ts';
 
 /** Of a user of the registry: the pull secret of the namespace of that name. */
 export function secretOf(user: string, password: string = passwordOf(user)): PullCredential {
@@ -37,11 +36,11 @@ export class Agent implements AsyncDisposable {
   }
 
   static async open(
-    { containerd }: Components,
+    socket: string,
     engine: PullManagerOptions = {},
     options: Partial<ImageManagerOptions> = {},
   ): Promise<Agent> {
-    const runtime = criRuntime({ socket: `unix://${containerd.socket}` });
+    const runtime = criRuntime({ socket: `unix://${socket}` });
     const pullManager = await PullManager.open({
       store: { kind: 'memory' },
       imageService: runtime,

@@ -34,7 +34,7 @@ describeEachRuntime(`500 pods at once (seed ${SEED})`, (components) => {
       repositories.map((repository, i) => components.registry.push(built[i]!, repository, 'v1')),
     );
     await using agent = await Agent.open(
-      components,
+      components.containerd.socket,
       { store: { kind: 'memory' } },
       { maxParallelPulls: 8 },
     );

@@ -3,7 +3,7 @@
  * containerd does everywhere.
  */
 import { status } from '@grpc/grpc-js';
-import { afterAll, beforeAll, expect, it } from 'vitest';
+import { afterAll, beforeAll, expect, it, vi } from 'vitest';
 import { BadRegistry, type FaultPlace, type RegistryFault } from './kit/bad-registry.ts';
 import { BadRuntime, type RuntimeFault } from './kit/bad-runtime.ts';
 import { PASSWORD_USERS } from './kit/components.ts';
@@ -11,8 +11,8 @@ import { describeEachRuntime, describeReal } from './kit/describe-real.ts';
 import { buildImage } from './kit/image-builder.ts';
 import { RawCri } from './kit/raw-cri.ts';
 
-const ALICE = { username: 'alice', password: 'alice-1' };
-const BOB = { username: 'bob', password: 'bob-1' };
+const ALICE = { username: 'alice', password: 'alice-secret-1' };
+const BOB = { username: 'bob', password: 'bob-secret-1' };
 
 /** The gRPC status of a call; `OK` where it succeeds. */
 function statusOf(call: Promise<unknown>): Promise<string | undefined> {
@@ -56,7 +56,7 @@ describeEachRuntime('the real components', (components) => {
   it.each([
     ['no credentials', {}],
     ['a wrong password', { username: 'alice', password: 'wrong' }],
-    ['an unknown user', { username: 'mallory', password: 'alice-1' }],
+    ['an unknown user', { username: 'mallory', password: 'alice-secret-1' }],
     ['a user without access to the repository', BOB],
     ['a wrong identity token', { identityToken: 'wrong' }],
   ])('refuse a pull with %s, and hold no image then', async (what, auth) => {
@@ -86,7 +86,7 @@ describeEachRuntime('the real components', (components) => {
   it('follow users whose password changes, and who are removed', async () => {
     const { tokenServer, containerd } = components;
     const { name } = await pushPrivate('rotated');
-    const rotated = { ...ALICE, password: 'alice-2' };
+    const rotated = { ...ALICE, password: 'alice-secret-2' };
     tokenServer.setUser('alice', { password: rotated.password, repositories: ['team-a/app'] });
     expect(await statusOf(containerd.cri.pullImage(name, ALICE))).toBe('UNKNOWN');
     expect(await statusOf(containerd.cri.pullImage(name, rotated))).toBe('OK');
@@ -102,9 +102,9 @@ describeEachRuntime('the real components', (components) => {
     expect(await pull({})).toBe('UNKNOWN');
     expect(await pull(ALICE)).toBe('OK');
     expect(await pull(BOB)).toBe('OK');
-    await passwordRegistry.setUsers({ ...PASSWORD_USERS, alice: 'alice-2' });
+    await passwordRegistry.setUsers({ ...PASSWORD_USERS, alice: 'alice-secret-2' });
     expect(await pull(ALICE)).toBe('UNKNOWN');
-    expect(await pull({ ...ALICE, password: 'alice-2' })).toBe('OK');
+    expect(await pull({ ...ALICE, password: 'alice-secret-2' })).toBe('OK');
     await passwordRegistry.setUsers(PASSWORD_USERS);
   });
 
@@ -211,6 +211,33 @@ describeEachRuntime('the real components', (components) => {
     expect((await containerd.cri.imageStatus(name))?.id).toBe(image.id);
   });
 
+  it('hang when the runtime is paused, and go on when it is resumed', async () => {
+    const { containerd } = components;
+    const { image, name } = await pushPrivate('paused');
+    await containerd.cri.pullImage(name, ALICE);
+    using impatient = new RawCri(containerd.socket, 100);
+    await impatient.version();
+    await containerd.whilePaused(async () => {
+      expect(await statusOf(impatient.imageStatus(name))).toBe('DEADLINE_EXCEEDED');
+    });
+    expect((await containerd.cri.imageStatus(name))?.id).toBe(image.id);
+  });
+
+  it('can lose the answer of a pull that took effect', async () => {
+    const { containerd, runtimeFront, registry } = components;
+    const { image, name } = await pushPrivate('unanswered');
+    using agent = new RawCri(runtimeFront.socket);
+    const hold = registry.hold(({ path }) => path.endsWith(image.layer.digest));
+    const pull = statusOf(agent.pullImage(name, ALICE));
+    await hold.arrived;
+    runtimeFront.holdAnswers();
+    hold.release();
+    await vi.waitUntil(() => containerd.cri.imageStatus(name), { timeout: 10_000, interval: 1 });
+    runtimeFront.cut();
+    expect(await pull).toBe('UNAVAILABLE');
+    expect((await agent.imageStatus(name))?.id).toBe(image.id);
+  });
+
   it('cut a pull off when the runtime is killed', async () => {
     const { registry, containerd } = components;
     const { image, name } = await pushPrivate('killed');
@@ -253,6 +280,7 @@ describeEachRuntime('a hostile registry', (components) => {
     [503, 'manifest', /^UNKNOWN$/],
     [500, 'layer', /^UNKNOWN$/],
     ['html', 'manifest', /^NOT_FOUND$/],
+    ['html', 'everything', /^NOT_FOUND$/],
     ['reset', 'manifest', /^UNKNOWN$/],
     ['reset', 'layer', /^UNKNOWN$/],
     ['deadTokenServer', 'manifest', /^UNKNOWN$/],

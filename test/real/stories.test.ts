@@ -16,7 +16,7 @@ describeEachRuntime('tenants of one node', (components) => {
 
   beforeEach(async () => {
     story = `story-${++stories}`;
-    agent = await Agent.open(components);
+    agent = await Agent.open(components.containerd.socket);
   });
   afterEach(async () => {
     await agent[Symbol.asyncDispose]();
@@ -114,7 +114,9 @@ describeEachRuntime('tenants of one node', (components) => {
   });
 
   it('asks the registry about a rotated secret where it is told to verify them', async () => {
-    await using strict = await Agent.open(components, { rotatedSecrets: 'verify' });
+    await using strict = await Agent.open(components.containerd.socket, {
+      rotatedSecrets: 'verify',
+    });
     const { name } = await privateImage(['alice']);
     await strict.ensure(name, 'IfNotPresent', [secretOf('alice')]);
     components.tokenServer.setUser('alice', {
@@ -180,7 +182,7 @@ describeEachRuntime('tenants of one node', (components) => {
       kind === 'NeverVerifyAllowlistedImages'
         ? { kind, allowlist: ['registry.example.com/allowed/*'] }
         : { kind };
-    await using strict = await Agent.open(components, { policy });
+    await using strict = await Agent.open(components.containerd.socket, { policy });
     expect(await strict.outcome(name, 'Never')).toBe(never);
     expect(await strict.outcome(name, 'IfNotPresent')).toBe(ifNotPresent);
     const allowed = `registry.example.com/allowed/${story}:v1`;

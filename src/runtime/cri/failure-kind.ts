@@ -59,14 +59,14 @@ const RULES: readonly Rule[] = [
   ['invalidName', /invalid reference format|failed to parse (?:image )?reference/i],
   ['signature', /source image rejected|signature (?:was required|verification failed)/i],
   // A registry that answers with a page of its proxy, whatever the runtime makes of it.
-  ['registryUnavailable', /unexpected media type text\/html/i],
+  ['registryUnavailable', /unexpected media type text\/html|\(text\/html\) from remote/i],
   // It arrived, and is no layer: an "unexpected EOF" in it is none of the network.
   ['other', /failed to extract layer/i],
   // Before refusals: a token server that fails is told as "failed to authorize".
   ['registryUnavailable', /: (?:429|5\d\d)(?: [A-Z]|$)|toomanyrequests|too many requests/i],
   [
     'registryUnavailable',
-    /\bdial (?:tcp|unix)|\bconnection (?:refused|reset|timed out)|no such host|no route to host|network is unreachable|broken pipe|i\/o timeout|timeout awaiting|TLS handshake|\bx509:|\btls:|HTTP response to HTTPS client|unexpected EOF|: EOF$/i,
+    /\bdial (?:tcp|unix)|\bconnection (?:refused|reset|timed out)|no such host|no route to host|network is unreachable|broken pipe|i\/o timeout|timeout awaiting|TLS handshake|\bx509:|\btls:|HTTP response to HTTPS client|unexpected EOF|: EOF$|stopped after \d+ redirects/i,
   ],
   [
     'denied',

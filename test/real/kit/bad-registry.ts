@@ -27,8 +27,10 @@ export type RegistryFault =
   /** There is never an answer. */
   | 'stall';
 
+/** Parts of an image. */
+type Part = 'manifest' | 'config' | 'layer';
 /** Which requests a fault is for. */
-export type FaultPlace = 'manifest' | 'config' | 'layer';
+export type FaultPlace = Part | 'everything';
 
 const HTML = Buffer.from('<!doctype html><title>Sign in</title><p>Please sign in.');
 
@@ -89,14 +91,17 @@ export class BadRegistry implements AsyncDisposable {
   #answer(request: IncomingMessage, response: ServerResponse): void {
     const path = request.url ?? '';
     this.requests.push(`${request.method} ${path}`);
-    const place = this.#placeOf(path);
-    if (place === undefined) {
+    const part = this.#partOf(path);
+    const at = this.#fault?.at;
+    const fault =
+      at !== undefined && (at === part || at === 'everything') ? this.#fault : undefined;
+    if (part === undefined && fault === undefined) {
       response.writeHead(path === '/v2/' ? 200 : 404).end();
       return;
     }
-    const fault = this.#fault?.at === place ? this.#fault : undefined;
     fault?.apply();
-    const { bytes, mediaType, digest } = this.#image[place];
+    // Where everything fails, something is to be there to fail with.
+    const { bytes, mediaType, digest } = this.#image[part ?? 'manifest'];
     const headers = {
       'content-type': mediaType,
       'content-length': bytes.length,
@@ -140,9 +145,9 @@ export class BadRegistry implements AsyncDisposable {
   }
 
   /** What is asked for; `undefined`: something that this registry does not have. */
-  #placeOf(path: string): FaultPlace | undefined {
+  #partOf(path: string): Part | undefined {
     if (/^\/v2\/.+\/manifests\/[^/]+$/.test(path)) return 'manifest';
     const digest = /^\/v2\/.+\/blobs\/([^/]+)$/.exec(path)?.[1];
-    return (['config', 'layer'] as const).find((place) => this.#image[place].digest === digest);
+    return (['config', 'layer'] as const).find((part) => this.#image[part].digest === digest);
   }
 }

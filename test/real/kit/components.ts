@@ -5,10 +5,14 @@ import { join } from 'node:path';
 import { Containerd } from './containerd.ts';
 import { CONTAINERD, type RuntimeProgram } from './programs.ts';
 import { Registry } from './registry.ts';
+import { RuntimeFront } from './runtime-front.ts';
 import { TokenServer } from './token-server.ts';
 
 /** The users of the registry with passwords; each sees every repository. */
-export const PASSWORD_USERS: Readonly<Record<string, string>> = { alice: 'alice-1', bob: 'bob-1' };
+export const PASSWORD_USERS: Readonly<Record<string, string>> = {
+  alice: 'alice-secret-1',
+  bob: 'bob-secret-1',
+};
 
 /**
  * A container runtime, and two private registries that it knows how to reach.
@@ -17,6 +21,8 @@ export const PASSWORD_USERS: Readonly<Record<string, string>> = { alice: 'alice-
  */
 export class Components implements AsyncDisposable {
   containerd!: Containerd;
+  /** Another way to the socket of `containerd`, on which answers can be held back. */
+  runtimeFront!: RuntimeFront;
   /** Says by user and repository who may pull; without users at first. Speaks TLS. */
   tokenServer!: TokenServer;
   /** Asks `tokenServer` who may pull. Speaks TLS. */
@@ -39,6 +45,10 @@ export class Components implements AsyncDisposable {
     const failed = (await Promise.allSettled(starts)).find(({ status }) => status === 'rejected');
     try {
       if (failed?.status === 'rejected') throw failed.reason;
+      this.runtimeFront = await RuntimeFront.start(
+        this.containerd.socket,
+        join(this.directoryOf('containerd'), 'front.sock'),
+      );
       await this.containerd.useRegistry(this.registry);
       await this.containerd.useRegistry(this.passwordRegistry);
     } catch (error) {
@@ -84,8 +94,9 @@ export class Components implements AsyncDisposable {
 
   /** Ends everything at once, and removes all files. */
   async [Symbol.asyncDispose](): Promise<void> {
-    const { containerd, registry, passwordRegistry, tokenServer } = this;
+    const { runtimeFront, containerd, registry, passwordRegistry, tokenServer } = this;
     const parts: (AsyncDisposable | undefined)[] = [
+      runtimeFront,
       containerd,
       registry,
       passwordRegistry,

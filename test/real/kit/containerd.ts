@@ -129,6 +129,12 @@ export class Containerd implements AsyncDisposable {
     await this.#daemon?.kill();
   }
 
+  /** Makes it hang meanwhile: the kernel accepts connections, and nothing is answered. It has to run. */
+  whilePaused<T>(run: () => Promise<T>): Promise<T> {
+    return this.#daemon!.whilePaused(run);
+  }
+
+  /** Ends it with SIGKILL, and starts it again on what it holds. */
   async restart(): Promise<void> {
     await this.kill();
     await this.start();

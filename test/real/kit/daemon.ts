@@ -2,6 +2,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { closeSync, openSync, readFileSync } from 'node:fs';
+import { readdir, readFile } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 
 const READY_TIMEOUT_MS = 20_000;
@@ -83,12 +84,36 @@ export class Daemon {
     await this.kill();
   }
 
-  /** Ends it with SIGKILL. */
+  /** Takes the processor away from it meanwhile: it keeps its connections, and does not answer. */
+  async whilePaused<T>(run: () => Promise<T>): Promise<T> {
+    try {
+      this.#child.kill('SIGSTOP');
+      // The signal is only a request: each thread stops when it gets to it.
+      const deadline = Date.now() + STOP_TIMEOUT_MS;
+      while (!(await isStopped(this.pid).catch(() => false))) {
+        if (Date.now() > deadline) throw new Error(`process ${this.pid} does not stop`);
+        await delay(READY_POLL_MS);
+      }
+      return await run();
+    } finally {
+      this.#child.kill('SIGCONT');
+    }
+  }
+
+  /** Ends it with SIGKILL, paused or not. */
   async kill(): Promise<void> {
     if (!this.running) return;
     this.#child.kill('SIGKILL');
     await this.#exited;
   }
+}
+
+/** Whether all threads of a process are stopped by a signal. */
+async function isStopped(pid: number): Promise<boolean> {
+  const threads = await readdir(`/proc/${pid}/task`);
+  const states = threads.map((thread) => readFile(`/proc/${pid}/task/${thread}/stat`, 'utf8'));
+  // The state follows the name, which may have any characters in it.
+  return (await Promise.all(states)).every((stat) => stat.replace(/^.*\) /s, '').startsWith('T '));
 }
 
 /** The last lines of a log file. */
