@@ -4,18 +4,17 @@ import type { ServerResponse } from 'node:http';
 import type { Answer } from './answer.ts';
 
 /**
- * Resolves when the answer has been taken, or the client has gone. A client that takes none of it for
- * `limitMs` is disconnected. Rejects only with what the body's pieces throw.
+ * Resolves with true when the answer has been taken, with false when the client has gone. A client
+ * that takes none of it for `limitMs` is disconnected. Rejects only with what the body's pieces throw.
  */
 export async function sendAnswer(
   response: ServerResponse,
   { status, contentType, body, headers }: Answer,
   limitMs: number,
-): Promise<void> {
-  const ended = new Promise<void>((resolve) => {
-    response.once('close', resolve);
-    // Of a connection that is kept, the response closes only after this.
-    response.once('finish', resolve);
+): Promise<boolean> {
+  const taken = new Promise<boolean>((resolve) => {
+    response.once('finish', () => resolve(true));
+    response.once('close', () => resolve(false));
   });
   let timer = setTimeout(() => response.destroy(), limitMs);
   const progress = (): void => {
@@ -28,14 +27,13 @@ export async function sendAnswer(
       response.end(body);
     } else {
       for await (const piece of body) {
-        if (response.destroyed) break;
-        const isFull = !response.write(piece);
-        if (isFull) await Promise.race([once(response, 'drain'), ended]);
+        if (!response.write(piece)) await Promise.race([once(response, 'drain'), taken]);
+        if (response.destroyed) return false;
         progress();
       }
       response.end();
     }
-    await ended;
+    return await taken;
   } catch (error) {
     // A part of an answer must not be taken for the whole.
     response.destroy();

@@ -201,25 +201,27 @@ export class AgentServer {
         this.#logger.error('a request failed', { path, error: describeUnknown(error) });
       }
     }
+    let isTaken = false;
     if (!response.destroyed) {
       // What is left of a body that nobody wanted cannot be told from the next request.
       const isLast = this.#isDraining || !request.complete;
       if (isLast) response.setHeader('Connection', 'close');
-      await this.#send(response, answer);
+      isTaken = await this.#send(response, answer);
     }
     this.#onServed?.({
       method,
       route: this.#routes.has(path) ? path : 'other',
-      status: response.writableFinished ? answer.status : 0,
+      status: isTaken ? answer.status : 0,
       durationMs: performance.now() - startedAtMs,
     });
   }
 
-  async #send(response: ServerResponse, answer: Answer): Promise<void> {
+  async #send(response: ServerResponse, answer: Answer): Promise<boolean> {
     try {
-      await sendAnswer(response, answer, this.#limits.answerMs);
+      return await sendAnswer(response, answer, this.#limits.answerMs);
     } catch (error) {
       this.#logger.error('an answer could not be sent', { error: describeUnknown(error) });
+      return false;
     }
   }
 
