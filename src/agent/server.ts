@@ -133,10 +133,10 @@ export class AgentServer {
    */
   async drain(limitMs: number): Promise<void> {
     this.#isDraining = true;
-    await this.#socket?.remove();
-    const closed = new Promise<void>((resolve) => {
-      this.#server.close(() => resolve());
+    const closed = new Promise((resolve) => {
+      this.#server.once('close', resolve);
     });
+    await this.#socket?.stop();
     await within(limitMs, this.#allServed());
     if (this.#calls.size > 0) {
       this.#logger.warn('requests are aborted: the agent shuts down', { calls: this.#calls.size });

@@ -1,66 +1,81 @@
 /**
- * The path of a unix socket that is the owner's alone: mode 0600 from the first instant, exclusive
- * while its server lives, free as soon as it is dead.
+ * The path of a unix socket that is its owner's alone: mode 0600 from the first instant, of one server
+ * at a time, and free as soon as that is dead.
  *
- * The server listens in a directory of its own, which nobody else can enter, and the socket gets its
- * name by `link` only after its mode was set. A link replaces nothing, so of two agents that start at
- * once one finds the other's socket. A socket that refuses connections was left by a dead process: it
- * is moved away, and put back if it turns out to be another one than was asked.
+ * Beside `PATH` there is the directory `PATH.lock`, which nobody else can enter and which one server
+ * at a time can lock. In there the socket is made and gets its mode; only then it is moved to its
+ * place, over one that a dead server has left. A socket on which somebody listens who knows nothing of
+ * the lock is left alone.
  */
-import { chmod, link, lstat, mkdtemp, rename, rmdir, unlink } from 'node:fs/promises';
+import { chmod, lstat, rename, unlink } from 'node:fs/promises';
 import { connect, type Server } from 'node:net';
-import { dirname, join, resolve } from 'node:path';
-import { errorCode, invalidArgument, PullManagerError, quote } from '../errors.ts';
+import { join, resolve } from 'node:path';
+import { acquireDirectoryLock, type DirectoryLock } from '../accessors/directory-lock.ts';
+import {
+  errorCode,
+  invalidArgument,
+  PULL_MANAGER_ERROR_CODES,
+  PullManagerError,
+  quote,
+} from '../errors.ts';
 
 const SOCKET_MODE = 0o600;
+const LOCK_SUFFIX = '.lock';
+/** Of the socket until it is in its place; short, because the length of its path is limited. */
+const NEW_NAME = 's';
 /** Of `sun_path` in the address of a unix socket, which ends with a NUL: 104 or, on Linux, 108. */
-const PATH_BYTES_MAX = process.platform === 'linux' ? 107 : 103;
-const DIRECTORY_PREFIX = '.pullwarden-';
-const MKDTEMP_SUFFIX_LENGTH = 6;
-const NAME = 's';
-const ASIDE = 'dead';
+const ADDRESS_BYTES_MAX = process.platform === 'linux' ? 107 : 103;
+const PATH_BYTES_MAX = ADDRESS_BYTES_MAX - `${LOCK_SUFFIX}/${NEW_NAME}`.length;
 const PROBE_TIMEOUT_MS = 2_000;
-const ATTEMPTS_MAX = 16;
 
 /** A socket's path that a server has. */
 export interface ListeningSocket {
   /** Absolute. */
   readonly path: string;
-  /** Removes the path, if it is still this server's. Never rejects. */
-  remove(): Promise<void>;
-}
-
-interface FileIdentity {
-  readonly dev: number;
-  readonly ino: number;
+  /**
+   * Removes the socket, closes the server for new connections, and lets others have the path. Never
+   * rejects.
+   */
+  stop(): Promise<void>;
 }
 
 /**
- * Makes a server listen on a path. On failure the server is closed.
+ * Makes a server listen on a path of at most 100 bytes (96 where systems allow less); directories that
+ * are missing are made, with mode 0700. On failure the server does not listen.
  *
- * Errors: `INVALID_ARGUMENT` for a path that cannot be one of a socket; `SOCKET_IN_USE` where a
- * process listens there; `SOCKET_UNAVAILABLE` where it cannot be made or something else is there.
+ * Errors: `INVALID_ARGUMENT` for a path that cannot be a socket's; `SOCKET_IN_USE` where a process
+ * listens there; `SOCKET_UNAVAILABLE` where it cannot be made or something else is there.
  */
 export async function listenOn(server: Server, path: string): Promise<ListeningSocket> {
   const target = pathOf(path);
-  let directory: string | undefined;
+  const lock = await lockOf(target);
   try {
-    directory = await mkdtemp(join(dirname(target), DIRECTORY_PREFIX));
-    const own = join(directory, NAME);
-    await listen(server, own);
-    await chmod(own, SOCKET_MODE);
-    const { dev, ino } = await lstat(own);
-    await takeName(own, target, directory);
-    await unlink(own);
-    await rmdir(directory);
-    return { path: target, remove: () => removeOwn(target, { dev, ino }) };
+    const made = join(lock.path, NEW_NAME);
+    await refuseOthers(target);
+    await unlinkIfThere(made);
+    await listen(server, made);
+    await chmod(made, SOCKET_MODE);
+    await rename(made, target);
   } catch (cause) {
     server.close();
-    if (directory !== undefined) await clearAway(directory);
-    if (cause instanceof PullManagerError) throw cause;
-    const detail = errorCode(cause) ?? 'unknown error';
-    throw unavailable(target, `cannot listen on ${quote(target)}: ${detail}`, cause);
+    await lock.release();
+    throw asSocketError(target, cause);
   }
+  const stop = async (): Promise<void> => {
+    // One that stays is found dead by the next server.
+    await unlinkIfThere(target).catch(() => {});
+    // Before the lock goes: closing also removes what has the name that the socket was made under.
+    server.close();
+    await lock.release();
+  };
+  let stopped: Promise<void> | undefined;
+  return {
+    path: target,
+    stop: () => {
+      stopped ??= stop();
+      return stopped;
+    },
+  };
 }
 
 function pathOf(path: string): string {
@@ -68,75 +83,38 @@ function pathOf(path: string): string {
     throw invalidArgument('socket', `must be a path, not ${quote(path)}`);
   }
   const target = resolve(path);
-  const temporary = join(
-    dirname(target),
-    DIRECTORY_PREFIX + 'X'.repeat(MKDTEMP_SUFFIX_LENGTH),
-    NAME,
-  );
-  const excess = Math.max(Buffer.byteLength(target), Buffer.byteLength(temporary)) - PATH_BYTES_MAX;
+  const excess = Buffer.byteLength(target) - PATH_BYTES_MAX;
   if (excess <= 0) return target;
   throw invalidArgument('socket', `is ${excess} bytes too long for a socket: ${quote(path)}`);
 }
 
-function listen(server: Server, path: string): Promise<void> {
-  return new Promise((succeed, fail) => {
-    server.once('error', fail);
-    server.listen(path, () => {
-      server.removeListener('error', fail);
-      succeed();
-    });
-  });
-}
-
-async function takeName(own: string, target: string, directory: string): Promise<void> {
-  for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt++) {
-    try {
-      await link(own, target);
-      return;
-    } catch (cause) {
-      if (errorCode(cause) !== 'EEXIST') throw cause;
+async function lockOf(target: string): Promise<DirectoryLock> {
+  try {
+    return await acquireDirectoryLock(`${target}${LOCK_SUFFIX}`);
+  } catch (cause) {
+    if (errorCode(cause) !== PULL_MANAGER_ERROR_CODES.STORE_IN_USE) {
+      throw asSocketError(target, (cause as Error).cause ?? cause);
     }
-    await moveDeadAway(target, join(directory, ASIDE));
+    const detail = (cause as Error).message.replace('the store directory', 'its lock');
+    const message = `another agent has ${quote(target)}: ${detail}`;
+    throw new PullManagerError('SOCKET_IN_USE', message, { path: target, cause });
   }
-  throw unavailable(target, `${quote(target)} is taken again and again`, undefined);
 }
 
-/** Frees the path of a socket that nobody listens on; throws where somebody does. */
-async function moveDeadAway(target: string, aside: string): Promise<void> {
-  const found = await identityOf(target);
-  if (found === undefined) return;
-  if (!found.isSocket) {
-    const message = `${quote(target)} is there already and is no socket: give another path, or remove it`;
-    throw unavailable(target, message, undefined);
-  }
-  if (await isAlive(target)) {
-    const message = `another process listens on ${quote(target)}: stop it, or give another path`;
-    throw new PullManagerError('SOCKET_IN_USE', message, { path: target });
-  }
-  try {
-    await rename(target, aside);
-  } catch (cause) {
-    // Somebody else has moved it away.
-    if (errorCode(cause) === 'ENOENT') return;
-    throw cause;
-  }
-  const moved = await identityOf(aside);
-  const isSame = moved?.ino === found.ino && moved.dev === found.dev;
-  // Another agent took the path in between: what was moved is alive, and must be found again.
-  if (!isSame) await link(aside, target).catch(() => {});
-  await unlink(aside);
-}
-
-async function identityOf(
-  path: string,
-): Promise<(FileIdentity & { isSocket: boolean }) | undefined> {
-  try {
-    const stats = await lstat(path);
-    return { dev: stats.dev, ino: stats.ino, isSocket: stats.isSocket() };
-  } catch (cause) {
+/** Throws where the path is taken by anything but a socket that nobody listens on. */
+async function refuseOthers(target: string): Promise<void> {
+  const stats = await lstat(target).catch((cause: unknown) => {
     if (errorCode(cause) === 'ENOENT') return undefined;
     throw cause;
+  });
+  if (stats === undefined) return;
+  if (!stats.isSocket()) {
+    const message = `${quote(target)} is there already and is no socket: give another path, or remove it`;
+    throw new PullManagerError('SOCKET_UNAVAILABLE', message, { path: target });
   }
+  if (!(await isAlive(target))) return;
+  const message = `another process listens on ${quote(target)}: stop it, or give another path`;
+  throw new PullManagerError('SOCKET_IN_USE', message, { path: target });
 }
 
 /** Whether somebody listens. Only a refusal says that nobody does: a full queue is life. */
@@ -159,20 +137,26 @@ function isAlive(path: string): Promise<boolean> {
   });
 }
 
-async function removeOwn(target: string, own: FileIdentity): Promise<void> {
+function listen(server: Server, path: string): Promise<void> {
+  return new Promise((succeed, fail) => {
+    server.once('error', fail);
+    server.listen(path, () => {
+      server.removeListener('error', fail);
+      succeed();
+    });
+  });
+}
+
+async function unlinkIfThere(path: string): Promise<void> {
   try {
-    const found = await identityOf(target);
-    if (found?.ino === own.ino && found.dev === own.dev) await unlink(target);
-  } catch {
-    // The next agent finds it dead.
+    await unlink(path);
+  } catch (cause) {
+    if (errorCode(cause) !== 'ENOENT') throw cause;
   }
 }
 
-async function clearAway(directory: string): Promise<void> {
-  for (const name of [NAME, ASIDE]) await unlink(join(directory, name)).catch(() => {});
-  await rmdir(directory).catch(() => {});
-}
-
-function unavailable(path: string, message: string, cause: unknown): PullManagerError {
+function asSocketError(path: string, cause: unknown): PullManagerError {
+  if (cause instanceof PullManagerError) return cause;
+  const message = `cannot listen on ${quote(path)}: ${errorCode(cause) ?? 'unknown error'}`;
   return new PullManagerError('SOCKET_UNAVAILABLE', message, { path, cause });
 }
