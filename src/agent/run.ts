@@ -7,7 +7,6 @@ import { openServices } from './open-services.ts';
 import type { AgentSettings } from './settings.ts';
 import { notifySystemd } from './systemd.ts';
 
-const STDERR = 2;
 const FAILURE_EXIT_CODE = 1;
 /** Whatever the agent makes is the owner's alone. */
 const UMASK = 0o077;
@@ -20,7 +19,7 @@ const UMASK = 0o077;
  */
 export async function runAgent(settings: AgentSettings, signal: AbortSignal): Promise<void> {
   process.umask(UMASK);
-  const log = openLog(settings.logLevel, STDERR);
+  const log = openLog(settings.logLevel, process.stderr);
   endOnUncaught(log);
   try {
     await serve(settings, log, signal);

@@ -133,10 +133,11 @@ export class AgentServer {
    */
   async drain(limitMs: number): Promise<void> {
     this.#isDraining = true;
+    if (this.#socket === undefined) return;
     const closed = new Promise((resolve) => {
       this.#server.once('close', resolve);
     });
-    await this.#socket?.stop();
+    await this.#socket.stop();
     await within(limitMs, this.#allServed());
     if (this.#calls.size > 0) {
       this.#logger.warn('requests are aborted: the agent shuts down', { calls: this.#calls.size });
