@@ -7,7 +7,6 @@
  *
  * Source: kubernetes pkg/kubelet/images/image_manager.go, EnsureImageExists.
  */
-import { setMaxListeners } from 'node:events';
 import type { PullCredential, PullCredentialsSource } from '../credentials/pull-credential.ts';
 import { signalOf } from '../engine/arguments.ts';
 import { abortedError, closedError, ImageNameError, PullManagerError, quote } from '../errors.ts';
@@ -23,6 +22,7 @@ import type { ImageManagerEvents } from '../events/messages.ts';
 import type { ImagePullManager, PruneResult } from '../image-pull-manager.ts';
 import type { Logger } from '../options.ts';
 import type { ImageRuntime } from '../runtime/image-runtime.ts';
+import { abortListeners } from '../util/abort-listeners.ts';
 import { linkedSignal } from '../util/linked-signal.ts';
 import { untilAborted } from '../util/until-aborted.ts';
 import { BackOff } from './back-off.ts';
@@ -32,7 +32,7 @@ import { ImageManagerMetrics, type Seen } from './image-manager-metrics.ts';
 import { type ImageManagerOptions, resolveImageManagerOptions } from './options.ts';
 import { PeriodicWork } from './periodic-work.ts';
 import { PresentedCredentials } from './presented-credentials.ts';
-import { type Pulled, type PullTools, pull } from './pull.ts';
+import { type Pulled, type PullOrder, type PullTools, pull } from './pull.ts';
 import { runtimeErrorOf } from './pull-failure.ts';
 import { PullSlots } from './pull-slots.ts';
 import { RateLimit } from './rate-limit.ts';
@@ -154,8 +154,8 @@ export class ImageManager implements AsyncDisposable {
       this.#measure(pulled, performance.now() - startedMs);
       return pulled;
     });
-    // One listener for each request under way.
-    setMaxListeners(0, this.#closing.signal);
+    // Kept, so that no request adds a listener to the signal and removes it again.
+    abortListeners.add(this.#closing.signal, () => {});
     this.#background = new PeriodicWork(this.#closing.signal);
     this.#background.untilDone(() => this.#adoptIntents());
     const { collectEveryMs } = resolved;
@@ -240,7 +240,7 @@ export class ImageManager implements AsyncDisposable {
     progress: Progress,
     signal: AbortSignal,
   ): Promise<EnsuredImage> {
-    const { image, pullPolicy } = request;
+    const { image, podUid, pullPolicy } = request;
     const runtimeName = nameForRuntime(image);
     const presented = new PresentedCredentials(request.credentials ?? []);
     if (pullPolicy !== 'Always') {
@@ -255,7 +255,9 @@ export class ImageManager implements AsyncDisposable {
     }
     progress.pullRequired = 'true';
     const credentials = await this.#credentials(image, presented, signal);
-    const { imageRef } = await this.#pull(request, runtimeName, credentials, signal);
+    const wasAbsent = progress.present === 'false';
+    const order: PullOrder = { image, podUid, runtimeName, credentials, wasAbsent };
+    const { imageRef } = await this.#pull(order, signal);
     return { imageRef, pulled: true };
   }
 
@@ -283,7 +285,7 @@ export class ImageManager implements AsyncDisposable {
     signal: AbortSignal,
   ): Promise<boolean> {
     const asked = (): Promise<boolean> =>
-      this.#pullManager.mustAttemptImagePull(image, imageRef, () => presented.ofPod());
+      this.#pullManager.mustAttemptImagePull(image, imageRef, presented.ofPod());
     try {
       return !(await this.#wait(asked, signal));
     } catch (error) {
@@ -307,12 +309,8 @@ export class ImageManager implements AsyncDisposable {
     }
   }
 
-  async #pull(
-    { image, podUid }: EnsureImageRequest,
-    runtimeName: string,
-    credentials: readonly PullCredential[],
-    signal: AbortSignal,
-  ): Promise<Pulled> {
+  async #pull(order: PullOrder, signal: AbortSignal): Promise<Pulled> {
+    const { image, podUid } = order;
     const key = `${podUid}_${image}`;
     // Before an intent is written [W19].
     const refusal = this.#backOff.refusal(key);
@@ -321,7 +319,7 @@ export class ImageManager implements AsyncDisposable {
       throw new EnsureImageError('ErrImagePullBackOff', message, { image });
     }
     try {
-      const pulled = await this.#pulls.pull({ image, podUid, runtimeName, credentials }, signal);
+      const pulled = await this.#pulls.pull(order, signal);
       this.#backOff.tidy();
       return pulled;
     } catch (error) {

@@ -10,6 +10,7 @@ import type {
   ImagePullSecret,
   ImagePullServiceAccount,
   PodCredentials,
+  PodCredentialsSource,
 } from '../records/record.ts';
 import { checkPullCredentials } from './check-request.ts';
 
@@ -21,8 +22,19 @@ export class PresentedCredentials {
   readonly #source: PullCredentialsSource;
   #found: Promise<readonly PullCredential[]> | undefined;
 
+  /** @param source Checked, where it is a list. */
   constructor(source: PullCredentialsSource) {
     this.#source = source;
+  }
+
+  /**
+   * As the pull manager compares them: without those of the node, and one service account at most.
+   * Given credentials are there at once, which spares the decision a wait; others are looked up.
+   */
+  ofPod(): PodCredentialsSource {
+    const source = this.#source;
+    if (typeof source !== 'function') return podCredentials(source);
+    return async () => podCredentials(await this.all());
   }
 
   /**
@@ -36,30 +48,28 @@ export class PresentedCredentials {
     return this.#found;
   }
 
-  /** As the pull manager compares them: without those of the node, and one service account at most. */
-  async ofPod(): Promise<PodCredentials> {
-    const secrets: ImagePullSecret[] = [];
-    let serviceAccount: ImagePullServiceAccount | undefined;
-    for (const credential of await this.all()) {
-      const { source } = credential;
-      if (source.kind === 'secret') secrets.push(secretOf(credential, source));
-      else if (source.kind === 'serviceAccount') serviceAccount ??= coordinatesOf(source);
-    }
-    return serviceAccount === undefined ? { secrets } : { secrets, serviceAccount };
-  }
-
   async #lookUp(): Promise<readonly PullCredential[]> {
-    let found: unknown = this.#source;
-    if (typeof this.#source === 'function') {
-      try {
-        found = await this.#source();
-      } catch (cause) {
-        const what = 'the credentials could not be looked up';
-        throw new PullManagerError('CREDENTIALS_SOURCE_FAILED', what, { cause });
-      }
+    if (typeof this.#source !== 'function') return this.#source;
+    let found: unknown;
+    try {
+      found = await this.#source();
+    } catch (cause) {
+      const what = 'the credentials could not be looked up';
+      throw new PullManagerError('CREDENTIALS_SOURCE_FAILED', what, { cause });
     }
     return checkPullCredentials(found);
   }
+}
+
+function podCredentials(credentials: readonly PullCredential[]): PodCredentials {
+  const secrets: ImagePullSecret[] = [];
+  let serviceAccount: ImagePullServiceAccount | undefined;
+  for (const credential of credentials) {
+    const { source } = credential;
+    if (source.kind === 'secret') secrets.push(secretOf(credential, source));
+    else if (source.kind === 'serviceAccount') serviceAccount ??= coordinatesOf(source);
+  }
+  return serviceAccount === undefined ? { secrets } : { secrets, serviceAccount };
 }
 
 /**

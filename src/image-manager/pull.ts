@@ -9,7 +9,11 @@ import type { Emitters } from '../events/emitter.ts';
 import type { ImageManagerEvents } from '../events/messages.ts';
 import type { ImagePullManager } from '../image-pull-manager.ts';
 import type { Logger } from '../options.ts';
-import { type ImageRuntime, ImageRuntimeError } from '../runtime/image-runtime.ts';
+import {
+  type ImageRuntime,
+  ImageRuntimeError,
+  type ImageRuntimeErrorKind,
+} from '../runtime/image-runtime.ts';
 import { untilAborted } from '../util/until-aborted.ts';
 import { within } from '../util/within.ts';
 import { EnsureImageError } from './ensure-image-error.ts';
@@ -44,6 +48,8 @@ export interface PullOrder {
   readonly runtimeName: string;
   /** Tried in turn; none: anonymously. */
   readonly credentials: readonly PullCredential[];
+  /** The runtime has just said that it has no such image; else that was not asked, or it has. */
+  readonly wasAbsent: boolean;
 }
 
 /** What a pull gave. */
@@ -145,8 +151,41 @@ async function tryInTurn(
     tools.unanswered.add(image);
     return { error: errorOf(image, errors, signal), answered: false };
   }
+  const error = errorOf(image, errors, signal);
+  if (await hasAppeared(order, errors, tools, signal)) {
+    tools.unanswered.add(image);
+    return { error, answered: false };
+  }
   await recordFailure(image, tools);
-  return { error: errorOf(image, errors, signal), answered: true };
+  return { error, answered: true };
+}
+
+/** Failures after which nothing can have come: the registry gave nothing. */
+const EMPTY_HANDED: ReadonlySet<string> = new Set([
+  'denied',
+  'invalidName',
+  'notFound',
+  'registryUnavailable',
+] satisfies ImageRuntimeErrorKind[]);
+
+/**
+ * Whether there is an image now that was not there before, though the pull has failed: a runtime may
+ * fail at its last steps, after the image has become visible.
+ */
+async function hasAppeared(
+  { runtimeName, wasAbsent }: PullOrder,
+  errors: readonly ImageRuntimeError[],
+  { runtime }: PullTools,
+  signal: AbortSignal,
+): Promise<boolean> {
+  if (!wasAbsent || errors.every(({ kind }) => EMPTY_HANDED.has(kind))) return false;
+  try {
+    const asked = runtime.imageStatus(runtimeName, signal);
+    return (await untilAborted(asked, signal, () => new AbortedCall())) !== undefined;
+  } catch {
+    // Not known, so it may have.
+    return true;
+  }
 }
 
 function errorOf(

@@ -75,8 +75,12 @@ export class ImageRuntimeError extends PullManagerError {
   }
 }
 
-/** gRPC codes that tell nothing of the server: CANCELLED, DEADLINE_EXCEEDED, UNAVAILABLE. */
-const UNANSWERED_GRPC_CODES: ReadonlySet<unknown> = new Set([1, 4, 14]);
+/**
+ * gRPC codes that gRPC itself makes up when a call breaks off or its answer does not get through:
+ * CANCELLED, DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED, UNIMPLEMENTED, INTERNAL, UNAVAILABLE. (UNKNOWN, too,
+ * but that is also how runtimes tell nearly every failure.)
+ */
+const UNANSWERED_GRPC_CODES: ReadonlySet<unknown> = new Set([1, 4, 8, 12, 13, 14]);
 const UNANSWERED_NAMES: ReadonlySet<unknown> = new Set(['AbortError', 'TimeoutError']);
 /** Of sockets and HTTP clients: the answer did not arrive. */
 const UNANSWERED_CODES =

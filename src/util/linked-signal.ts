@@ -1,4 +1,5 @@
 /** One signal for several: `AbortSignal.any` keeps memory for as long as the longest-lived of them. */
+import { abortListeners } from './abort-listeners.ts';
 
 /** Aborted with the first of the signals that is; `unlink` ends that, and must be called. */
 export interface LinkedSignal {
@@ -11,15 +12,16 @@ export function linkedSignal(...signals: readonly (AbortSignal | undefined)[]): 
   const sources = signals.filter((signal) => signal !== undefined);
   if (sources.length === 1) return { signal: sources[0]!, unlink() {} };
   const controller = new AbortController();
-  const onAbort = (event: Event): void => controller.abort((event.target as AbortSignal).reason);
-  for (const source of sources) {
-    if (source.aborted) controller.abort(source.reason);
-    source.addEventListener('abort', onAbort, { once: true });
-  }
+  const links = sources.map((source) => {
+    const action = (): void => controller.abort(source.reason);
+    if (source.aborted) action();
+    else abortListeners.add(source, action);
+    return { source, action };
+  });
   return {
     signal: controller.signal,
     unlink() {
-      for (const source of sources) source.removeEventListener('abort', onAbort);
+      for (const { source, action } of links) abortListeners.remove(source, action);
     },
   };
 }

@@ -1,4 +1,5 @@
 /** Ends the wait for a promise, not what it stands for. */
+import { abortListeners } from './abort-listeners.ts';
 
 /**
  * What `promise` gives, or a rejection with what `reasonOf` makes of the signal's reason as soon as
@@ -12,7 +13,16 @@ export function untilAborted<T>(
   return new Promise((resolve, reject) => {
     const onAbort = (): void => reject(reasonOf(signal.reason));
     if (signal.aborted) onAbort();
-    signal.addEventListener('abort', onAbort, { once: true });
-    void promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort));
+    else abortListeners.add(signal, onAbort);
+    promise.then(
+      (value) => {
+        abortListeners.remove(signal, onAbort);
+        resolve(value);
+      },
+      (error: unknown) => {
+        abortListeners.remove(signal, onAbort);
+        reject(error);
+      },
+    );
   });
 }

@@ -4,6 +4,7 @@ import { ImageManager } from '../../src/image-manager/image-manager.ts';
 import { PullManager } from '../../src/pull-manager.ts';
 import {
   type Bench,
+  failed,
   gate,
   intentsOf,
   lost,
@@ -129,6 +130,33 @@ describe('a pull that the runtime did not answer', () => {
     await until(() => settled.length > 0);
     expect(await intentsOf(pullManager)).toEqual([]);
     expect(settled).toHaveLength(1);
+  });
+
+  it('may have been answered with a failure, and the image is there all the same', async () => {
+    bench = await openBench();
+    const { runtime, images, pullManager } = bench;
+    const settled = settledPulls();
+    runtime.onPull = async () => {
+      runtime.have(PRIVATE, PRIVATE_ID);
+      throw failed('other', 'failed to unpack');
+    };
+    await expect(images.ensureImage(ensure)).rejects.toMatchObject({ code: 'ErrImagePull' });
+    expect(await intentsOf(pullManager)).toEqual([PRIVATE]);
+    expect(await isOpenToAll()).toBe(false);
+    await until(() => settled.length > 0);
+    expect(settled).toMatchObject([{ became: 'present' }]);
+    expect(await isOpenToAll()).toBe(false);
+  });
+
+  it('leaves a preloaded image to all when a pull of it fails', async () => {
+    bench = await openBench();
+    const { runtime, images, pullManager } = bench;
+    runtime.have(PRIVATE, PRIVATE_ID);
+    runtime.onPull = () => Promise.reject(failed('other', 'failed to unpack'));
+    const always = { ...ensure, pullPolicy: 'Always' } as const;
+    await expect(images.ensureImage(always)).rejects.toMatchObject({ code: 'ErrImagePull' });
+    expect(await intentsOf(pullManager)).toEqual([]);
+    expect(await isOpenToAll()).toBe(true);
   });
 
   it('tries no further credentials: what comes of the first is not known', async () => {

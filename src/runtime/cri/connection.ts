@@ -6,14 +6,9 @@
  */
 
 import { fileURLToPath } from 'node:url';
-import type {
-  Client,
-  ClientUnaryCall,
-  connectivityState,
-  MethodDefinition,
-  status,
-} from '@grpc/grpc-js';
+import type { Client, ClientUnaryCall, connectivityState, MethodDefinition } from '@grpc/grpc-js';
 import { PullManagerError, quote } from '../../errors.ts';
+import { abortListeners } from '../../util/abort-listeners.ts';
 import { abortedCall, type CallSubject, failedCall } from './failures.ts';
 
 const IMAGE_SERVICE = 'runtime.v1.ImageService';
@@ -76,7 +71,6 @@ interface Grpc {
   readonly newClient: () => Client;
   readonly methods: Readonly<Record<CriMethod, Method>>;
   readonly connecting: connectivityState;
-  readonly deadlineExceeded: status;
 }
 
 /** One call. */
@@ -91,6 +85,7 @@ export interface CriCall {
 /** Calls to the runtime behind one socket. */
 export class CriConnection {
   readonly #socketPath: string;
+  /** Of each call under way, what gives it up. */
   readonly #pending = new Set<() => void>();
   #loading: Promise<Grpc> | undefined;
   #client: Client | undefined;
@@ -138,36 +133,41 @@ export class CriConnection {
   }
 
   #start<Response>(grpc: Grpc, call: CriCall): Promise<Response> {
-    const { signal, subject } = call;
+    const { signal, subject, timeoutMs } = call;
     const { path, requestSerialize, responseDeserialize } = grpc.methods[call.method];
     this.#client ??= grpc.newClient();
     const client = this.#client;
+    const deadline = Date.now() + timeoutMs;
     return new Promise((resolve, reject) => {
       const giveUp = (): void => {
-        if (!this.#pending.delete(giveUp)) return;
-        signal?.removeEventListener('abort', giveUp);
+        if (!hasEnded()) return;
         reject(abortedCall(subject, signal?.reason));
         running.cancel();
+      };
+      /** Whether the call ends now, and has not ended before. */
+      const hasEnded = (): boolean => {
+        if (signal !== undefined) abortListeners.remove(signal, giveUp);
+        return this.#pending.delete(giveUp);
       };
       const running: ClientUnaryCall = client.makeUnaryRequest<object, object>(
         path,
         requestSerialize,
         responseDeserialize,
         call.request,
-        { deadline: Date.now() + call.timeoutMs },
+        { deadline },
         (failure, response) => {
-          if (!this.#pending.delete(giveUp)) return;
-          signal?.removeEventListener('abort', giveUp);
+          if (!hasEnded()) return;
           if (failure === null) {
             resolve(response as Response);
             return;
           }
-          if (failure.code === grpc.deadlineExceeded) this.#dropIfStuck(grpc, client);
-          reject(failedCall(failure, subject));
+          const isLate = Date.now() >= deadline;
+          if (isLate) this.#dropIfStuck(grpc, client);
+          reject(failedCall(failure, subject, isLate));
         },
       );
       this.#pending.add(giveUp);
-      signal?.addEventListener('abort', giveUp);
+      if (signal !== undefined) abortListeners.add(signal, giveUp);
     });
   }
 
@@ -184,7 +184,7 @@ export class CriConnection {
 }
 
 async function loadGrpc(socketPath: string): Promise<Grpc> {
-  const [{ Client, connectivityState, credentials, status }, { load }] = await Promise.all([
+  const [{ Client, connectivityState, credentials }, { load }] = await Promise.all([
     import('@grpc/grpc-js'),
     import('@grpc/proto-loader'),
   ]);
@@ -199,6 +199,5 @@ async function loadGrpc(socketPath: string): Promise<Grpc> {
       new Client(`unix://${socketPath}`, credentials.createInsecure(), CHANNEL_OPTIONS),
     methods: Object.fromEntries(methods) as Record<CriMethod, Method>,
     connecting: connectivityState.CONNECTING,
-    deadlineExceeded: status.DEADLINE_EXCEEDED,
   };
 }

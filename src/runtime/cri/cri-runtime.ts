@@ -120,6 +120,7 @@ interface CallOptions {
 }
 
 class CriClient implements CriRuntime {
+  readonly reportsSizes = true;
   readonly socketPath: string;
   readonly #connection: CriConnection;
   readonly #timeoutMs: number;
@@ -218,8 +219,8 @@ class CriClient implements CriRuntime {
   ): Promise<string> {
     const pulled = await this.#status(imageRef, subject, signal).catch((cause: unknown) => {
       if (!(cause instanceof ImageRuntimeError) || !cause.answered) throw cause;
-      const { kind, message, image, path } = cause;
-      throw new ImageRuntimeError(kind, message, { answered: false, image, path });
+      const { kind, message, image, path, reason } = cause;
+      throw new ImageRuntimeError(kind, message, { answered: false, image, path, reason });
     });
     if (pulled !== undefined) return pulled.id;
     throw oddAnswer('the answer names an image that the runtime then does not have', subject);

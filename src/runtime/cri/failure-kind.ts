@@ -97,11 +97,18 @@ export function answeredFailureKind(code: number, text: string): ImageRuntimeErr
 /** What Node says of a peer that does not speak HTTP/2. */
 const NOT_HTTP2 = /protocol error|ERR_HTTP2_|\bParse Error\b/i;
 
-/** The kind of a failure that was found out on this side of the connection. */
-export function localFailureKind(code: number, text: string): ImageRuntimeErrorKind {
+/**
+ * The kind of a failure that was found out on this side of the connection; `isLate`: when the time for
+ * the call was up. The runtime knows that time too, and may be the first to end the call.
+ */
+export function localFailureKind(
+  code: number,
+  text: string,
+  isLate: boolean,
+): ImageRuntimeErrorKind {
   switch (GRPC_CODE_NAMES[code]) {
     case 'CANCELLED':
-      return 'unavailable';
+      return isLate ? 'timeout' : 'unavailable';
     case 'DEADLINE_EXCEEDED':
       return 'timeout';
     case 'UNAVAILABLE':

@@ -33,6 +33,8 @@ const ALSO_OF_SERVERS: ReadonlySet<number> = new Set([
   GRPC_CODE_NAMES.indexOf('PERMISSION_DENIED'),
   GRPC_CODE_NAMES.indexOf('UNAUTHENTICATED'),
 ]);
+/** The runtime has given up waiting, which is not to say that what it waited for has ended. */
+const GIVEN_UP = /context (?:canceled|deadline exceeded)/;
 const GRPC_CONTENT_TYPE = 'application/grpc';
 /** Of an answer without a gRPC status, which grpc-js makes up from the HTTP status. */
 const MADE_UP_FROM_HTTP = /^Received HTTP status code \d+$/;
@@ -56,17 +58,24 @@ function isFromServer({ code, details, metadata }: GrpcFailure): boolean {
  * The other codes are not, even from the server: CANCELLED, DEADLINE_EXCEEDED and UNAVAILABLE leave
  * open what goes on; INTERNAL and RESOURCE_EXHAUSTED are also what gRPC libraries of servers answer
  * when the work is done and its result cannot be sent; UNIMPLEMENTED is also what grpc-js makes of a
- * success without a message.
+ * success without a message. Nor is a text that tells of a context that has ended.
  */
 function isAnswer(failure: GrpcFailure): boolean {
   if (ONLY_OF_SERVERS.has(failure.code)) return true;
-  return ALSO_OF_SERVERS.has(failure.code) && isFromServer(failure);
+  const isTold = ALSO_OF_SERVERS.has(failure.code) && isFromServer(failure);
+  return isTold && !GIVEN_UP.test(failure.details);
 }
 
-/** The error for a status of gRPC that is not OK. */
-export function failedCall(failure: GrpcFailure, subject: CallSubject): ImageRuntimeError {
+/** The error for a status of gRPC that is not OK; `isLate`: the time for the call is up. */
+export function failedCall(
+  failure: GrpcFailure,
+  subject: CallSubject,
+  isLate: boolean,
+): ImageRuntimeError {
   const { code, details } = failure;
-  const kind = (isFromServer(failure) ? answeredFailureKind : localFailureKind)(code, details);
+  const kind = isFromServer(failure)
+    ? answeredFailureKind(code, details)
+    : localFailureKind(code, details, isLate);
   const text = withoutSecrets(details, subject.auth);
   const name = GRPC_CODE_NAMES[code] ?? `gRPC code ${code}`;
   // Not as the cause: status and metadata hold the text as it came.

@@ -36,7 +36,7 @@ export interface AgentCrashReport {
   killsAtSteps: number;
   killsAtAnyMoment: number;
   runtimeKills: number;
-  /** Of those, in the moment between visible and answered. */
+  /** Of those, in the moment between visible and answered: the image was there afterwards. */
   runtimeKillsInTheGap: number;
   /** Pulls that the runtime did not answer. */
   unanswered: number;
@@ -51,7 +51,8 @@ const NEW_IMAGES = 2;
 const IMAGES_MAX = 4;
 /** Enough for a life to come to any step many times. */
 const REQUESTS = 400;
-const LAST_REQUESTS = 60;
+/** Of a life that is not killed. */
+const FEW_REQUESTS = 60;
 const OCCURRENCE_MAX = 12;
 const DELAY_MS_MAX = 60;
 const LIFE_LIMIT_MS = 60_000;
@@ -81,10 +82,7 @@ export async function runAgentCrashes(options: AgentCrashOptions): Promise<Agent
   for (let life = 0; life <= lives; life++) {
     await addImages(components, images, life);
     const isLast = life === lives;
-    const killsRuntime =
-      !isLast &&
-      life % Math.ceil(lives / Math.max(1, runtimeKills)) === 0 &&
-      report.runtimeKills < runtimeKills;
+    const killsRuntime = !isLast && isSpread(life, lives, runtimeKills);
     const killsAtAnyMoment = !killsRuntime && random.share() < ANY_MOMENT_SHARE;
     const step = KILL_STEPS[life % KILL_STEPS.length]!;
     const newest = images.at(-1)!;
@@ -99,7 +97,7 @@ export async function runAgentCrashes(options: AgentCrashOptions): Promise<Agent
       ),
       ...(killsRuntime ? { fresh: newest.number } : {}),
       settles: isLast || random.share() < 0.5,
-      requests: isLast ? LAST_REQUESTS : REQUESTS,
+      requests: isLast || killsRuntime ? FEW_REQUESTS : REQUESTS,
       ...(isLast || killsRuntime || killsAtAnyMoment
         ? {}
         : {
@@ -136,6 +134,11 @@ export async function runAgentCrashes(options: AgentCrashOptions): Promise<Agent
   }
   report.proofs = proven.size;
   return report;
+}
+
+/** Whether the life is one of `count` that are spread evenly over all lives. */
+function isSpread(life: number, lives: number, count: number): boolean {
+  return Math.floor(((life + 1) * count) / lives) > Math.floor((life * count) / lives);
 }
 
 async function addImages(
@@ -178,6 +181,7 @@ async function live(
     if (told.event === 'proven') proven.add(told.pair);
     else if (told.event === 'violation') report.violations.push(told.text);
     else if (told.event === 'unanswered') report.unanswered++;
+    else if (told.event === 'fresh' && told.present) report.runtimeKillsInTheGap++;
     else if (told.event === 'working') {
       report.checks += told.checks;
       acting = onWorking?.(() => child.kill('SIGKILL'));
@@ -209,6 +213,5 @@ async function killRuntimeInTheGap(
   await containerd.kill();
   runtimeFront.cut();
   report.runtimeKills++;
-  if (isVisible) report.runtimeKillsInTheGap++;
   await containerd.start();
 }

@@ -14,6 +14,7 @@ import {
   type LifeEvent,
   type LifePlan,
   mayPull,
+  STRANGER,
   secretOf,
   TENANTS,
 } from './plan.ts';
@@ -27,8 +28,6 @@ const UNANSWERED_GRACE_MS = 150;
 const SETTLE_LIMIT_MS = 20_000;
 /** A pull is removed again after so many requests, so that there is something to pull. */
 const REMOVE_SHARE = 0.15;
-/** Of requests, those for the fresh image. */
-const FRESH_SHARE = 0.5;
 
 /** Synchronous: what was told has happened, even if the process is killed right after. */
 function tell(event: LifeEvent): void {
@@ -140,6 +139,10 @@ async function check(images: ImageManager, runtime: CriRuntime): Promise<number>
   return checks;
 }
 
+function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}
+
 async function settle(pullManager: PullManager): Promise<void> {
   const deadline = performance.now() + SETTLE_LIMIT_MS;
   for (;;) {
@@ -149,7 +152,28 @@ async function settle(pullManager: PullManager): Promise<void> {
       violation(`intents left for ever: ${records.map(({ image }) => image).join(', ')}`);
       return;
     }
-    await new Promise((resolve) => setTimeout(resolve, UNANSWERED_GRACE_MS / 3));
+    await pause(UNANSWERED_GRACE_MS / 3);
+  }
+}
+
+/**
+ * The first to ask for the fresh image find the runtime killed under them. What they leave must let
+ * nobody in, before it is known what became of their pulls and after.
+ */
+async function askForFresh(images: ImageManager, runtime: CriRuntime): Promise<void> {
+  const fresh = plan.images.find(({ number }) => number === plan.fresh);
+  if (fresh === undefined) return;
+  const entitled = TENANTS.filter((tenant) => mayPull(tenant, fresh.number));
+  await Promise.all(entitled.map((tenant) => ask(images, fresh, tenant, 'Always')));
+  while (!(await runtime.version().then(Boolean, () => false))) await pause(5);
+  const present = await runtime.imageStatus(fresh.name);
+  tell({ event: 'fresh', present: present !== undefined });
+  for (const when of ['at once', 'when settled'] as const) {
+    for (const policy of ['Never', 'IfNotPresent'] as const) {
+      const answer = await ask(images, fresh, STRANGER, policy);
+      if (answer.imageRef !== undefined) violation(`let in ${when}: ${STRANGER}, ${fresh.name}`);
+    }
+    if (when === 'at once') await settle(pullManager);
   }
 }
 
@@ -158,9 +182,7 @@ async function work(images: ImageManager, runtime: CriRuntime): Promise<number> 
   const caller = async (): Promise<void> => {
     while (requests < plan.requests) {
       requests++;
-      const fresh = plan.images.find(({ number }) => number === plan.fresh);
-      const isFresh = fresh !== undefined && random.share() < FRESH_SHARE;
-      const image = isFresh ? fresh : plan.images[random.below(plan.images.length)]!;
+      const image = plan.images[random.below(plan.images.length)]!;
       const tenant = TENANTS[random.below(TENANTS.length)]!;
       const policy = (['Always', 'IfNotPresent', 'Never'] as const)[random.below(3)]!;
       const answer = await ask(images, image, tenant, policy);
@@ -200,6 +222,7 @@ images.on('pullFailed', ({ answered }) => {
   if (!answered) tell({ event: 'unanswered' });
 });
 tell({ event: 'working', checks });
+await askForFresh(images, runtime);
 const requests = await work(images, runtime);
 await images.close();
 await pullManager.close();

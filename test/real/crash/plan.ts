@@ -40,7 +40,7 @@ export interface LifePlan {
   readonly storePath: string;
   readonly workerCount: number;
   readonly images: readonly CrashImage[];
-  /** Number of an image that nobody asks for before the work begins, and then everybody does. */
+  /** Number of an image that nobody asks for before the work begins; the runtime is then killed. */
   readonly fresh?: number;
   /** Proofs that earlier lives were told of, as `tenant image-number`. */
   readonly proven: readonly string[];
@@ -64,6 +64,8 @@ export type LifeEvent =
   | { readonly event: 'proven'; readonly pair: string }
   /** Something happened that must not. */
   | { readonly event: 'violation'; readonly text: string }
+  /** The runtime was killed during the first pulls of the fresh image, and is there again. */
+  | { readonly event: 'fresh'; readonly present: boolean }
   /** The runtime did not answer a pull. */
   | { readonly event: 'unanswered' }
   /** It is about to kill itself. */
@@ -72,7 +74,7 @@ export type LifeEvent =
 
 export const TENANTS = ['tenant-0', 'tenant-1', 'tenant-2', 'mallory'] as const;
 /** A user of the registry who may pull nothing. */
-const STRANGER = 'mallory';
+export const STRANGER = 'mallory';
 const ALLOWED_OF_3 = 2;
 
 /** Whether a tenant may pull an image. */

@@ -3,7 +3,7 @@ import { mkdir, readFile, rm, statfs, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Daemon, logTail } from './daemon.ts';
-import { type BuiltImage, imageArchive } from './image-builder.ts';
+import { type BuiltImage, imageArchive, type NamedImage } from './image-builder.ts';
 import { RawCri } from './raw-cri.ts';
 import { runProgram } from './run-program.ts';
 
@@ -148,14 +148,21 @@ export class Containerd implements AsyncDisposable {
   }
 
   /** Brings an image in as a preloaded one, under these names; resolves when CRI shows it. */
-  async importImage(image: BuiltImage, names: readonly string[]): Promise<void> {
-    await this.ctr(['images', 'import', '-'], imageArchive(image, names));
+  importImage(image: BuiltImage, names: readonly string[]): Promise<void> {
+    return this.importImages([{ image, names }]);
+  }
+
+  /** The same for many. */
+  async importImages(images: readonly NamedImage[]): Promise<void> {
+    await this.ctr(['images', 'import', '-'], imageArchive(images));
     // CRI learns of it by an event.
     const deadline = Date.now() + IMPORT_TIMEOUT_MS;
-    for (const name of names) {
-      while ((await this.#cri.imageStatus(name))?.id !== image.id) {
-        if (Date.now() > deadline) throw new Error(`${name} was imported and does not appear`);
-        await delay(IMPORT_POLL_MS);
+    for (const { image, names } of images) {
+      for (const name of names) {
+        while ((await this.#cri.imageStatus(name))?.id !== image.id) {
+          if (Date.now() > deadline) throw new Error(`${name} was imported and does not appear`);
+          await delay(IMPORT_POLL_MS);
+        }
       }
     }
   }

@@ -102,16 +102,26 @@ export async function uploadImage(
   await send(target, 'PUT', `/v2/${repository}/manifests/${tag}`, 201, bytes, mediaType);
 }
 
-/** An archive in the OCI layout, under these names, such as `ctr images import` takes. */
-export function imageArchive(image: BuiltImage, names: readonly string[]): Buffer {
-  const manifests = names.map((name) => ({
-    ...descriptor(image.manifest),
-    annotations: { 'io.containerd.image.name': name },
-  }));
+/** An image, and the names that it is to have. */
+export interface NamedImage {
+  readonly image: BuiltImage;
+  readonly names: readonly string[];
+}
+
+/** An archive in the OCI layout, such as `ctr images import` takes. */
+export function imageArchive(images: readonly NamedImage[]): Buffer {
+  const manifests = images.flatMap(({ image, names }) =>
+    names.map((name) => ({
+      ...descriptor(image.manifest),
+      annotations: { 'io.containerd.image.name': name },
+    })),
+  );
+  const blobs = images.flatMap(({ image }) => [image.manifest, image.config, image.layer]);
+  const byDigest = new Map(blobs.map((each) => [each.digest, each]));
   return tar([
     { name: 'oci-layout', content: json({ imageLayoutVersion: '1.0.0' }) },
     { name: 'index.json', content: json({ schemaVersion: 2, manifests }) },
-    ...[image.manifest, image.config, image.layer].map(({ digest, bytes }) => ({
+    ...Array.from(byDigest.values(), ({ digest, bytes }) => ({
       name: `blobs/${digest.replace(':', '/')}`,
       content: bytes,
     })),

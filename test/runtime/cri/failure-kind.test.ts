@@ -79,7 +79,7 @@ describe('failures of real runtimes', () => {
         expect(expected).toBeDefined();
         expect(answeredFailureKind(code, details)).toBe(expected);
       } else {
-        expect(localFailureKind(code, details)).toBe(local);
+        expect(localFailureKind(code, details, false)).toBe(local);
       }
     },
   );
@@ -130,5 +130,12 @@ describe('answeredFailureKind', () => {
     'Head "https://r.io/v2/manifest unknown": no space left on device',
   ])('does not take names for reasons: %s', (text) => {
     expect(answeredFailureKind(2, text)).toBe('other');
+  });
+});
+
+describe('localFailureKind', () => {
+  it('is a timeout where a call whose time is up was cancelled by the runtime', () => {
+    expect(localFailureKind(1, 'Call cancelled', true)).toBe('timeout');
+    expect(localFailureKind(1, 'Call cancelled', false)).toBe('unavailable');
   });
 });

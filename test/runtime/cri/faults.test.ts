@@ -1,3 +1,4 @@
+import { getEventListeners } from 'node:events';
 import { rm, writeFile } from 'node:fs/promises';
 import { constants, type Http2Session, type ServerHttp2Stream } from 'node:http2';
 import { inspect } from 'node:util';
@@ -79,6 +80,7 @@ describe('a failure that the runtime has told', () => {
       answered: true,
       image: IMAGE,
       path: directory.socket,
+      reason: details,
     });
     expect(isUnanswered(failure)).toBe(false);
     expect(failure.message).toContain(status[code]);
@@ -102,6 +104,19 @@ describe('a failure that the runtime has told', () => {
       });
       const failure = await failureOf(client().pullImage(IMAGE, undefined));
       expect(failure).toMatchObject({ kind, answered: false });
+    },
+  );
+});
+
+describe('a pull of which the runtime has lost sight', () => {
+  it.each(['context canceled', 'failed to fetch: context deadline exceeded'])(
+    'is not answered: %s',
+    async (details) => {
+      await serve({
+        PullImage: (_call: unknown, answer: Answer) => answer({ code: status.UNKNOWN, details }),
+      });
+      const failure = await failureOf(client().pullImage(IMAGE, undefined));
+      expect(failure).toMatchObject({ answered: false });
     },
   );
 });
@@ -344,19 +359,47 @@ describe('a call that is aborted', () => {
     await cancelled.promise;
   });
 
-  it('leaves no listener on a signal that many calls share', async () => {
+  it('leaves no listener on a signal that many calls share, and has one at a time', async () => {
     await serve({
       ImageStatus: (_call: unknown, answer: Answer) => answer(null, {}),
       RemoveImage: (_call: unknown, answer: Answer) =>
         answer({ code: status.UNKNOWN, details: '' }),
     });
     const runtime = client();
-    const listeners = countedListeners(new AbortController().signal);
-    for (let i = 0; i < 20; i++) {
-      await runtime.imageStatus(IMAGE, listeners.signal);
-      await failureOf(runtime.removeImage(IMAGE, listeners.signal));
-    }
-    expect(listeners).toMatchObject({ added: 40, removed: 40 });
+    const { signal } = new AbortController();
+    const most = { listeners: 0 };
+    const add = signal.addEventListener.bind(signal);
+    signal.addEventListener = (...parameters: Parameters<typeof add>) => {
+      add(...parameters);
+      most.listeners = Math.max(most.listeners, getEventListeners(signal, 'abort').length);
+    };
+    await Promise.all(
+      Array.from({ length: 40 }, async (_, i) => {
+        if (i % 2 === 0) await runtime.imageStatus(IMAGE, signal);
+        else await failureOf(runtime.removeImage(IMAGE, signal));
+      }),
+    );
+    expect(most.listeners).toBe(1);
+    expect(getEventListeners(signal, 'abort')).toHaveLength(0);
+  });
+
+  it('ends all calls that share the signal', async () => {
+    const controller = new AbortController();
+    let waiting = 0;
+    await serve({
+      PullImage: () => {
+        waiting++;
+        if (waiting === 3) controller.abort();
+      },
+    });
+    const runtime = client();
+    const failures = ['a', 'b', 'c'].map((image) =>
+      failureOf(runtime.pullImage(image, undefined, controller.signal)),
+    );
+    expect(await Promise.all(failures)).toMatchObject(
+      ['a', 'b', 'c'].map((image) => ({ kind: 'aborted', image })),
+    );
+    expect(getEventListeners(controller.signal, 'abort')).toHaveLength(0);
   });
 
   it('ends by close as well, unanswered', async () => {
@@ -407,19 +450,4 @@ function deferred() {
     resolve = settle;
   });
   return { promise, resolve: () => resolve() };
-}
-
-function countedListeners(signal: AbortSignal) {
-  const counted = { signal, added: 0, removed: 0 };
-  const add = signal.addEventListener.bind(signal);
-  const remove = signal.removeEventListener.bind(signal);
-  signal.addEventListener = (...parameters: Parameters<typeof add>) => {
-    counted.added++;
-    add(...parameters);
-  };
-  signal.removeEventListener = (...parameters: Parameters<typeof remove>) => {
-    counted.removed++;
-    remove(...parameters);
-  };
-  return counted;
 }
