@@ -105,7 +105,7 @@ async function check(
       throw error;
     }
   });
-  const decision = await pullManager.decide(image, imageRef, () => presented.ofPod(), { signal });
+  const decision = await pullManager.decide(image, imageRef, presented.ofPod(), { signal });
   // The decision says that they could not be looked up; its cause says why.
   if (failure !== undefined) throw failure.error;
   const { mustPull, reason, detail, cause } = decision;

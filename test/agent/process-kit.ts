@@ -9,6 +9,9 @@ import { afterTest, Client, socketDirectory } from './kit.ts';
 
 const MAIN = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url));
 
+/** What every image takes up. */
+const IMAGE_BYTES = 1_024;
+
 /** A line of the log, as it is written. */
 export type WrittenLine = Record<string, unknown> & { readonly msg: string };
 
@@ -155,7 +158,10 @@ function criHandlers(
       runtimeVersion: '1',
       runtimeApiVersion: 'v1',
     })),
-    listImages: handler(async () => ({ images: await runtime.listImages() })),
+    listImages: handler(async () => {
+      const images = await runtime.listImages();
+      return { images: images.map((image) => ({ ...image, size: IMAGE_BYTES })) };
+    }),
     imageStatus: handler(async ({ request }) => ({
       image: (await runtime.imageStatus(request.image!.image)) ?? null,
     })),
