@@ -24,6 +24,7 @@ import type { ImageRuntime } from '../runtime/image-runtime.ts';
 import { abortListeners } from '../util/abort-listeners.ts';
 import { linkedSignal } from '../util/linked-signal.ts';
 import { untilAborted } from '../util/until-aborted.ts';
+import { within } from '../util/within.ts';
 import { BackOff } from './back-off.ts';
 import { checkedRequest } from './check-request.ts';
 import { EnsureImageError } from './ensure-image-error.ts';
@@ -76,6 +77,8 @@ interface Progress {
 }
 
 const MS_PER_SECOND = 1_000;
+/** Longer than what `close` waits for takes while pull manager and runtime answer. */
+const CLOSE_LIMIT_MS = 10_000;
 const NO_CREDENTIALS: readonly PullCredential[] = [];
 
 /**
@@ -138,11 +141,13 @@ export class ImageManager implements AsyncDisposable {
       logger,
       onSettled: (settled) => unansweredPullSettled.emit(settled),
     });
+    this.#background = new PeriodicWork(this.#closing.signal);
     const tools: PullTools = {
       pullManager,
       runtime,
       keeper,
       unanswered: this.#unanswered,
+      background: this.#background,
       slots: new PullSlots(resolved.maxParallelPulls),
       rateLimit: new RateLimit(resolved.qps, resolved.burst, now),
       events: this.#events,
@@ -156,7 +161,6 @@ export class ImageManager implements AsyncDisposable {
     });
     // Kept, so that no request adds a listener to the signal and removes it again.
     abortListeners.add(this.#closing.signal, () => {});
-    this.#background = new PeriodicWork(this.#closing.signal);
     this.#background.untilDone(() => this.#adoptIntents());
     const { collectEveryMs } = resolved;
     if (collectEveryMs > 0) this.#background.every(collectEveryMs, () => this.#collectUnasked());
@@ -231,6 +235,11 @@ export class ImageManager implements AsyncDisposable {
 
   async #close(): Promise<void> {
     this.#closing.abort(closedError('the image manager'));
+    // A store that never answers must not keep who closes it next.
+    await within(CLOSE_LIMIT_MS, this.#ended());
+  }
+
+  async #ended(): Promise<void> {
     await this.#pulls.ended();
     await this.#unanswered.close();
     await this.#background.ended();
@@ -274,7 +283,7 @@ export class ImageManager implements AsyncDisposable {
       return status === undefined ? undefined : idOf(status);
     } catch (error) {
       if (signal.aborted) throw abortReason(signal.reason);
-      const cause = runtimeErrorOf(error, undefined);
+      const cause = runtimeErrorOf(error, undefined, signal);
       const message = `the runtime could not say whether it has image ${quote(image)}: ${cause.reason ?? cause.message}`;
       throw new EnsureImageError('ErrImageInspect', message, { image, cause });
     }
@@ -355,7 +364,7 @@ export class ImageManager implements AsyncDisposable {
         ...(imageCount === undefined ? {} : { imageCount }),
       }));
     }
-    return collected.finally(() => linked.unlink());
+    return untilAborted(collected, linked.signal, abortReason).finally(() => linked.unlink());
   }
 
   async #collectUnasked(): Promise<void> {

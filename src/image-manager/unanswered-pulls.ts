@@ -74,6 +74,11 @@ const UNCERTAIN_CODES: ReadonlySet<unknown> = new Set<string>([
   PULL_MANAGER_ERROR_CODES.CLOSED,
 ]);
 
+/** Whether a write that has failed may have been made. */
+export function mayBeDone(error: unknown): boolean {
+  return UNCERTAIN_CODES.has(errorCode(error));
+}
+
 /** Used by one thread. */
 export class UnansweredPulls {
   readonly #options: UnansweredPullsOptions;
@@ -199,11 +204,10 @@ export class UnansweredPulls {
     try {
       await this.#record(pull, answer);
     } catch (error) {
-      const code = errorCode(error);
       const { image } = pull;
       const message = 'what became of a pull cannot be recorded; its intent stays';
-      this.#options.logger.warn(message, { image, code });
-      if (code === undefined || !UNCERTAIN_CODES.has(code)) return false;
+      this.#options.logger.warn(message, { image, code: errorCode(error) });
+      if (!mayBeDone(error)) return false;
       this.#open.delete(image);
       return true;
     }
