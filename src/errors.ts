@@ -39,6 +39,10 @@ export const PULL_MANAGER_ERROR_CODES = {
   RUNTIME_FAILED: 'ERR_PULLMANAGER_RUNTIME_FAILED',
   /** A record or intent is present but cannot be decoded. */
   RECORD_CORRUPT: 'ERR_PULLMANAGER_RECORD_CORRUPT',
+  /** Another process listens on the agent's socket; `path` names it. */
+  SOCKET_IN_USE: 'ERR_PULLMANAGER_SOCKET_IN_USE',
+  /** The agent's socket cannot be made; `path` names it. */
+  SOCKET_UNAVAILABLE: 'ERR_PULLMANAGER_SOCKET_UNAVAILABLE',
   /** A store's file is damaged beyond a torn tail; it is left untouched. */
   STORE_CORRUPT: 'ERR_PULLMANAGER_STORE_CORRUPT',
   /** Another engine owns the store's directory. */

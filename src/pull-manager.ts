@@ -20,7 +20,13 @@ import { OngoingPulls } from './engine/ongoing-pulls.ts';
 import { PullWriter } from './engine/pull-writer.ts';
 import { reconcile } from './engine/reconcile.ts';
 import { abortedError, closedError, invalidArgument, type PullManagerError } from './errors.ts';
-import { type EventListener, listenTo, listenToAll, type Unsubscribe } from './events/emitter.ts';
+import {
+  closeEmitters,
+  type EventListener,
+  listenTo,
+  listenToAll,
+  type Unsubscribe,
+} from './events/emitter.ts';
 import type { PullManagerEvents } from './events/messages.ts';
 import type { ImagePullManager, PruneResult } from './image-pull-manager.ts';
 import { exposition, type MetricValues } from './metrics/exposition.ts';
@@ -387,7 +393,7 @@ export class PullManager implements ImagePullManager, AsyncDisposable {
    * before, and closes the store; an attached manager only leaves. Idempotent.
    */
   close(): Promise<void> {
-    this.#closing ??= this.#close();
+    this.#closing ??= this.#close().finally(() => closeEmitters(this.#host.events));
     return this.#closing;
   }
 

@@ -16,6 +16,8 @@ export interface Command {
   readonly flags: Readonly<Record<string, Flag>>;
   /** Without the flags of every command, which are added. */
   readonly help: HelpPage;
+  /** Whether it runs until it is told to end, which then is no interruption. @default false */
+  readonly isService?: boolean;
   /** Resolves with the exit code. The signal aborts at Ctrl-C. */
   readonly run: (parsed: ParsedArgs, signal: AbortSignal) => Promise<ExitCode>;
 }
@@ -81,7 +83,7 @@ async function runOne(command: Command, args: readonly string[]): Promise<ExitCo
     return EXIT.PASSED;
   }
   try {
-    return await interruptible((signal) => command.run(parsed, signal));
+    return await interruptible((signal) => command.run(parsed, signal), command.isService);
   } catch (error) {
     if (errorCode(error) === PULL_MANAGER_ERROR_CODES.STORE_IN_USE) {
       warn(

@@ -4,9 +4,12 @@ import { EXIT, type ExitCode } from './exit-codes.ts';
 /**
  * The exit code of `work`, whose signal Ctrl-C aborts; 130 where it was interrupted, unless it failed
  * for another reason. The second Ctrl-C ends the process at once.
+ *
+ * @param isService - Whether the signal is the usual end of the work: its exit code then counts.
  */
 export async function interruptible(
   work: (signal: AbortSignal) => Promise<ExitCode>,
+  isService = false,
 ): Promise<ExitCode> {
   const controller = new AbortController();
   const { signal } = controller;
@@ -18,7 +21,7 @@ export async function interruptible(
   process.on('SIGTERM', interrupt);
   try {
     const code = await work(signal);
-    return signal.aborted ? EXIT.INTERRUPTED : code;
+    return signal.aborted && !isService ? EXIT.INTERRUPTED : code;
   } catch (error) {
     if (!signal.aborted || !isAbortion(error)) throw error;
     process.stderr.write('pullwarden: interrupted\n');

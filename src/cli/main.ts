@@ -6,6 +6,7 @@ import { errorCode, PULL_MANAGER_ERROR_CODES } from '../errors.ts';
 import { harmless } from '../terminal/text.ts';
 import { UsageError } from './args.ts';
 import { type CommandGroup, runCommand } from './command.ts';
+import { agentCommand } from './commands/agent.ts';
 import { checkCommand } from './commands/check.ts';
 import { recordsCommand } from './commands/records/records.ts';
 import { stormCommand } from './commands/storm.ts';
@@ -24,7 +25,12 @@ const PULLWARDEN: CommandGroup = {
     exitCodes: { [EXIT.CROSSED]: 'threshold crossed or wrong decision' },
     example: "pullwarden storm smoke --threshold 'decide.p99<2ms'",
   },
-  members: { storm: stormCommand, records: recordsCommand, check: checkCommand },
+  members: {
+    storm: stormCommand,
+    records: recordsCommand,
+    check: checkCommand,
+    agent: agentCommand,
+  },
 };
 
 async function main(args: readonly string[]): Promise<ExitCode> {

@@ -4,6 +4,7 @@
  */
 import type { KubeletBehaviour } from '../compatibility.ts';
 import { abortedError, closedError, PullManagerError, storeError } from '../errors.ts';
+import { CHANNELS } from '../events/channels.ts';
 import type { Emitter } from '../events/emitter.ts';
 import type { DecisionMessage } from '../events/messages.ts';
 import { HOST_ROW } from '../metrics/shared-metrics.ts';
@@ -45,6 +46,8 @@ import type { EngineClient } from './engine-client.ts';
 import type { RecordKeys } from './record-keys.ts';
 import { KEY_UNITS_MAX, type RecordEntry, type Replica } from './replica.ts';
 
+/** A constant of the module: see `CHANNELS`. */
+const DECISION_CHANNEL = CHANNELS.decision;
 /** How often two keys with different owners are read again when one changed in between. */
 const SNAPSHOT_ATTEMPTS = 64;
 
@@ -375,7 +378,7 @@ export class Decider {
   }
 
   #tell(image: string, imageRef: string, decision: Decision): Decision {
-    if (this.#decided.isWatched) this.#decided.emit({ image, imageRef, decision });
+    if (DECISION_CHANNEL.hasSubscribers) this.#decided.emit({ image, imageRef, decision });
     return decision;
   }
 }

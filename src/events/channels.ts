@@ -22,14 +22,13 @@ export type EventName = keyof typeof EVENT_CHANNELS;
 /** Those of a `PullManager`. */
 export const PULL_MANAGER_EVENTS = ['intent', 'outcome', 'decision', 'prune', 'reconcile'] as const;
 
-const channels = new Map<EventName, Channel<unknown, unknown>>();
-
-/** The channel of an event. Kept: Node forgets a channel that nobody holds, with its subscribers. */
-export function channelOf(event: EventName): Channel<unknown, unknown> {
-  let known = channels.get(event);
-  if (known === undefined) {
-    known = channel(EVENT_CHANNELS[event]);
-    channels.set(event, known);
-  }
-  return known;
-}
+/**
+ * The channels themselves. Kept here: Node forgets a channel that nobody holds, with its subscribers.
+ * Whether one is watched costs nothing to ask of a constant (`CHANNELS.decision.hasSubscribers`): the
+ * compiler knows the answer, until somebody subscribes.
+ */
+export const CHANNELS: Readonly<Record<EventName, Channel<unknown, unknown>>> = Object.freeze(
+  Object.fromEntries(
+    Object.entries(EVENT_CHANNELS).map(([event, name]) => [event, channel(name)]),
+  ) as Record<EventName, Channel<unknown, unknown>>,
+);

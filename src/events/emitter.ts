@@ -1,8 +1,8 @@
 /** One event of one manager: tells the manager's own listeners, and the event's channel. */
-import type { Channel } from 'node:diagnostics_channel';
+import { type Channel, subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { invalidArgument, quote } from '../errors.ts';
 import type { Logger } from '../options.ts';
-import { channelOf, type EventName } from './channels.ts';
+import { CHANNELS, EVENT_CHANNELS, type EventName } from './channels.ts';
 import type {
   EventMessage,
   ImageManagerEvents,
@@ -23,7 +23,13 @@ export interface EventOrigin {
   readonly logger: Logger;
 }
 
-const NOBODY: readonly never[] = [];
+/** A subscription: the same listener may have several. */
+interface Entry<Message> {
+  readonly tell: EventListener<Message>;
+}
+
+/** Subscribes where a manager has listeners, so that asking the channel is enough to know of them. */
+const onBehalfOfListeners = (): void => {};
 
 /** Used by one thread. */
 export class Emitter<Message extends EventMessage> {
@@ -31,17 +37,17 @@ export class Emitter<Message extends EventMessage> {
   readonly #channel: Channel<unknown, unknown>;
   readonly #origin: EventOrigin;
   /** Never changed in place: a listener may unsubscribe while it is called. */
-  #listeners: readonly { readonly tell: EventListener<Message> }[] = NOBODY;
+  #listeners: readonly Entry<Message>[] = [];
 
   constructor(event: EventName, origin: EventOrigin) {
     this.#event = event;
-    this.#channel = channelOf(event);
+    this.#channel = CHANNELS[event];
     this.#origin = origin;
   }
 
-  /** Whether anybody listens. Ask before a message is made: usually nobody does. */
+  /** Whether anybody may listen. Ask before a message is made: usually nobody does. */
   get isWatched(): boolean {
-    return this.#listeners !== NOBODY || this.#channel.hasSubscribers;
+    return this.#channel.hasSubscribers;
   }
 
   /** Tells everybody who listens. Never throws. */
@@ -84,11 +90,21 @@ export class Emitter<Message extends EventMessage> {
   on(listener: EventListener<Message>): Unsubscribe {
     if (typeof listener !== 'function') throw invalidArgument('listener', 'must be a function');
     const entry = { tell: listener };
-    this.#listeners = [...this.#listeners, entry];
-    return () => {
-      const left = this.#listeners.filter((other) => other !== entry);
-      this.#listeners = left.length === 0 ? NOBODY : left;
-    };
+    this.#setListeners([...this.#listeners, entry]);
+    return () => this.#setListeners(this.#listeners.filter((other) => other !== entry));
+  }
+
+  /** Forgets all listeners: those of a manager that is closed would be asked for ever. */
+  close(): void {
+    this.#setListeners([]);
+  }
+
+  #setListeners(listeners: readonly Entry<Message>[]): void {
+    const had = this.#listeners.length > 0;
+    const has = listeners.length > 0;
+    this.#listeners = listeners;
+    if (has && !had) subscribe(EVENT_CHANNELS[this.#event], onBehalfOfListeners);
+    if (had && !has) unsubscribe(EVENT_CHANNELS[this.#event], onBehalfOfListeners);
   }
 
   #complain(error: unknown): void {
@@ -143,6 +159,11 @@ export function listenTo<
     );
   }
   return emitters[event].on(listener);
+}
+
+/** Forgets all listeners of a manager that is closed. */
+export function closeEmitters(emitters: Readonly<Record<string, { close(): void }>>): void {
+  for (const emitter of Object.values(emitters)) emitter.close();
 }
 
 /** Adds listeners that have been checked. */

@@ -11,6 +11,7 @@ import type { PullCredential, PullCredentialsSource } from '../credentials/pull-
 import { signalOf } from '../engine/arguments.ts';
 import { abortedError, closedError, ImageNameError, PullManagerError, quote } from '../errors.ts';
 import {
+  closeEmitters,
   type Emitters,
   type EventListener,
   imageManagerEmitters,
@@ -225,7 +226,7 @@ export class ImageManager implements AsyncDisposable {
    * runtime open.
    */
   close(): Promise<void> {
-    this.#closed ??= this.#close();
+    this.#closed ??= this.#close().finally(() => closeEmitters(this.#events));
     return this.#closed;
   }
 

@@ -1,4 +1,4 @@
-import { subscribe, unsubscribe } from 'node:diagnostics_channel';
+import { channel, subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { afterEach, describe, expect, it } from 'vitest';
 import { errorCode, PullManagerError } from '../../src/errors.ts';
 import { EVENT_CHANNELS, PULL_MANAGER_EVENTS } from '../../src/events/channels.ts';
@@ -233,6 +233,19 @@ describe('events', () => {
     end();
     await manager.decide('app', 'ref');
     expect(heard).toEqual(['once', 'each', 'each']);
+  });
+
+  it('leave nothing behind on their channel when the last listener has gone', async () => {
+    const [one, other] = [await openEngine(INLINE), await openEngine(INLINE)];
+    const watched = (): boolean => channel(EVENT_CHANNELS.decision).hasSubscribers;
+    expect(watched()).toBe(false);
+    const end = one.on('decision', () => {});
+    one.on('decision', () => {})();
+    other.on('decision', () => {});
+    end();
+    expect(watched()).toBe(true);
+    await other.close();
+    expect(watched()).toBe(false);
   });
 
   it('keep what listeners throw, or reject with, away from the operation, and log it', async () => {

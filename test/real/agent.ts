@@ -9,7 +9,11 @@ import {
 import type { ImageManagerOptions } from '../../src/image-manager/options.ts';
 import type { PullManagerOptions } from '../../src/options.ts';
 import { PullManager } from '../../src/pull-manager.ts';
-import { type CriRuntime, criRuntime } from '../../src/runtime/cri/cri-runtime.ts';
+import {
+  type CriRuntime,
+  type CriRuntimeOptions,
+  criRuntime,
+} from '../../src/runtime/cri/cri-runtime.ts';
 
 /** Of a user of the registry: the pull secret of the namespace of that name. */
 export function secretOf(user: string, password: string = passwordOf(user)): PullCredential {
@@ -39,8 +43,9 @@ export class Agent implements AsyncDisposable {
     socket: string,
     engine: PullManagerOptions = {},
     options: Partial<ImageManagerOptions> = {},
+    connection: Partial<CriRuntimeOptions> = {},
   ): Promise<Agent> {
-    const runtime = criRuntime({ socket: `unix://${socket}` });
+    const runtime = criRuntime({ socket: `unix://${socket}`, ...connection });
     const pullManager = await PullManager.open({
       store: { kind: 'memory' },
       imageService: runtime,

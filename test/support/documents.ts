@@ -26,6 +26,30 @@ export function examplesOf(document: string): DocumentExample[] {
   }));
 }
 
+/** A command of a document, and what the document says it prints. */
+export interface ConsoleExample {
+  readonly command: string;
+  readonly output: string;
+}
+
+/** The commands in blocks fenced as `console`: after `$ `, going on after `> `. */
+export function consoleExamplesOf(document: string): ConsoleExample[] {
+  const text = readFileSync(new URL(`../../docs/${document}`, import.meta.url), 'utf8');
+  const blocks = [...text.matchAll(/^```console\n([\s\S]*?)^```$/gm)].map(([, block]) => block!);
+  return blocks.flatMap((block) =>
+    block
+      .split(/^\$ /m)
+      .slice(1)
+      .map((example) => {
+        const lines = example.split('\n');
+        let end = 1;
+        while (lines[end]!.startsWith('> ')) end++;
+        const command = [lines[0]!, ...lines.slice(1, end).map((line) => line.slice(2))];
+        return { command: command.join('\n'), output: lines.slice(end).join('\n') };
+      }),
+  );
+}
+
 /** What a module prints that imports `pullwarden`. */
 export async function printedBy(code: string): Promise<string> {
   const path = join(await temporaryDirectory(), 'example.mjs');

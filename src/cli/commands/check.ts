@@ -1,7 +1,6 @@
 /** `pullwarden check`: one decision of the real engine, and why. */
 import { text as textOf } from 'node:stream/consumers';
 import { invalidArgument, type PullManagerError, quote } from '../../errors.ts';
-import { POLICIES, type VerificationPolicy } from '../../policies/enforcer.ts';
 import type {
   ImagePullSecret,
   ImagePullServiceAccount,
@@ -10,13 +9,12 @@ import type {
 import { checkPodCredentials } from '../../records/validate.ts';
 import { explainDecision } from '../../records-tools/explain.ts';
 import { harmless, printable } from '../../terminal/text.ts';
-import { parseDuration } from '../../util/duration.ts';
-import { suggestion } from '../../util/suggest.ts';
-import { type ParsedArgs, positionalsOf, UsageError } from '../args.ts';
+import { type ParsedArgs, positionalsOf } from '../args.ts';
 import { COLOR_HELP, type Command, JSON_HELP, paintOf } from '../command.ts';
 import { EXIT, type ExitCode } from '../exit-codes.ts';
 import { openInput } from '../input.ts';
 import { printJson } from '../output.ts';
+import { POLICY_FLAGS, POLICY_HELP, policyChoiceOf } from './policy-flags.ts';
 import { STORE_FLAGS, STORE_HELP, storeOf } from './store-flags.ts';
 
 export const checkCommand: Command = {
@@ -26,10 +24,7 @@ export const checkCommand: Command = {
     secret: { type: 'string', multiple: true },
     'secret-file': { type: 'string', multiple: true },
     'service-account': { type: 'string' },
-    policy: { type: 'string' },
-    allowlist: { type: 'string', multiple: true },
-    'rotated-secrets': { type: 'string' },
-    'reverify-after': { type: 'string' },
+    ...POLICY_FLAGS,
     'exit-code': { type: 'boolean' },
     json: { type: 'boolean' },
   },
@@ -50,13 +45,7 @@ export const checkCommand: Command = {
           'input; keeps hashes off the command line, which others can read; repeatable (default: none)',
       ],
       ['--service-account LIST', 'uid=…,namespace=…,name=…, that of the pod (default: none)'],
-      ['--policy KIND', `${POLICIES.join(', ')} (default: NeverVerifyPreloadedImages)`],
-      [
-        '--allowlist PATTERN',
-        'for NeverVerifyAllowlistedImages, and implies it; repeatable (default: none)',
-      ],
-      ['--rotated-secrets HOW', 'trust or verify (default: trust)'],
-      ['--reverify-after TIME', 'age from which a proof must be given again (default: never)'],
+      ...POLICY_HELP,
       ...STORE_HELP,
       ['--exit-code', 'exit 3 where the answer is "must pull" (default: 0 for either answer)'],
       JSON_HELP,
@@ -78,16 +67,11 @@ async function run(parsed: ParsedArgs, signal: AbortSignal): Promise<ExitCode> {
   const { values } = parsed;
   const [image, imageRef] = positionalsOf(parsed, ['IMAGE', 'IMAGEREF']);
   const store = storeOf(parsed);
-  const reverifyAfter = values['reverify-after'];
   const { mustPull, reason, detail, cause } = await explainDecision(store, {
     image,
     imageRef,
     credentials: await credentialsOf(parsed, signal),
-    policy: policyOf(parsed),
-    rotatedSecrets: rotatedOf(values['rotated-secrets'] as string | undefined),
-    ...(reverifyAfter === undefined
-      ? {}
-      : { reverifyAfter: parseDuration(reverifyAfter, '--reverify-after') }),
+    ...policyChoiceOf(parsed),
   });
   if (values.json === true) {
     const why = cause === undefined ? {} : { cause: causeOf(cause) };
@@ -113,31 +97,6 @@ function whyOf({ message, path, offset, reason }: PullManagerError): string {
   const where = path === undefined ? '' : `  where  ${printable(path)}${at}\n`;
   const isTold = path !== undefined && reason !== undefined;
   return `${where}  why    ${isTold ? printable(reason) : harmless(message)}\n`;
-}
-
-function policyOf({ values }: ParsedArgs): VerificationPolicy {
-  const allowlist = values.allowlist as readonly string[] | undefined;
-  const given = values.policy as string | undefined;
-  const implied =
-    allowlist === undefined ? 'NeverVerifyPreloadedImages' : 'NeverVerifyAllowlistedImages';
-  const kind = POLICIES.find((known) => known === (given ?? implied));
-  if (kind === undefined) {
-    const hint = suggestion(given!, POLICIES);
-    throw invalidArgument(
-      '--policy',
-      `must be one of ${POLICIES.join(', ')}, not ${quote(given!)}${hint}`,
-    );
-  }
-  if (kind === 'NeverVerifyAllowlistedImages') return { kind, allowlist: allowlist ?? [] };
-  if (allowlist !== undefined)
-    throw new UsageError(`--allowlist says nothing with --policy ${kind}`);
-  return { kind };
-}
-
-function rotatedOf(text: string | undefined): 'trust' | 'verify' {
-  if (text === undefined || text === 'trust') return 'trust';
-  if (text === 'verify') return 'verify';
-  throw invalidArgument('--rotated-secrets', `must be trust or verify, not ${quote(text)}`);
 }
 
 async function credentialsOf({ values }: ParsedArgs, signal: AbortSignal): Promise<PodCredentials> {

@@ -1,0 +1,49 @@
+/** The agent: the routes of its services behind a server, counted and logged. */
+import type { Logger } from '../options.ts';
+import { AgentMetrics } from './agent-metrics.ts';
+import type { ServerLimits } from './limits.ts';
+import { agentRoutes } from './routes.ts';
+import { AgentServer } from './server.ts';
+import type { AgentServices } from './services.ts';
+
+/** Options of `Agent`. */
+export interface AgentOptions {
+  /** Not closed by the agent. */
+  readonly services: AgentServices;
+  readonly logger: Logger;
+  /** @default `SERVER_LIMITS` */
+  readonly limits?: Partial<ServerLimits>;
+}
+
+/** Used by one thread. `listen` once, `drain` once. */
+export class Agent {
+  readonly #server: AgentServer;
+
+  constructor({ services, logger, limits = {} }: AgentOptions) {
+    const metrics = new AgentMetrics();
+    const server: AgentServer = new AgentServer({
+      routes: agentRoutes(services, () => metrics.exposition(server)),
+      logger,
+      limits,
+      onServed: (served) => {
+        metrics.served(served);
+        const { method, route, status, durationMs } = served;
+        logger.debug('request', { method, route, status, durationMs: Math.round(durationMs) });
+      },
+    });
+    this.#server = server;
+  }
+
+  /** Serves on a unix socket, which is the owner's alone. Errors: as `listenOn`. */
+  listen(path: string): Promise<void> {
+    return this.#server.listen(path);
+  }
+
+  /**
+   * Takes no more requests, finishes what is being served within `limitMs`, aborts what is left, and
+   * removes the socket. Never rejects.
+   */
+  drain(limitMs: number): Promise<void> {
+    return this.#server.drain(limitMs);
+  }
+}

@@ -1,0 +1,99 @@
+/** Opens what an agent is made of, in order, and closes it in the other. */
+import { CredentialLookup } from '../credentials/credential-lookup.ts';
+import { ImageManager } from '../image-manager/image-manager.ts';
+import type { ImageService } from '../images/image-service.ts';
+import type { Logger } from '../options.ts';
+import { PullManager } from '../pull-manager.ts';
+import { criRuntime } from '../runtime/cri/cri-runtime.ts';
+import { within } from '../util/within.ts';
+import { logImageManager, pullManagerLog } from './event-log.ts';
+import { describeUnknown } from './log-fields.ts';
+import type { AgentServices } from './services.ts';
+import type { AgentSettings } from './settings.ts';
+
+/** Services that are to be closed. */
+export interface OpenServices extends AgentServices {
+  /** Never rejects, and ends. */
+  close(): Promise<void>;
+}
+
+/** A runtime that hangs must not keep the agent from its start: left-over intents then stay. */
+const RECONCILE_LIMIT_MS = 10_000;
+/** More than the pull manager allows itself. */
+const CLOSE_LIMIT_MS = 25_000;
+
+/**
+ * Opens runtime, records, image manager and look-up of credentials.
+ *
+ * Errors: as `criRuntime`, `CredentialLookup.open`, `PullManager.open` and `new ImageManager`; nothing
+ * is left open then.
+ */
+export async function openServices(
+  settings: AgentSettings,
+  logger: Logger,
+  signal: AbortSignal,
+): Promise<OpenServices> {
+  const closers: [name: string, close: () => Promise<void>][] = [];
+  const close = async (): Promise<void> => {
+    for (const [name, end] of closers.splice(0).toReversed()) await closeOne(name, end, logger);
+  };
+  try {
+    const runtime = criRuntime(settings.runtime);
+    closers.push(['runtime', () => runtime.close()]);
+    const lookup = await CredentialLookup.open({ ...settings.credentials, logger }, signal);
+    closers.push(['credentials', () => lookup.close()]);
+    const pullManager = await openPullManager(settings, runtime, logger, signal);
+    closers.push(['records', () => pullManager.close()]);
+    const imageManager = new ImageManager({
+      ...settings.imageManager,
+      pullManager,
+      runtime,
+      logger,
+    });
+    closers.push(['image manager', () => imageManager.close()]);
+    logImageManager(imageManager, logger);
+    return { runtime, lookup, pullManager, imageManager, close };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+async function openPullManager(
+  { pullManager }: AgentSettings,
+  runtime: ImageService,
+  logger: Logger,
+  signal: AbortSignal,
+): Promise<PullManager> {
+  // Not the signal itself: an open manager would close on it, and requests are to be finished first.
+  const opening = new AbortController();
+  const onAbort = (): void => opening.abort(signal.reason);
+  signal.throwIfAborted();
+  signal.addEventListener('abort', onAbort, { once: true });
+  const imageService: ImageService = {
+    listImages: (given) => {
+      const limit = AbortSignal.timeout(RECONCILE_LIMIT_MS);
+      return runtime.listImages(given === undefined ? limit : AbortSignal.any([given, limit]));
+    },
+  };
+  try {
+    return await PullManager.open({
+      ...pullManager,
+      imageService,
+      listeners: pullManagerLog(logger),
+      logger,
+      signal: opening.signal,
+    });
+  } finally {
+    signal.removeEventListener('abort', onAbort);
+  }
+}
+
+async function closeOne(name: string, close: () => Promise<void>, logger: Logger): Promise<void> {
+  try {
+    if (await within(CLOSE_LIMIT_MS, close())) return;
+    logger.error('something did not close in time', { name });
+  } catch (error) {
+    logger.error('something could not be closed', { name, error: describeUnknown(error) });
+  }
+}

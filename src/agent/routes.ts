@@ -1,0 +1,123 @@
+/** What the agent offers: a handler for each method and path. */
+import type { PullCredential } from '../credentials/pull-credential.ts';
+import { PresentedCredentials } from '../image-manager/presented-credentials.ts';
+import { runtimeNameOf } from '../image-manager/runtime-name.ts';
+import { type Answer, JSON_TYPE, jsonAnswer, METRICS_TYPE } from './answer.ts';
+import { toldOf } from './error-answer.ts';
+import { listImages } from './image-listing.ts';
+import { Readiness } from './readiness.ts';
+import {
+  type CheckBody,
+  type PodBaggage,
+  parseCheck,
+  parseCollect,
+  parseEnsure,
+} from './requests.ts';
+import type { Call, Routes } from './server.ts';
+import type { AgentServices } from './services.ts';
+
+const OK = 200;
+
+/**
+ * The routes of an agent.
+ *
+ * @param ownMetrics - The agent's part of `/metrics`.
+ */
+export function agentRoutes(services: AgentServices, ownMetrics: () => string): Routes {
+  const { imageManager, pullManager } = services;
+  const readiness = new Readiness(services.runtime);
+  return new Map([
+    [
+      '/v1/ensure',
+      {
+        POST: async (call: Call): Promise<Answer> => {
+          const { image, pullPolicy, podUid, ...baggage } = parseEnsure(await call.json());
+          const credentials = lookUp(services, image, baggage, call.signal);
+          const request = { image, pullPolicy, podUid, credentials };
+          return jsonAnswer(await imageManager.ensureImage(request, { signal: call.signal }));
+        },
+      },
+    ],
+    [
+      '/v1/check',
+      {
+        POST: async (call: Call): Promise<Answer> =>
+          jsonAnswer(await check(services, parseCheck(await call.json()), call.signal)),
+      },
+    ],
+    [
+      '/v1/images',
+      {
+        GET: async ({ signal }: Call): Promise<Answer> => ({
+          status: OK,
+          contentType: JSON_TYPE,
+          body: await listImages(services, signal),
+        }),
+      },
+    ],
+    [
+      '/v1/collect',
+      {
+        POST: async (call: Call): Promise<Answer> => {
+          parseCollect(await call.json());
+          const { pruned, kept, errors } = await imageManager.collect({ signal: call.signal });
+          return jsonAnswer({ pruned, kept, errors: errors.map(toldOf) });
+        },
+      },
+    ],
+    [
+      '/metrics',
+      {
+        GET: async (): Promise<Answer> => {
+          const texts = await Promise.all([pullManager.metrics(), imageManager.metrics()]);
+          const body = [...texts, ownMetrics()].join('');
+          return { status: OK, contentType: METRICS_TYPE, body };
+        },
+      },
+    ],
+    ['/healthz', { GET: async (): Promise<Answer> => jsonAnswer({ status: 'ok' }) }],
+    [
+      '/readyz',
+      {
+        GET: async (): Promise<Answer> => {
+          await readiness.check();
+          return jsonAnswer({ status: 'ready' });
+        },
+      },
+    ],
+  ]);
+}
+
+/** The decision on the copy on the node, as `ensure` would make it. */
+async function check(
+  { pullManager, runtime, ...services }: AgentServices,
+  { image, imageRef: given, ...baggage }: CheckBody,
+  signal: AbortSignal,
+): Promise<object> {
+  const imageRef = given ?? (await runtime.imageStatus(runtimeNameOf(image), signal))?.id ?? '';
+  let failure: { readonly error: unknown } | undefined;
+  const source = lookUp(services, image, baggage, signal);
+  const presented = new PresentedCredentials(async () => {
+    try {
+      return await source();
+    } catch (error) {
+      failure = { error };
+      throw error;
+    }
+  });
+  const decision = await pullManager.decide(image, imageRef, presented.ofPod(), { signal });
+  // The decision says that they could not be looked up; its cause says why.
+  if (failure !== undefined) throw failure.error;
+  const { mustPull, reason, detail, cause } = decision;
+  const why = cause === undefined ? {} : { cause: toldOf(cause) };
+  return { imageRef, mustPull, reason, detail, ...why };
+}
+
+function lookUp(
+  { lookup }: Pick<AgentServices, 'lookup'>,
+  image: string,
+  baggage: PodBaggage,
+  signal: AbortSignal,
+): () => Promise<readonly PullCredential[]> {
+  return () => lookup.pullCredentials({ image, ...baggage }, { signal });
+}

@@ -1,0 +1,19 @@
+/** What the agent is made of, as its routes see it. */
+import type { CredentialLookup } from '../credentials/credential-lookup.ts';
+import type { ImageManager } from '../image-manager/image-manager.ts';
+import type { PullManager } from '../pull-manager.ts';
+import type { ImageRuntime } from '../runtime/image-runtime.ts';
+
+/** The parts of managers that routes use. */
+export interface AgentServices {
+  readonly imageManager: Pick<ImageManager, 'ensureImage' | 'collect' | 'metrics'>;
+  readonly pullManager: Pick<
+    PullManager,
+    'decide' | 'listImagePulledRecords' | 'listImagePullIntents' | 'metrics'
+  >;
+  readonly lookup: Pick<CredentialLookup, 'pullCredentials'>;
+  readonly runtime: ImageRuntime & {
+    /** Asks the runtime who it is: a check that it answers. */
+    version?(signal?: AbortSignal): Promise<unknown>;
+  };
+}
