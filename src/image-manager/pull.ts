@@ -17,6 +17,7 @@ import {
 import { untilAborted } from '../util/until-aborted.ts';
 import { within } from '../util/within.ts';
 import { EnsureImageError } from './ensure-image-error.ts';
+import type { OpenNames } from './open-names.ts';
 import type { PeriodicWork } from './periodic-work.ts';
 import { recordedCredentials } from './presented-credentials.ts';
 import { pullFailureOf, runtimeErrorOf } from './pull-failure.ts';
@@ -33,6 +34,7 @@ export interface PullTools {
   readonly runtime: ImageRuntime;
   readonly keeper: RecordKeeper;
   readonly unanswered: UnansweredPulls;
+  readonly openNames: OpenNames;
   /** What could not be recorded is tried again there. */
   readonly background: PeriodicWork;
   readonly slots: PullSlots;
@@ -82,8 +84,13 @@ export async function pull(
   try {
     // Before the intent: where the runtime is not asked, nothing has to be recorded.
     if (!tools.rateLimit.tryTake()) throw pullFailureOf(order.image, [overTheLimit()]);
-    await recordIntent(order, tools);
-    return await told(order, tools, shared, () => tryInTurn(order, tools, signal));
+    tools.openNames.begin(order.image);
+    try {
+      await recordIntent(order, tools);
+      return await told(order, tools, shared, () => tryInTurn(order, tools, signal));
+    } finally {
+      tools.openNames.end(order.image);
+    }
   } finally {
     tools.slots.release();
   }
@@ -266,7 +273,7 @@ async function recordFailure(image: string, tools: PullTools): Promise<void> {
 /** Records, or has it recorded later; never rejects. */
 async function recordOutcome(
   image: string,
-  { background, logger }: PullTools,
+  { background, openNames, logger }: PullTools,
   record: () => Promise<void>,
 ): Promise<void> {
   const isRecorded = async (): Promise<boolean> => {
@@ -280,7 +287,13 @@ async function recordOutcome(
       return mayBeDone(error);
     }
   };
-  if (!(await isRecorded())) background.untilDone(isRecorded);
+  if (await isRecorded()) return;
+  openNames.begin(image);
+  background.untilDone(async () => {
+    if (!(await isRecorded())) return false;
+    openNames.end(image);
+    return true;
+  });
 }
 
 function overTheLimit(): ImageRuntimeError {

@@ -21,6 +21,7 @@ import type { ImageRuntime } from '../runtime/image-runtime.ts';
 import { linkedSignal } from '../util/linked-signal.ts';
 import { untilAborted } from '../util/until-aborted.ts';
 import { within } from '../util/within.ts';
+import type { OpenNames } from './open-names.ts';
 import type { RecordKeeper } from './record-keeper.ts';
 import { idOf } from './runtime-answers.ts';
 import { runtimeNameOf } from './runtime-name.ts';
@@ -37,6 +38,7 @@ export interface UnansweredPullsOptions {
   readonly pullManager: ImagePullManager;
   readonly runtime: ImageRuntime;
   readonly keeper: RecordKeeper;
+  readonly openNames: OpenNames;
   /** How long the runtime must give the same answer. */
   readonly graceMs: number;
   readonly onSettled: (settled: SettledPull) => void;
@@ -155,6 +157,7 @@ export class UnansweredPulls {
     const sinceMs = performance.now();
     const pull = { image, sinceMs, count: 0, answer: null, answeredSinceMs: sinceMs };
     this.#open.set(image, pull);
+    this.#options.openNames.begin(image);
     this.#watching ??= this.#watch().finally(() => {
       this.#watching = undefined;
     });
@@ -213,6 +216,7 @@ export class UnansweredPulls {
     }
     if (pull.count > 0) return true;
     this.#open.delete(pull.image);
+    this.#options.openNames.end(pull.image);
     const became = answer === undefined ? 'absent' : 'present';
     this.#options.onSettled({ image: pull.image, became, durationMs: nowMs - pull.sinceMs });
     return true;

@@ -119,10 +119,10 @@ describe('collecting', () => {
       return answer.promise;
     };
     const controller = new AbortController();
-    const collected = images.collect({ signal: controller.signal });
+    const aborted = images.collect({ signal: controller.signal });
     await pruning.promise;
     controller.abort();
-    await expect(collected).rejects.toMatchObject({ name: 'AbortError' });
+    await expect(aborted).rejects.toMatchObject({ name: 'AbortError' });
     answer.fail(new Error('too late'));
   });
 

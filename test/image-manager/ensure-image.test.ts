@@ -443,7 +443,7 @@ describe('aborts', () => {
       const controller = new AbortController();
       bench.runtime.onStatus = async () => {
         void (async () => {
-          for (let i = 0; i < turns; i++) await undefined;
+          for (let i = 0; i < turns; i++) await Promise.resolve();
           controller.abort();
         })();
         throw new Error('gone');

@@ -205,10 +205,10 @@ describe('a pull that the runtime did not answer', () => {
     const { signal } = controller;
     const ensured = images.ensureImage({ ...ensure, pullPolicy: 'Always' }, { signal });
     await pulling.promise;
-    const failed = new Promise((resolve) => images.on('pullFailed', resolve));
+    const told = new Promise((resolve) => images.on('pullFailed', resolve));
     controller.abort();
     await expect(ensured).rejects.toMatchObject({ name: 'AbortError' });
-    expect(await failed).toMatchObject({ answered: false });
+    expect(await told).toMatchObject({ answered: false });
     expect(await intentsOf(pullManager)).toEqual([PRIVATE]);
   });
 
@@ -337,6 +337,70 @@ describe('intents that an earlier run left', () => {
     expect((await second.ensureImage(ensure)).pulled).toBe(true);
     runtime.onStatus = () => Promise.reject(lost());
     await images.close();
+  });
+});
+
+describe('an image that is visible before its pull is recorded', () => {
+  const DIGEST = `registry.example.com/team-a/app@sha256:${'d'.repeat(64)}`;
+  const byDigest = { ...ensure, image: DIGEST, pullPolicy: 'Never', credentials: [] } as const;
+
+  /** The image, as a runtime shows it under its tag and its digest. */
+  function show(): void {
+    bench.runtime.onStatus = async () => ({
+      id: PRIVATE_ID,
+      repoTags: [PRIVATE],
+      repoDigests: [DIGEST],
+    });
+  }
+
+  it('is not preloaded under another name while the pull goes on', async () => {
+    bench = await openBench();
+    const { runtime, images } = bench;
+    const answer = gate<string>();
+    runtime.onPull = () => answer.promise;
+    const ensured = images.ensureImage(ensure);
+    await until(() => runtime.pulls.length > 0);
+    show();
+    const refused = { code: 'ErrImageNeverPull' };
+    await expect(images.ensureImage(byDigest)).rejects.toMatchObject(refused);
+    answer.open(PRIVATE_ID);
+    await ensured;
+    await expect(images.ensureImage(byDigest)).rejects.toMatchObject(refused);
+    const proven = { ...byDigest, credentials: [secretOf('a')] };
+    expect(await images.ensureImage(proven)).toMatchObject({ pulled: false });
+  });
+
+  it('is not preloaded under another name while the pull is unanswered', async () => {
+    bench = await openBench({ unansweredGraceMs: 60_000 });
+    const { runtime, images } = bench;
+    runtime.onPull = () => Promise.reject(lost());
+    await expect(images.ensureImage(ensure)).rejects.toMatchObject({ code: 'ErrImagePull' });
+    show();
+    await expect(images.ensureImage(byDigest)).rejects.toMatchObject({ code: 'ErrImageNeverPull' });
+  });
+
+  it('is used by who has shown a proof, also while it is pulled under another name', async () => {
+    bench = await openBench();
+    const { runtime, images } = bench;
+    await images.ensureImage(ensure);
+    const answer = gate<string>();
+    runtime.onPull = () => answer.promise;
+    const image = 'registry.example.com/team-b/copy:1';
+    const copied = images.ensureImage({ ...ensure, image, podUid: 'b' });
+    await until(() => runtime.pulls.length > 1);
+    runtime.onStatus = async () => ({
+      id: PRIVATE_ID,
+      repoTags: [PRIVATE, image],
+      repoDigests: [DIGEST],
+    });
+    expect(await images.ensureImage({ ...ensure, pullPolicy: 'Never' })).toMatchObject({
+      imageRef: PRIVATE_ID,
+    });
+    answer.open(PRIVATE_ID);
+    await copied;
+    // When no pull is open any more, a preloaded image is everybody's again.
+    runtime.onStatus = async () => ({ id: 'sha256:x', repoTags: [image], repoDigests: [] });
+    expect(await images.ensureImage({ ...byDigest, image })).toMatchObject({ pulled: false });
   });
 });
 
