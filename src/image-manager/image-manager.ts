@@ -21,14 +21,18 @@ import {
 import type { ImageManagerEvents } from '../events/messages.ts';
 import type { ImagePullManager, PruneResult } from '../image-pull-manager.ts';
 import type { Logger } from '../options.ts';
+import type { PullManager } from '../pull-manager.ts';
+import type { PodCredentialsSource } from '../records/record.ts';
 import type { ImageRuntime } from '../runtime/image-runtime.ts';
 import { abortListeners } from '../util/abort-listeners.ts';
 import { linkedSignal } from '../util/linked-signal.ts';
 import { untilAborted } from '../util/until-aborted.ts';
+import { within } from '../util/within.ts';
 import { BackOff } from './back-off.ts';
 import { checkedRequest } from './check-request.ts';
 import { EnsureImageError } from './ensure-image-error.ts';
 import { ImageManagerMetrics, type Seen } from './image-manager-metrics.ts';
+import { OpenNames } from './open-names.ts';
 import { type ImageManagerOptions, resolveImageManagerOptions } from './options.ts';
 import { PeriodicWork } from './periodic-work.ts';
 import { PresentedCredentials } from './presented-credentials.ts';
@@ -76,7 +80,16 @@ interface Progress {
   pullRequired: Seen;
 }
 
+/** A copy on the node. */
+interface PresentImage {
+  readonly imageRef: string;
+  /** Under which else it is being pulled. */
+  readonly openNames: readonly string[];
+}
+
 const MS_PER_SECOND = 1_000;
+/** Longer than what `close` waits for takes while pull manager and runtime answer. */
+const CLOSE_LIMIT_MS = 10_000;
 const NO_CREDENTIALS: readonly PullCredential[] = [];
 
 /**
@@ -105,6 +118,7 @@ export class ImageManager implements AsyncDisposable {
   readonly #logger: Logger;
   readonly #backOff: BackOff;
   readonly #keeper: RecordKeeper;
+  readonly #openNames = new OpenNames();
   readonly #unanswered: UnansweredPulls;
   readonly #pulls: SharedPulls;
   readonly #background: PeriodicWork;
@@ -135,15 +149,19 @@ export class ImageManager implements AsyncDisposable {
       pullManager,
       runtime,
       keeper,
+      openNames: this.#openNames,
       graceMs,
       logger,
       onSettled: (settled) => unansweredPullSettled.emit(settled),
     });
+    this.#background = new PeriodicWork(this.#closing.signal);
     const tools: PullTools = {
       pullManager,
       runtime,
       keeper,
       unanswered: this.#unanswered,
+      background: this.#background,
+      openNames: this.#openNames,
       slots: new PullSlots(resolved.maxParallelPulls),
       rateLimit: new RateLimit(resolved.qps, resolved.burst, now),
       events: this.#events,
@@ -157,7 +175,6 @@ export class ImageManager implements AsyncDisposable {
     });
     // Kept, so that no request adds a listener to the signal and removes it again.
     abortListeners.add(this.#closing.signal, () => {});
-    this.#background = new PeriodicWork(this.#closing.signal);
     this.#background.untilDone(() => this.#adoptIntents());
     const { collectEveryMs } = resolved;
     if (collectEveryMs > 0) this.#background.every(collectEveryMs, () => this.#collectUnasked());
@@ -232,6 +249,11 @@ export class ImageManager implements AsyncDisposable {
 
   async #close(): Promise<void> {
     this.#closing.abort(closedError('the image manager'));
+    // A store that never answers must not keep who closes it next.
+    await within(CLOSE_LIMIT_MS, this.#ended());
+  }
+
+  async #ended(): Promise<void> {
     await this.#pulls.ended();
     await this.#unanswered.close();
     await this.#background.ended();
@@ -247,12 +269,12 @@ export class ImageManager implements AsyncDisposable {
     const presented = new PresentedCredentials(request.credentials);
     let presentRef: PullOrder['presentRef'] = null;
     if (pullPolicy !== 'Always') {
-      const imageRef = await this.#present(image, runtimeName, signal);
-      presentRef = imageRef;
-      progress.present = imageRef === undefined ? 'false' : 'true';
-      if (imageRef !== undefined && (await this.#mayUse(request, imageRef, presented, signal))) {
+      const present = await this.#present(image, runtimeName, signal);
+      presentRef = present?.imageRef;
+      progress.present = present === undefined ? 'false' : 'true';
+      if (present !== undefined && (await this.#mayUse(request, present, presented, signal))) {
         progress.pullRequired = 'false';
-        return { imageRef, pulled: false };
+        return { imageRef: present.imageRef, pulled: false };
       }
       // The same, whether the image is absent or not for this pod.
       if (pullPolicy === 'Never') throw neverPull(image);
@@ -264,18 +286,19 @@ export class ImageManager implements AsyncDisposable {
     return { imageRef, pulled: true };
   }
 
-  /** The id of the copy on the node, if there is one. */
+  /** The copy on the node, if there is one. */
   async #present(
     image: string,
     runtimeName: string,
     signal: AbortSignal,
-  ): Promise<string | undefined> {
+  ): Promise<PresentImage | undefined> {
     try {
       const status = await this.#wait(() => this.#runtime.imageStatus(runtimeName, signal), signal);
-      return status === undefined ? undefined : idOf(status);
+      if (status === undefined) return undefined;
+      return { imageRef: idOf(status), openNames: this.#openNames.othersThan(image, status) };
     } catch (error) {
       if (signal.aborted) throw abortReason(signal.reason);
-      const cause = runtimeErrorOf(error, undefined);
+      const cause = runtimeErrorOf(error, undefined, signal);
       const message = `the runtime could not say whether it has image ${quote(image)}: ${cause.reason ?? cause.message}`;
       throw new EnsureImageError('ErrImageInspect', message, { image, cause });
     }
@@ -283,21 +306,42 @@ export class ImageManager implements AsyncDisposable {
 
   async #mayUse(
     { image, pullPolicy }: EnsureImageRequest,
-    imageRef: string,
+    { imageRef, openNames }: PresentImage,
     presented: PresentedCredentials,
     signal: AbortSignal,
   ): Promise<boolean> {
-    const asked = (): Promise<boolean> =>
-      this.#pullManager.mustAttemptImagePull(image, imageRef, presented.ofPod());
+    // A pull manager of the caller's own may answer anything: only this lets a pod in.
+    const isLetIn = async (name: string, credentials?: PodCredentialsSource): Promise<boolean> =>
+      (await this.#wait(
+        () => this.#pullManager.mustAttemptImagePull(name, imageRef, credentials),
+        signal,
+      )) === false;
     try {
-      // A pull manager of the caller's own may answer anything: only this lets a pod in.
-      return (await this.#wait(asked, signal)) === false;
+      if (!(await isLetIn(image, presented.ofPod()))) return false;
+      if (openNames.length === 0) return true;
+      // It may have come by one of these pulls, and not be recorded yet: then it is not preloaded.
+      if (await this.#isRecorded(imageRef, signal)) return await isLetIn(image, presented.ofPod());
+      for (const name of openNames) if (!(await isLetIn(name))) return false;
+      return true;
     } catch (error) {
       if (signal.aborted) throw abortReason(signal.reason);
       // Another error than for an absent image would tell that it is there.
       if (pullPolicy !== 'Never') throw withoutCredentials(image, error);
       this.#logger.warn('the credentials for an image could not be looked up', { image });
       return false;
+    }
+  }
+
+  /** Whether the decision has the last word: records tell all there is, or cannot be read. */
+  async #isRecorded(imageRef: string, signal: AbortSignal): Promise<boolean> {
+    const pullManager = this.#pullManager;
+    if (!readsRecords(pullManager)) return true;
+    try {
+      const asked = (): Promise<unknown> => pullManager.getImagePulledRecord(imageRef);
+      return (await this.#wait(asked, signal)) !== undefined;
+    } catch {
+      // A decision on such a record lets nobody in.
+      return true;
     }
   }
 
@@ -356,7 +400,7 @@ export class ImageManager implements AsyncDisposable {
         ...(imageCount === undefined ? {} : { imageCount }),
       }));
     }
-    return collected.finally(() => linked.unlink());
+    return untilAborted(collected, linked.signal, abortReason).finally(() => linked.unlink());
   }
 
   async #collectUnasked(): Promise<void> {
@@ -405,6 +449,12 @@ function nameForRuntime(image: string): string {
     if (!(cause instanceof ImageNameError)) throw cause;
     throw new EnsureImageError('ErrInvalidImageName', cause.message, { image, cause });
   }
+}
+
+function readsRecords(
+  pullManager: ImagePullManager,
+): pullManager is ImagePullManager & Pick<PullManager, 'getImagePulledRecord'> {
+  return typeof (pullManager as Partial<PullManager>).getImagePulledRecord === 'function';
 }
 
 function neverPull(image: string): EnsureImageError {

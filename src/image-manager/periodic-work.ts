@@ -7,7 +7,7 @@ const RETRY_MS_MAX = 60_000;
 /** Used by one thread. */
 export class PeriodicWork {
   readonly #closing: AbortSignal;
-  readonly #loops: Promise<void>[] = [];
+  readonly #loops = new Set<Promise<void>>();
 
   /** @param closing Ends all of it. */
   constructor(closing: AbortSignal) {
@@ -16,29 +16,30 @@ export class PeriodicWork {
 
   /** Does `work`, which never rejects, every so often; the first time after one period. */
   every(periodMs: number, work: () => Promise<void>): void {
-    this.#loops.push(
-      (async () => {
-        while (await this.#pause(periodMs)) await work();
-      })(),
-    );
+    this.#run(async () => {
+      while (await this.#pause(periodMs)) await work();
+    });
   }
 
   /** Does `work`, which never rejects, now, and again until it answers true. */
   untilDone(work: () => Promise<boolean>): void {
-    this.#loops.push(
-      (async () => {
-        let pauseMs = RETRY_MS_MIN;
-        while (!(await work())) {
-          if (!(await this.#pause(pauseMs))) return;
-          pauseMs = Math.min(pauseMs * 2, RETRY_MS_MAX);
-        }
-      })(),
-    );
+    this.#run(async () => {
+      let pauseMs = RETRY_MS_MIN;
+      while (!(await work())) {
+        if (!(await this.#pause(pauseMs))) return;
+        pauseMs = Math.min(pauseMs * 2, RETRY_MS_MAX);
+      }
+    });
   }
 
   /** Resolves when nothing is being done any more. */
   async ended(): Promise<void> {
     await Promise.all(this.#loops);
+  }
+
+  #run(loop: () => Promise<void>): void {
+    const ended = loop().finally(() => this.#loops.delete(ended));
+    this.#loops.add(ended);
   }
 
   /** False: it was ended by the signal. */

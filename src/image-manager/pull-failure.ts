@@ -14,11 +14,23 @@ const REASONS: readonly (readonly [code: EnsureImageErrorCode, because: string])
 /**
  * Whatever a runtime rejected with, as an error that can be passed on. One that is not an
  * `ImageRuntimeError` may hold anything, so only its text is kept, without the secrets it was given.
+ * Once the call is aborted such an error says nothing of what became of it.
  */
-export function runtimeErrorOf(error: unknown, auth: RegistryAuth | undefined): ImageRuntimeError {
-  if (error instanceof ImageRuntimeError) return error;
-  const reason = withoutSecrets(textOf(error), auth);
-  return new ImageRuntimeError('other', reason, { answered: !isUnanswered(error), reason });
+export function runtimeErrorOf(
+  error: unknown,
+  auth: RegistryAuth | undefined,
+  signal: AbortSignal,
+): ImageRuntimeError {
+  try {
+    if (error instanceof ImageRuntimeError) return error;
+    const reason = withoutSecrets(textOf(error), auth);
+    const answered = !signal.aborted && !isUnanswered(error);
+    return new ImageRuntimeError('other', reason, { answered, reason });
+  } catch {
+    // A proxy, or an object with a getter that throws.
+    const reason = 'the runtime failed with an error that cannot be read';
+    return new ImageRuntimeError('other', reason, { answered: false, reason });
+  }
 }
 
 /**

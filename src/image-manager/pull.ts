@@ -4,7 +4,7 @@
  * Source: kubernetes pkg/kubelet/images/image_manager.go, pullImage; puller.go.
  */
 import type { PullCredential } from '../credentials/pull-credential.ts';
-import { abortedError, type PullManagerError, quote } from '../errors.ts';
+import { abortedError, errorCode, type PullManagerError, quote } from '../errors.ts';
 import type { Emitters } from '../events/emitter.ts';
 import type { ImageManagerEvents } from '../events/messages.ts';
 import type { ImagePullManager } from '../image-pull-manager.ts';
@@ -17,6 +17,8 @@ import {
 import { untilAborted } from '../util/until-aborted.ts';
 import { within } from '../util/within.ts';
 import { EnsureImageError } from './ensure-image-error.ts';
+import type { OpenNames } from './open-names.ts';
+import type { PeriodicWork } from './periodic-work.ts';
 import { recordedCredentials } from './presented-credentials.ts';
 import { pullFailureOf, runtimeErrorOf } from './pull-failure.ts';
 import type { PullSlots } from './pull-slots.ts';
@@ -24,7 +26,7 @@ import type { RateLimit } from './rate-limit.ts';
 import type { RecordKeeper } from './record-keeper.ts';
 import { idOf, pulledIdOf } from './runtime-answers.ts';
 import type { SharedPull } from './shared-pulls.ts';
-import type { UnansweredPulls } from './unanswered-pulls.ts';
+import { mayBeDone, type UnansweredPulls } from './unanswered-pulls.ts';
 
 /** What pulls are made with. */
 export interface PullTools {
@@ -32,6 +34,9 @@ export interface PullTools {
   readonly runtime: ImageRuntime;
   readonly keeper: RecordKeeper;
   readonly unanswered: UnansweredPulls;
+  readonly openNames: OpenNames;
+  /** What could not be recorded is tried again there. */
+  readonly background: PeriodicWork;
   readonly slots: PullSlots;
   readonly rateLimit: RateLimit;
   readonly events: Emitters<ImageManagerEvents>;
@@ -79,8 +84,13 @@ export async function pull(
   try {
     // Before the intent: where the runtime is not asked, nothing has to be recorded.
     if (!tools.rateLimit.tryTake()) throw pullFailureOf(order.image, [overTheLimit()]);
-    await recordIntent(order, tools);
-    return await told(order, tools, shared, () => tryInTurn(order, tools, signal));
+    tools.openNames.begin(order.image);
+    try {
+      await recordIntent(order, tools);
+      return await told(order, tools, shared, () => tryInTurn(order, tools, signal));
+    } finally {
+      tools.openNames.end(order.image);
+    }
   } finally {
     tools.slots.release();
   }
@@ -225,7 +235,7 @@ async function attempt(
     const call = runtime.pullImage(runtimeName, auth, signal);
     return pulledIdOf(await withGrace(call, signal));
   } catch (error) {
-    return runtimeErrorOf(error, auth);
+    return runtimeErrorOf(error, auth, signal);
   }
 }
 
@@ -247,27 +257,43 @@ async function recordPulled(
   image: string,
   imageRef: string,
   credential: PullCredential | undefined,
-  { keeper, logger }: PullTools,
+  tools: PullTools,
 ): Promise<void> {
-  try {
-    await keeper.pulled(image, imageRef, recordedCredentials(credential));
-  } catch (error) {
-    // The registry has let this pod in, so it may use the image. The intent stays: others may not.
-    logUnrecorded(logger, image, error);
-  }
+  // Where it fails, the registry has let this pod in all the same, so it may use the image. The intent
+  // stays: others may not.
+  await recordOutcome(image, tools, () =>
+    tools.keeper.pulled(image, imageRef, recordedCredentials(credential)),
+  );
 }
 
-async function recordFailure(image: string, { pullManager, logger }: PullTools): Promise<void> {
-  try {
-    await pullManager.recordImagePullFailed(image);
-  } catch (error) {
-    logUnrecorded(logger, image, error);
-  }
+async function recordFailure(image: string, tools: PullTools): Promise<void> {
+  await recordOutcome(image, tools, () => tools.pullManager.recordImagePullFailed(image));
 }
 
-function logUnrecorded(logger: Logger, image: string, error: unknown): void {
-  const { code } = error as { code?: unknown };
-  logger.error('the outcome of a pull cannot be recorded; its intent stays', { image, code });
+/** Records, or has it recorded later; never rejects. */
+async function recordOutcome(
+  image: string,
+  { background, openNames, logger }: PullTools,
+  record: () => Promise<void>,
+): Promise<void> {
+  const isRecorded = async (): Promise<boolean> => {
+    try {
+      await record();
+      return true;
+    } catch (error) {
+      const message = 'the outcome of a pull cannot be recorded; its intent stays';
+      logger.error(message, { image, code: errorCode(error) });
+      // What may be recorded must not be recorded again: that could end another pull of the image.
+      return mayBeDone(error);
+    }
+  };
+  if (await isRecorded()) return;
+  openNames.begin(image);
+  background.untilDone(async () => {
+    if (!(await isRecorded())) return false;
+    openNames.end(image);
+    return true;
+  });
 }
 
 function overTheLimit(): ImageRuntimeError {

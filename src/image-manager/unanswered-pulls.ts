@@ -21,6 +21,7 @@ import type { ImageRuntime } from '../runtime/image-runtime.ts';
 import { linkedSignal } from '../util/linked-signal.ts';
 import { untilAborted } from '../util/until-aborted.ts';
 import { within } from '../util/within.ts';
+import type { OpenNames } from './open-names.ts';
 import type { RecordKeeper } from './record-keeper.ts';
 import { idOf } from './runtime-answers.ts';
 import { runtimeNameOf } from './runtime-name.ts';
@@ -37,6 +38,7 @@ export interface UnansweredPullsOptions {
   readonly pullManager: ImagePullManager;
   readonly runtime: ImageRuntime;
   readonly keeper: RecordKeeper;
+  readonly openNames: OpenNames;
   /** How long the runtime must give the same answer. */
   readonly graceMs: number;
   readonly onSettled: (settled: SettledPull) => void;
@@ -73,6 +75,11 @@ const UNCERTAIN_CODES: ReadonlySet<unknown> = new Set<string>([
   PULL_MANAGER_ERROR_CODES.WORKER_LOST,
   PULL_MANAGER_ERROR_CODES.CLOSED,
 ]);
+
+/** Whether a write that has failed may have been made. */
+export function mayBeDone(error: unknown): boolean {
+  return UNCERTAIN_CODES.has(errorCode(error));
+}
 
 /** Used by one thread. */
 export class UnansweredPulls {
@@ -150,6 +157,7 @@ export class UnansweredPulls {
     const sinceMs = performance.now();
     const pull = { image, sinceMs, count: 0, answer: null, answeredSinceMs: sinceMs };
     this.#open.set(image, pull);
+    this.#options.openNames.begin(image);
     this.#watching ??= this.#watch().finally(() => {
       this.#watching = undefined;
     });
@@ -199,16 +207,16 @@ export class UnansweredPulls {
     try {
       await this.#record(pull, answer);
     } catch (error) {
-      const code = errorCode(error);
       const { image } = pull;
       const message = 'what became of a pull cannot be recorded; its intent stays';
-      this.#options.logger.warn(message, { image, code });
-      if (code === undefined || !UNCERTAIN_CODES.has(code)) return false;
+      this.#options.logger.warn(message, { image, code: errorCode(error) });
+      if (!mayBeDone(error)) return false;
       this.#open.delete(image);
       return true;
     }
     if (pull.count > 0) return true;
     this.#open.delete(pull.image);
+    this.#options.openNames.end(pull.image);
     const became = answer === undefined ? 'absent' : 'present';
     this.#options.onSettled({ image: pull.image, became, durationMs: nowMs - pull.sinceMs });
     return true;

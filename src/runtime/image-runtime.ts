@@ -84,16 +84,22 @@ const UNANSWERED_GRPC_CODES: ReadonlySet<unknown> = new Set([1, 4, 8, 12, 13, 14
 const UNANSWERED_NAMES: ReadonlySet<unknown> = new Set(['AbortError', 'TimeoutError']);
 /** Of sockets and HTTP clients: the answer did not arrive. */
 const UNANSWERED_CODES =
-  /^(E(CONN(RESET|REFUSED|ABORTED)|PIPE|TIMEDOUT|HOSTUNREACH|NETUNREACH|NOENT)|ABORT_ERR|UND_ERR_\w+|ERR_(HTTP2|STREAM)_\w+)$/;
+  /^(E(CANCELED|CONN(RESET|REFUSED|ABORTED)|PIPE|TIMEDOUT|HOSTUNREACH|NETUNREACH|NOENT)|ABORT_ERR|UND_ERR_\w+|ERR_(CANCELED|NETWORK|(HTTP2|SOCKET|STREAM)_\w+))$/;
+/** `fetch` tells what has happened in the cause of its error, and wrappers of it in theirs. */
+const CAUSES_MAX = 8;
 
 /**
- * Whether an error of a runtime leaves open what became of the call: it says `answered: false`, is an
- * abort or a timeout, or comes from a lost connection.
+ * Whether an error of a runtime leaves open what became of the call: it, or one of its causes, says
+ * `answered: false`, is an abort or a timeout, or comes from a lost connection.
  */
 export function isUnanswered(error: unknown): boolean {
-  if (typeof error !== 'object' || error === null) return false;
-  const { answered, name, code } = error as { answered?: unknown; name?: unknown; code?: unknown };
-  if (typeof answered === 'boolean') return !answered;
-  if (UNANSWERED_NAMES.has(name) || UNANSWERED_GRPC_CODES.has(code)) return true;
-  return typeof code === 'string' && UNANSWERED_CODES.test(code);
+  let link = error;
+  for (let i = 0; i < CAUSES_MAX && typeof link === 'object' && link !== null; i++) {
+    const { answered, name, code, cause } = link as Record<string, unknown>;
+    if (typeof answered === 'boolean') return !answered;
+    if (UNANSWERED_NAMES.has(name) || UNANSWERED_GRPC_CODES.has(code)) return true;
+    if (typeof code === 'string' && UNANSWERED_CODES.test(code)) return true;
+    link = cause;
+  }
+  return false;
 }

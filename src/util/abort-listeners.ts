@@ -4,7 +4,8 @@
  * Callers share signals between calls, and Node warns of a leak at the eleventh listener on one.
  */
 class AbortListeners {
-  readonly #actionsOf = new Map<AbortSignal, Set<() => void>>();
+  /** A signal that nobody has any more takes its actions with it. */
+  readonly #actionsOf = new WeakMap<AbortSignal, Set<() => void>>();
 
   /** Runs `action` when the signal is aborted, unless it is removed before. */
   add(signal: AbortSignal, action: () => void): void {

@@ -109,6 +109,23 @@ describe('collecting', () => {
     });
   });
 
+  it('can be aborted while records are being deleted', async () => {
+    await using bench = await openBench();
+    const { images, pullManager } = bench;
+    const pruning = gate();
+    const answer = gate<never>();
+    pullManager.pruneUnknownRecords = () => {
+      pruning.open();
+      return answer.promise;
+    };
+    const controller = new AbortController();
+    const aborted = images.collect({ signal: controller.signal });
+    await pruning.promise;
+    controller.abort();
+    await expect(aborted).rejects.toMatchObject({ name: 'AbortError' });
+    answer.fail(new Error('too late'));
+  });
+
   it('is done unasked every so often, and goes on after a failure', async () => {
     await using bench = await openBench({ collectEveryMs: 1 });
     const { images, runtime, pullManager } = bench;
@@ -143,6 +160,19 @@ describe('metrics', () => {
     expect(text).toContain(
       'kubelet_image_pull_duration_seconds_count{image_size_in_bytes="N/A"} 1',
     );
+  });
+
+  it('count a pull whose size cannot be read', async () => {
+    await using bench = await openBench();
+    const { images, runtime } = bench;
+    Object.assign(runtime, { reportsSizes: true });
+    const found = runtime.found.bind(runtime);
+    runtime.onStatus = async (name) => {
+      const status = found(name);
+      return status && Object.defineProperty(status, 'sizeBytes', { get: () => expect.fail('no') });
+    };
+    await images.ensureImage({ image: PUBLIC, pullPolicy: 'Always', podUid: '1' });
+    await until(async () => (await images.metrics()).includes('image_size_in_bytes="N/A"'));
   });
 
   it('tell the size of an image where the runtime does', async () => {

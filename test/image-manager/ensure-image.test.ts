@@ -438,6 +438,23 @@ describe('aborts', () => {
     expect(decision).toBe(false);
   });
 
+  it('end a request with a code, also where the runtime fails at the same moment', async () => {
+    for (let turns = 0; turns < 10; turns++) {
+      const controller = new AbortController();
+      bench.runtime.onStatus = async () => {
+        void (async () => {
+          for (let i = 0; i < turns; i++) await Promise.resolve();
+          controller.abort();
+        })();
+        throw new Error('gone');
+      };
+      const ensured = bench.images.ensureImage(request('a'), { signal: controller.signal });
+      await expect(ensured).rejects.toMatchObject({
+        code: expect.stringMatching(/^(ERR_PULLMANAGER_ABORTED|ErrImageInspect)$/),
+      });
+    }
+  });
+
   it('ends a lookup of credentials and a look at the runtime that never answer', async () => {
     for (const part of ['lookup', 'status'] as const) {
       const asked = gate();

@@ -1,7 +1,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import type { ImageManagerEvents } from '../../src/events/messages.ts';
 import { ImageManager } from '../../src/image-manager/image-manager.ts';
 import { PullManager } from '../../src/pull-manager.ts';
@@ -192,6 +192,38 @@ describe('a pull that the runtime did not answer', () => {
     expect(bench.runtime.pulls).toHaveLength(1);
   });
 
+  it('may go on after an abort, whatever the runtime then rejects with', async () => {
+    bench = await openBench();
+    const { runtime, images, pullManager } = bench;
+    const pulling = gate();
+    runtime.onPull = (_, __, signal) =>
+      new Promise((_resolve, reject) => {
+        pulling.open();
+        signal!.addEventListener('abort', () => reject(new Error('gave up')));
+      });
+    const controller = new AbortController();
+    const { signal } = controller;
+    const ensured = images.ensureImage({ ...ensure, pullPolicy: 'Always' }, { signal });
+    await pulling.promise;
+    const told = new Promise((resolve) => images.on('pullFailed', resolve));
+    controller.abort();
+    await expect(ensured).rejects.toMatchObject({ name: 'AbortError' });
+    expect(await told).toMatchObject({ answered: false });
+    expect(await intentsOf(pullManager)).toEqual([PRIVATE]);
+  });
+
+  it.each([
+    ['a getter', Object.defineProperty({}, 'message', { get: () => expect.fail('read') })],
+    ['a proxy', new Proxy({}, { get: () => expect.fail('read') })],
+  ])('may be told by an error that cannot be read, for %s', async (_, error) => {
+    bench = await openBench();
+    const { runtime, images, pullManager } = bench;
+    runtime.onPull = () => Promise.reject(error);
+    await expect(images.ensureImage(ensure)).rejects.toMatchObject({ code: 'ErrImagePull' });
+    expect(await intentsOf(pullManager)).toEqual([PRIVATE]);
+    await until(async () => (await intentsOf(pullManager)).length === 0);
+  });
+
   it('is settled when the store works again', async () => {
     bench = await openBench();
     const { runtime, images, pullManager } = bench;
@@ -308,7 +340,142 @@ describe('intents that an earlier run left', () => {
   });
 });
 
+describe('an image that is visible before its pull is recorded', () => {
+  const DIGEST = `registry.example.com/team-a/app@sha256:${'d'.repeat(64)}`;
+  const byDigest = { ...ensure, image: DIGEST, pullPolicy: 'Never', credentials: [] } as const;
+
+  /** The image, as a runtime shows it under its tag and its digest. */
+  function show(): void {
+    bench.runtime.onStatus = async () => ({
+      id: PRIVATE_ID,
+      repoTags: [PRIVATE],
+      repoDigests: [DIGEST],
+    });
+  }
+
+  it('is not preloaded under another name while the pull goes on', async () => {
+    bench = await openBench();
+    const { runtime, images } = bench;
+    const answer = gate<string>();
+    runtime.onPull = () => answer.promise;
+    const ensured = images.ensureImage(ensure);
+    await until(() => runtime.pulls.length > 0);
+    show();
+    const refused = { code: 'ErrImageNeverPull' };
+    await expect(images.ensureImage(byDigest)).rejects.toMatchObject(refused);
+    answer.open(PRIVATE_ID);
+    await ensured;
+    await expect(images.ensureImage(byDigest)).rejects.toMatchObject(refused);
+    const proven = { ...byDigest, credentials: [secretOf('a')] };
+    expect(await images.ensureImage(proven)).toMatchObject({ pulled: false });
+  });
+
+  it('is not preloaded under another name while the pull is unanswered', async () => {
+    bench = await openBench({ unansweredGraceMs: 60_000 });
+    const { runtime, images } = bench;
+    runtime.onPull = () => Promise.reject(lost());
+    await expect(images.ensureImage(ensure)).rejects.toMatchObject({ code: 'ErrImagePull' });
+    show();
+    await expect(images.ensureImage(byDigest)).rejects.toMatchObject({ code: 'ErrImageNeverPull' });
+  });
+
+  it('is used by who has shown a proof, also while it is pulled under another name', async () => {
+    bench = await openBench();
+    const { runtime, images } = bench;
+    await images.ensureImage(ensure);
+    const answer = gate<string>();
+    runtime.onPull = () => answer.promise;
+    const image = 'registry.example.com/team-b/copy:1';
+    const copied = images.ensureImage({ ...ensure, image, podUid: 'b' });
+    await until(() => runtime.pulls.length > 1);
+    runtime.onStatus = async () => ({
+      id: PRIVATE_ID,
+      repoTags: [PRIVATE, image],
+      repoDigests: [DIGEST],
+    });
+    expect(await images.ensureImage({ ...ensure, pullPolicy: 'Never' })).toMatchObject({
+      imageRef: PRIVATE_ID,
+    });
+    answer.open(PRIVATE_ID);
+    await copied;
+    // When no pull is open any more, a preloaded image is everybody's again.
+    runtime.onStatus = async () => ({ id: 'sha256:x', repoTags: [image], repoDigests: [] });
+    expect(await images.ensureImage({ ...byDigest, image })).toMatchObject({ pulled: false });
+  });
+});
+
+describe('an outcome that cannot be recorded', () => {
+  /** Makes writes of that name fail until the result is called. */
+  function failing(write: 'recordImagePulled' | 'recordImagePullFailed', code: string): () => void {
+    const { pullManager } = bench;
+    const works = pullManager[write].bind(pullManager);
+    pullManager[write] = () => Promise.reject(Object.assign(new Error('no'), { code }));
+    return () => {
+      pullManager[write] = works as never;
+    };
+  }
+
+  it('is recorded with its proof when the store works again', async () => {
+    bench = await openBench();
+    const { images, pullManager } = bench;
+    const work = failing('recordImagePulled', 'ENOSPC');
+    await images.ensureImage(ensure);
+    expect(await intentsOf(pullManager)).toEqual([PRIVATE]);
+    work();
+    await until(async () => (await intentsOf(pullManager)).length === 0);
+    expect(await images.ensureImage({ ...ensure, pullPolicy: 'Never' })).toMatchObject({
+      pulled: false,
+    });
+    expect(await isOpenToAll()).toBe(false);
+  });
+
+  it('is recorded as a failure when the store works again', async () => {
+    bench = await openBench();
+    const { images, pullManager } = bench;
+    const work = failing('recordImagePullFailed', 'ENOSPC');
+    const denied = { ...ensure, credentials: [secretOf('c')] };
+    await expect(images.ensureImage(denied)).rejects.toMatchObject({ code: 'ErrImagePull' });
+    work();
+    await until(async () => (await intentsOf(pullManager)).length === 0);
+  });
+
+  it('is not recorded again where it may have been', async () => {
+    bench = await openBench();
+    const { images, pullManager } = bench;
+    const work = failing('recordImagePulled', 'ERR_PULLMANAGER_WORKER_LOST');
+    await images.ensureImage(ensure);
+    work();
+    let outcomes = 0;
+    pullManager.on('outcome', () => outcomes++);
+    await images.close();
+    expect(outcomes).toBe(0);
+    expect(await intentsOf(pullManager)).toEqual([PRIVATE]);
+  });
+});
+
 describe('close', () => {
+  it('waits for a store that never answers no longer than it must', async () => {
+    bench = await openBench();
+    const { images, pullManager } = bench;
+    const recording = gate();
+    pullManager.recordImagePulled = () => {
+      recording.open();
+      return new Promise(() => {});
+    };
+    const ensured = images.ensureImage(ensure);
+    ensured.catch(() => {});
+    await recording.promise;
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+    try {
+      const closed = images.close();
+      await vi.advanceTimersByTimeAsync(10_000);
+      await closed;
+    } finally {
+      vi.useRealTimers();
+    }
+    await expect(ensured).rejects.toMatchObject({ code: 'ERR_PULLMANAGER_CLOSED' });
+  });
+
   it('takes no short absence for the end of a pull that was left unanswered', async () => {
     bench = await openBench({ unansweredGraceMs: 60_000 });
     const { runtime, images, pullManager } = bench;

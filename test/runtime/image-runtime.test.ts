@@ -1,6 +1,12 @@
 import { describe, expect, it } from 'vitest';
 import { ImageRuntimeError, isUnanswered } from '../../src/runtime/image-runtime.ts';
 
+function causeOfItself(): Error {
+  const error = new Error('x');
+  error.cause = error;
+  return error;
+}
+
 describe('isUnanswered', () => {
   it.each([true, false])('believes an error that says answered: %s', (answered) => {
     expect(isUnanswered(new ImageRuntimeError('other', 'x', { answered }))).toBe(!answered);
@@ -16,6 +22,13 @@ describe('isUnanswered', () => {
       'an HTTP/2 session that ended',
       Object.assign(new Error('x'), { code: 'ERR_HTTP2_SESSION_ERROR' }),
     ],
+    [
+      'a fetch whose connection was lost',
+      new TypeError('fetch failed', {
+        cause: Object.assign(new Error('x'), { code: 'ECONNRESET' }),
+      }),
+    ],
+    ['a request that its client has cancelled', { code: 'ERR_CANCELED' }],
     ...[1, 4, 8, 12, 13, 14].map((code) => [`gRPC code ${code}`, { code }] as [string, unknown]),
   ])('is true of %s', (_name, error) => {
     expect(isUnanswered(error)).toBe(true);
@@ -24,6 +37,7 @@ describe('isUnanswered', () => {
   it.each([
     ['any other error', new Error('x')],
     ['a failure that a runtime tells by gRPC', Object.assign(new Error('x'), { code: 2 })],
+    ['an error that is its own cause', causeOfItself()],
     ['nothing', undefined],
     ['null', null],
     ['a text', 'ECONNRESET'],
