@@ -126,7 +126,13 @@ export type {
   PodCredentialsSource,
   RecordChange,
 } from './records/record.ts';
-export { type CriRuntime, type CriRuntimeOptions, criRuntime } from './runtime/cri/cri-runtime.ts';
+export {
+  type CriRuntime,
+  type CriRuntimeOptions,
+  criRuntime,
+  type RuntimeVersion,
+} from './runtime/cri/cri-runtime.ts';
+export type { ImageFilesystem } from './runtime/cri/messages.ts';
 export {
   type ImageRuntime,
   ImageRuntimeError,

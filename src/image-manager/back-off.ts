@@ -38,10 +38,17 @@ export class BackOff {
     return this.#now() - failure.atMs < failure.delayMs ? failure.text : undefined;
   }
 
-  /** Begins the next delay. */
+  /**
+   * Begins the next delay. While one lasts, only the text is new: many requests fail with the one
+   * pull that they share, or with pulls that began before.
+   */
   failed(key: string, text: string): void {
     const atMs = this.#now();
     const last = this.#failures.get(key);
+    if (last !== undefined && atMs - last.atMs < last.delayMs) {
+      last.text = text;
+      return;
+    }
     const isForgotten = last === undefined || this.#isOld(last, atMs);
     const delayMs = isForgotten ? this.#firstMs : Math.min(last.delayMs * 2, this.#maxMs);
     this.#failures.delete(key);

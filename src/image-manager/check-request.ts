@@ -22,8 +22,8 @@ const COORDINATES = ['uid', 'namespace', 'name'] as const;
 /** More than that are a mistake, and each would be a trip to a registry. */
 const CREDENTIALS_MAX = 10_000;
 
-/** Throws `INVALID_ARGUMENT`. */
-export function checkRequest(request: EnsureImageRequest): void {
+/** The request, each field read once. Throws `INVALID_ARGUMENT`. */
+export function checkedRequest(request: EnsureImageRequest): EnsureImageRequest {
   if (typeof request !== 'object' || request === null) {
     throw invalidArgument('request', 'must be an object');
   }
@@ -33,8 +33,10 @@ export function checkRequest(request: EnsureImageRequest): void {
   if (!PULL_POLICIES.has(pullPolicy)) {
     throw invalidArgument('request.pullPolicy', 'must be Always, IfNotPresent or Never');
   }
-  if (credentials === undefined || typeof credentials === 'function') return;
-  checkPullCredentials(credentials);
+  const checked = { image, pullPolicy, podUid };
+  if (credentials === undefined) return checked;
+  if (typeof credentials !== 'function') checkPullCredentials(credentials);
+  return { ...checked, credentials };
 }
 
 /** The credentials, if they are some. Throws `INVALID_ARGUMENT`. */

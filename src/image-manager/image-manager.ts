@@ -26,7 +26,7 @@ import { abortListeners } from '../util/abort-listeners.ts';
 import { linkedSignal } from '../util/linked-signal.ts';
 import { untilAborted } from '../util/until-aborted.ts';
 import { BackOff } from './back-off.ts';
-import { checkRequest } from './check-request.ts';
+import { checkedRequest } from './check-request.ts';
 import { EnsureImageError } from './ensure-image-error.ts';
 import { ImageManagerMetrics, type Seen } from './image-manager-metrics.ts';
 import { type ImageManagerOptions, resolveImageManagerOptions } from './options.ts';
@@ -77,6 +77,7 @@ interface Progress {
 }
 
 const MS_PER_SECOND = 1_000;
+const NO_CREDENTIALS: readonly PullCredential[] = [];
 
 /**
  * Makes sure that images may be used.
@@ -151,7 +152,7 @@ export class ImageManager implements AsyncDisposable {
     this.#pulls = new SharedPulls(async (order, signal, shared) => {
       const startedMs = performance.now();
       const pulled = await pull(order, tools, signal, shared);
-      this.#measure(pulled, performance.now() - startedMs);
+      void this.#measure(pulled, performance.now() - startedMs);
       return pulled;
     });
     // Kept, so that no request adds a listener to the signal and removes it again.
@@ -174,11 +175,12 @@ export class ImageManager implements AsyncDisposable {
     options: ImageManagerCallOptions = {},
   ): Promise<EnsuredImage> {
     if (this.#closing.signal.aborted) throw closedError('ensureImage');
-    checkRequest(request);
+    // Read once: what is asked must be what was checked, also where the caller uses the object again.
+    const { image, pullPolicy, podUid, credentials = NO_CREDENTIALS } = checkedRequest(request);
     const linked = linkedSignal(this.#closing.signal, signalOf(options));
     const progress: Progress = { present: 'unknown', pullRequired: 'unknown' };
-    const ensured = this.#ensure(request, progress, linked.signal);
-    const { image, podUid, pullPolicy } = request;
+    const asked = { image, pullPolicy, podUid, credentials };
+    const ensured = this.#ensure(asked, progress, linked.signal);
     if (this.#events.ensure.isWatched) {
       this.#events.ensure.emitAfter(ensured, { image, podUid, pullPolicy }, (answer) => answer);
     }
@@ -236,15 +238,17 @@ export class ImageManager implements AsyncDisposable {
   }
 
   async #ensure(
-    request: EnsureImageRequest,
+    request: Required<EnsureImageRequest>,
     progress: Progress,
     signal: AbortSignal,
   ): Promise<EnsuredImage> {
     const { image, podUid, pullPolicy } = request;
     const runtimeName = nameForRuntime(image);
-    const presented = new PresentedCredentials(request.credentials ?? []);
+    const presented = new PresentedCredentials(request.credentials);
+    let presentRef: PullOrder['presentRef'] = null;
     if (pullPolicy !== 'Always') {
       const imageRef = await this.#present(image, runtimeName, signal);
+      presentRef = imageRef;
       progress.present = imageRef === undefined ? 'false' : 'true';
       if (imageRef !== undefined && (await this.#mayUse(request, imageRef, presented, signal))) {
         progress.pullRequired = 'false';
@@ -255,8 +259,7 @@ export class ImageManager implements AsyncDisposable {
     }
     progress.pullRequired = 'true';
     const credentials = await this.#credentials(image, presented, signal);
-    const wasAbsent = progress.present === 'false';
-    const order: PullOrder = { image, podUid, runtimeName, credentials, wasAbsent };
+    const order: PullOrder = { image, podUid, runtimeName, credentials, presentRef };
     const { imageRef } = await this.#pull(order, signal);
     return { imageRef, pulled: true };
   }
@@ -271,7 +274,7 @@ export class ImageManager implements AsyncDisposable {
       const status = await this.#wait(() => this.#runtime.imageStatus(runtimeName, signal), signal);
       return status === undefined ? undefined : idOf(status);
     } catch (error) {
-      if (signal.aborted) throw error;
+      if (signal.aborted) throw abortReason(signal.reason);
       const cause = runtimeErrorOf(error, undefined);
       const message = `the runtime could not say whether it has image ${quote(image)}: ${cause.reason ?? cause.message}`;
       throw new EnsureImageError('ErrImageInspect', message, { image, cause });
@@ -287,9 +290,10 @@ export class ImageManager implements AsyncDisposable {
     const asked = (): Promise<boolean> =>
       this.#pullManager.mustAttemptImagePull(image, imageRef, presented.ofPod());
     try {
-      return !(await this.#wait(asked, signal));
+      // A pull manager of the caller's own may answer anything: only this lets a pod in.
+      return (await this.#wait(asked, signal)) === false;
     } catch (error) {
-      if (signal.aborted) throw error;
+      if (signal.aborted) throw abortReason(signal.reason);
       // Another error than for an absent image would tell that it is there.
       if (pullPolicy !== 'Never') throw withoutCredentials(image, error);
       this.#logger.warn('the credentials for an image could not be looked up', { image });
@@ -305,13 +309,14 @@ export class ImageManager implements AsyncDisposable {
     try {
       return await this.#wait(() => presented.all(), signal);
     } catch (error) {
-      throw signal.aborted ? error : withoutCredentials(image, error);
+      throw signal.aborted ? abortReason(signal.reason) : withoutCredentials(image, error);
     }
   }
 
   async #pull(order: PullOrder, signal: AbortSignal): Promise<Pulled> {
     const { image, podUid } = order;
-    const key = `${podUid}_${image}`;
+    // No image name has a space, so each pair has a key of its own.
+    const key = `${image} ${podUid}`;
     // Before an intent is written [W19].
     const refusal = this.#backOff.refusal(key);
     if (refusal !== undefined) {
@@ -368,27 +373,28 @@ export class ImageManager implements AsyncDisposable {
 
   async #adoptIntents(): Promise<boolean> {
     try {
-      await this.#unanswered.adopt((image) => this.#pulls.isUnderWay(image));
+      await this.#unanswered.adopt();
       return true;
     } catch (error) {
       const { code } = error as { code?: unknown };
-      this.#logger.warn('intents of an earlier run cannot be listed', { code });
+      if (this.#closing.signal.aborted) return true;
+      this.#logger.warn('intents of an earlier run cannot be taken over', { code });
       return false;
     }
   }
 
-  /** Nobody waits for it: the size takes another call. */
-  #measure({ imageRef }: Pulled, durationMs: number): void {
-    const seconds = durationMs / MS_PER_SECOND;
-    const count = (sizeBytes?: number): void => this.#metrics.pulled(seconds, sizeBytes);
-    if (this.#runtime.reportsSizes !== true) {
-      count();
-      return;
+  /** Nobody waits for it: the size takes another call. Never rejects. */
+  async #measure({ imageRef }: Pulled, durationMs: number): Promise<void> {
+    let sizeBytes: unknown;
+    try {
+      if (this.#runtime.reportsSizes === true) {
+        sizeBytes = (await this.#runtime.imageStatus(imageRef, this.#closing.signal))?.sizeBytes;
+      }
+    } catch {
+      // The pull counts all the same, without its size.
     }
-    this.#runtime.imageStatus(imageRef, this.#closing.signal).then(
-      (status) => count(status?.sizeBytes),
-      () => count(),
-    );
+    const isKnown = typeof sizeBytes === 'number' && !Number.isNaN(sizeBytes);
+    this.#metrics.pulled(durationMs / MS_PER_SECOND, isKnown ? (sizeBytes as number) : undefined);
   }
 }
 

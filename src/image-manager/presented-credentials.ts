@@ -4,6 +4,7 @@
  */
 import { credentialHash } from '../credentials/credential-hash.ts';
 import type { PullCredential, PullCredentialsSource } from '../credentials/pull-credential.ts';
+import { redactedAuth } from '../credentials/redacted-auth.ts';
 import { PullManagerError } from '../errors.ts';
 import type {
   ImagePullCredentials,
@@ -38,7 +39,8 @@ export class PresentedCredentials {
   }
 
   /**
-   * In the order in which they are to be tried.
+   * In the order in which they are to be tried. Copies: a caller that changes its own during a pull
+   * must not change what is recorded as having opened the image.
    *
    * Errors: `CREDENTIALS_SOURCE_FAILED` with what the source threw as `cause`; `INVALID_ARGUMENT` for
    * what is no list of credentials.
@@ -49,7 +51,7 @@ export class PresentedCredentials {
   }
 
   async #lookUp(): Promise<readonly PullCredential[]> {
-    if (typeof this.#source !== 'function') return this.#source;
+    if (typeof this.#source !== 'function') return this.#source.map(copyOf);
     let found: unknown;
     try {
       found = await this.#source();
@@ -57,8 +59,14 @@ export class PresentedCredentials {
       const what = 'the credentials could not be looked up';
       throw new PullManagerError('CREDENTIALS_SOURCE_FAILED', what, { cause });
     }
-    return checkPullCredentials(found);
+    return checkPullCredentials(found).map(copyOf);
   }
+}
+
+function copyOf({ auth, source }: PullCredential): PullCredential {
+  const { kind } = source;
+  const copied = kind === 'node' ? { kind } : { kind, ...coordinatesOf(source) };
+  return { auth: redactedAuth(auth), source: copied };
 }
 
 function podCredentials(credentials: readonly PullCredential[]): PodCredentials {

@@ -22,7 +22,7 @@ import { pullFailureOf, runtimeErrorOf } from './pull-failure.ts';
 import type { PullSlots } from './pull-slots.ts';
 import type { RateLimit } from './rate-limit.ts';
 import type { RecordKeeper } from './record-keeper.ts';
-import { pulledIdOf } from './runtime-answers.ts';
+import { idOf, pulledIdOf } from './runtime-answers.ts';
 import type { SharedPull } from './shared-pulls.ts';
 import type { UnansweredPulls } from './unanswered-pulls.ts';
 
@@ -48,8 +48,8 @@ export interface PullOrder {
   readonly runtimeName: string;
   /** Tried in turn; none: anonymously. */
   readonly credentials: readonly PullCredential[];
-  /** The runtime has just said that it has no such image; else that was not asked, or it has. */
-  readonly wasAbsent: boolean;
+  /** What the runtime has just said it has: an id, `undefined` for nothing; `null`: it was not asked. */
+  readonly presentRef: string | undefined | null;
 }
 
 /** What a pull gave. */
@@ -110,8 +110,12 @@ async function told(
   return outcome;
 }
 
-async function recordIntent({ image }: PullOrder, { pullManager }: PullTools): Promise<void> {
+async function recordIntent(
+  { image }: PullOrder,
+  { pullManager, unanswered }: PullTools,
+): Promise<void> {
   try {
+    await unanswered.adopt();
     await pullManager.recordPullIntent(image);
   } catch (cause) {
     const message = `the pull of image ${quote(image)} was not begun: it could not be recorded`;
@@ -133,6 +137,8 @@ async function tryInTurn(
 ): Promise<Pulled | FailedPull> {
   const errors: ImageRuntimeError[] = [];
   const { image, credentials } = order;
+  const refBefore =
+    order.presentRef === null ? await presentRef(order, tools, signal) : order.presentRef;
   const inTurn = credentials.length === 0 ? [undefined] : credentials;
   for (const credential of inTurn) {
     if (signal.aborted) break;
@@ -152,7 +158,7 @@ async function tryInTurn(
     return { error: errorOf(image, errors, signal), answered: false };
   }
   const error = errorOf(image, errors, signal);
-  if (await hasAppeared(order, errors, tools, signal)) {
+  if (await hasAppeared(refBefore, order, errors, tools, signal)) {
     tools.unanswered.add(image);
     return { error, answered: false };
   }
@@ -165,26 +171,37 @@ const EMPTY_HANDED: ReadonlySet<string> = new Set([
   'denied',
   'invalidName',
   'notFound',
-  'registryUnavailable',
 ] satisfies ImageRuntimeErrorKind[]);
 
 /**
- * Whether there is an image now that was not there before, though the pull has failed: a runtime may
+ * Whether the name stands for another image than before, though the pull has failed: a runtime may
  * fail at its last steps, after the image has become visible.
  */
 async function hasAppeared(
-  { runtimeName, wasAbsent }: PullOrder,
+  refBefore: string | undefined | null,
+  order: PullOrder,
   errors: readonly ImageRuntimeError[],
-  { runtime }: PullTools,
+  tools: PullTools,
   signal: AbortSignal,
 ): Promise<boolean> {
-  if (!wasAbsent || errors.every(({ kind }) => EMPTY_HANDED.has(kind))) return false;
+  if (errors.every(({ kind }) => EMPTY_HANDED.has(kind))) return false;
+  const refAfter = await presentRef(order, tools, signal);
+  // Not known, so it may have.
+  return refAfter === null || (refAfter !== undefined && refAfter !== refBefore);
+}
+
+/** The id that the name stands for, `undefined` for none, `null` where the runtime does not say. */
+async function presentRef(
+  { runtimeName }: PullOrder,
+  { runtime }: PullTools,
+  signal: AbortSignal,
+): Promise<string | undefined | null> {
   try {
     const asked = runtime.imageStatus(runtimeName, signal);
-    return (await untilAborted(asked, signal, () => new AbortedCall())) !== undefined;
+    const status = await untilAborted(asked, signal, () => new AbortedCall());
+    return status === undefined ? undefined : idOf(status);
   } catch {
-    // Not known, so it may have.
-    return true;
+    return null;
   }
 }
 

@@ -3,15 +3,20 @@ import { ImageNameError } from '../errors.ts';
 import { parseImageName } from '../images/image-name.ts';
 
 const TAG_DEFAULT = 'latest';
+/** An image name like any other; but runtimes look for images whose id begins so. */
+const LIKE_AN_ID = /^sha\d+:[0-9a-f]+$/i;
 
 /**
- * The requested text, with `:latest` where it has neither tag nor digest; otherwise as typed.
- * Throws `ImageNameError`.
+ * The requested text, with `:latest` where it has neither tag nor digest; otherwise as typed, but for
+ * what a runtime would take for an id: `sha256:ab` is asked for under its full name
+ * `docker.io/library/sha256:ab`, by which policies and records know it. Else it would be whichever
+ * image has that id. Throws `ImageNameError`.
  *
  * Source: kubernetes pkg/kubelet/images/image_manager.go, applyDefaultImageTag.
  */
 export function withDefaultTag(image: string): string {
-  const { tag, digest } = parseImageName(image);
+  const { name, tag, digest } = parseImageName(image);
+  if (LIKE_AN_ID.test(image)) return `${name}:${tag}`;
   return digest === '' && !image.endsWith(`:${tag}`) ? `${image}:${TAG_DEFAULT}` : image;
 }
 

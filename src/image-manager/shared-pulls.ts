@@ -34,7 +34,7 @@ export class SharedPulls {
   readonly #secret = randomBytes(32);
   readonly #flights = new Map<string, Flight>();
   /** Also those that nobody waits for any more. */
-  readonly #running = new Map<Promise<Pulled>, string>();
+  readonly #running = new Set<Promise<Pulled>>();
 
   constructor(run: RunPull) {
     this.#run = run;
@@ -60,15 +60,9 @@ export class SharedPulls {
     }
   }
 
-  /** Whether a pull of the image is under way. */
-  isUnderWay(image: string): boolean {
-    for (const running of this.#running.values()) if (running === image) return true;
-    return false;
-  }
-
   /** Resolves when no pull is under way. */
   async ended(): Promise<void> {
-    await Promise.allSettled(this.#running.keys());
+    await Promise.allSettled(this.#running);
   }
 
   #begin(key: string, order: PullOrder): Flight {
@@ -81,7 +75,7 @@ export class SharedPulls {
     });
     const { ended } = flight;
     this.#flights.set(key, flight);
-    this.#running.set(ended, order.image);
+    this.#running.add(ended);
     const onEnd = (): void => {
       this.#running.delete(ended);
       if (this.#flights.get(key) === flight) this.#flights.delete(key);

@@ -8,7 +8,12 @@
  * without proof, so that the next pod has to show that it may use it.
  */
 import { setMaxListeners } from 'node:events';
-import { errorCode, PULL_MANAGER_ERROR_CODES, type PullManagerError } from '../errors.ts';
+import {
+  closedError,
+  errorCode,
+  PULL_MANAGER_ERROR_CODES,
+  type PullManagerError,
+} from '../errors.ts';
 import type { ImagePullManager } from '../image-pull-manager.ts';
 import type { Logger } from '../options.ts';
 import type { ImagePullIntent, Listing } from '../records/record.ts';
@@ -46,7 +51,7 @@ interface ListsIntents {
 interface Unanswered {
   readonly image: string;
   readonly sinceMs: number;
-  /** Pulls whose outcome is to be recorded. 0: only the intent of an earlier run is left. */
+  /** Pulls whose outcome is to be recorded. */
   count: number;
   /** What the runtime said last: the id, or `undefined` for absent; `null`: nothing yet. */
   answer: string | undefined | null;
@@ -59,8 +64,10 @@ const LOOK_MS_MIN = 100;
 const LOOK_MS_MAX = 30_000;
 /** How long a look may take. */
 const LOOK_LIMIT_MS = 30_000;
-/** A closing image manager asks for no longer than that; what is open then stays for the next run. */
-const CLOSE_GRACE_MS_MAX = 1_000;
+/** A closing image manager waits for no longer; what is open then stays for the next run. */
+const CLOSE_LIMIT_MS = 6_000;
+/** What looks take beside the time for which the runtime must give the same answer. */
+const CLOSE_SLACK_MS = 1_000;
 /** Of writes that may have been made: to make them again could end another pull of the image. */
 const UNCERTAIN_CODES: ReadonlySet<unknown> = new Set<string>([
   PULL_MANAGER_ERROR_CODES.WORKER_LOST,
@@ -73,14 +80,15 @@ export class UnansweredPulls {
   /** By image. */
   readonly #open = new Map<string, Unanswered>();
   readonly #closing = new AbortController();
-  #graceMs: number;
+  /** Set first: nothing is waited for that does not answer. */
+  #isEnding = false;
+  #adoption: Promise<void> | undefined;
   #watching: Promise<void> | undefined;
   /** Ends the pause between two looks. */
   #wake: () => void = () => {};
 
   constructor(options: UnansweredPullsOptions) {
     this.#options = options;
-    this.#graceMs = options.graceMs;
     setMaxListeners(0, this.#closing.signal);
   }
 
@@ -93,31 +101,44 @@ export class UnansweredPulls {
   }
 
   /**
-   * Takes over the intents that an earlier run left. Rejects where they cannot be listed.
-   *
-   * @param isUnderWay Whether a pull of this image is known, so that the intent is its own.
+   * Takes over the intents that an earlier run left: once, and again after a failure. No pull may
+   * begin before: its end would take with it what is known of an earlier pull of the image [W32].
+   * Rejects where they cannot be listed or counted, and once closed.
    */
-  async adopt(isUnderWay: (image: string) => boolean): Promise<void> {
+  adopt(): Promise<void> {
+    this.#adoption ??= this.#adopt().catch((error: unknown) => {
+      this.#adoption = undefined;
+      throw error;
+    });
+    return this.#adoption;
+  }
+
+  async #adopt(): Promise<void> {
     const { pullManager, logger } = this.#options;
     if (!listsIntents(pullManager)) return;
     const { records, errors } = await pullManager.listImagePullIntents();
     for (const { code } of errors) logger.error('an intent cannot be read', { code });
-    if (this.#closing.signal.aborted) return;
     for (const { image } of records) {
-      if (!isUnderWay(image)) this.#opened(image);
+      if (this.#isEnding) throw closedError('the image manager');
+      if (this.#open.has(image)) continue;
+      // Begun once more, so that the end of another pull does not remove it.
+      await pullManager.recordPullIntent(image);
+      this.add(image);
     }
   }
 
   /**
-   * Asks the runtime for a last time, for two seconds at most, and ends. Pulls that cannot be settled
-   * keep their intents, and the next run takes those over.
+   * Goes on until all is settled, where that takes a few seconds, and ends. Pulls that are not settled
+   * then keep their intents, and the next run takes those over: to wait for less than the time for
+   * which the runtime must give the same answer would be a guess.
    */
   async close(): Promise<void> {
-    this.#graceMs = Math.min(this.#graceMs, CLOSE_GRACE_MS_MAX);
-    for (const [image, { count }] of this.#open) if (count === 0) this.#open.delete(image);
+    this.#isEnding = true;
     this.#wake();
-    const limitMs = this.#graceMs + CLOSE_GRACE_MS_MAX;
-    if (this.#watching !== undefined) await within(limitMs, this.#watching);
+    const limitMs = this.#options.graceMs + CLOSE_SLACK_MS;
+    if (this.#watching !== undefined && limitMs <= CLOSE_LIMIT_MS) {
+      await within(limitMs, this.#watching);
+    }
     this.#closing.abort();
     this.#wake();
     await this.#watching;
@@ -144,9 +165,11 @@ export class UnansweredPulls {
         if (signal.aborted) return;
         if (!(await this.#look(pull))) isAnswered = false;
       }
-      if (this.#open.size === 0) return;
+      if (this.#open.size === 0 || (this.#isEnding && !isAnswered)) return;
       unansweredMs = isAnswered ? LOOK_MS_MIN : Math.min(unansweredMs * 2, LOOK_MS_MAX);
-      await this.#pause(isAnswered ? Math.max(LOOK_MS_MIN, this.#graceMs / 2) : unansweredMs);
+      await this.#pause(
+        isAnswered ? Math.max(LOOK_MS_MIN, this.#options.graceMs / 2) : unansweredMs,
+      );
     }
   }
 
@@ -172,7 +195,7 @@ export class UnansweredPulls {
     }
     if (answer === null) return false;
     const isStale = pull.count !== count;
-    if (isStale || nowMs - pull.answeredSinceMs < this.#graceMs) return true;
+    if (isStale || nowMs - pull.answeredSinceMs < this.#options.graceMs) return true;
     try {
       await this.#record(pull, answer);
     } catch (error) {
@@ -212,11 +235,6 @@ export class UnansweredPulls {
   async #record(pull: Unanswered, imageRef: string | undefined): Promise<void> {
     const { pullManager, keeper } = this.#options;
     const { image } = pull;
-    if (pull.count === 0) {
-      // Begun once more, so that its end ends no other pull that is under way.
-      await pullManager.recordPullIntent(image);
-      pull.count++;
-    }
     for (let left = pull.count; left > 0; left--) {
       // The record first: the last end removes the intent.
       if (imageRef !== undefined) await keeper.pulled(image, imageRef, null);

@@ -3,7 +3,7 @@ import type { RegistryAuth } from '../credentials/pull-credential.ts';
 
 const REDACTED = '[redacted]';
 /** Longer texts are withheld: cutting them first might cut a secret, whose rest would be shown. */
-const TEXT_LENGTH_MAX = 65_536;
+const TEXT_LENGTH_MAX = 16_384;
 /** What of a text is shown. */
 const SHOWN_LENGTH_MAX = 1024;
 /** A shorter secret is in many words: where it was taken out, the gaps would spell it. */
@@ -11,21 +11,21 @@ const REPLACEABLE_LENGTH_MIN = 4;
 
 /** What could change a terminal's state, a line's direction, or is not Unicode. */
 const UNPRINTABLE = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu;
-const REGEXP_SYNTAX = /[\\^$.*+?()[\]{}|/-]/g;
 /** What `encodeURIComponent` leaves as it is and other encoders do not. */
 const LEFT_BY_ENCODE_URI = /[!'()*]/g;
 
 /** `Authorization: Basic …` and its like, as headers, as JSON and as Go prints them. */
 const HEADER_VALUE =
-  /((?:proxy-)?authorization|x-registry-(?:auth|config)|(?:set-)?cookie)(["'\]]*\s*[:=]\s*["'[]*)(?:(?:basic|bearer|digest|negotiate)\s+)?[^\s"',;\]]+/gi;
+  /(?:(?:proxy-)?authorization|x-registry-(?:auth|config)|(?:set-)?cookie)["'\]]*\s*[:=]\s*["'[]*(?<secret>(?:(?:basic|bearer|digest|negotiate)\s+)?[^\s"',;\]]+)/dgi;
 /** A word of lower-case letters is prose, as in "no basic auth credentials". */
 const SCHEME_VALUE =
-  /\b([Bb]asic|BASIC|[Bb]earer|BEARER)(\s+)(?![a-z]+\.?(?![\w+/.~=-]))[\w+/.~=-]{8,}/g;
+  /\b(?:[Bb]asic|BASIC|[Bb]earer|BEARER)\s+(?![a-z]+\.?(?![\w+/.~=-]))(?<secret>[\w+/.~=-]{8,})/dg;
 const JSON_VALUE =
-  /(["'](?:pass(?:word)?|secret|(?:identity|registry|access|refresh|id)?_?token|client_secret|auth)["']\s*:\s*["'])(?:[^"'\\]|\\.)+/gi;
-const USER_INFO = /(\b[a-z][a-z0-9+.-]*:\/\/)[^\s/?#"'@]*@/gi;
+  /["'](?:pass(?:word)?|secret|(?:identity|registry|access|refresh|id)?_?token|client_secret|auth)["']\s*:\s*["'](?<secret>(?:[^"'\\]|\\.)+)/dgi;
+const USER_INFO = /:\/\/(?<secret>[^\s/?#"']+)@/dg;
 /** What a signed address or a token request carries; the names that are needed to understand it stay. */
-const QUERY_VALUE = /([?&])(?!(?:scope|service|ns|n|last)=)([\w.~-]+)=[^&\s"'<>]+/gi;
+const QUERY_VALUE = /[?&](?!(?:scope|service|ns|n|last)=)[\w.~-]+=(?<secret>[^&\s"'<>]+)/dgi;
+const VALUES = [HEADER_VALUE, SCHEME_VALUE, JSON_VALUE, USER_INFO, QUERY_VALUE];
 
 /**
  * A text of a runtime without what must not be shown: each secret of `auth` (password, `auth`, both
@@ -33,7 +33,7 @@ const QUERY_VALUE = /([?&])(?!(?:scope|service|ns|n|last)=)([\w.~-]+)=[^&\s"'<>]
  * `Authorization`, user information in URLs and values of their queries. Unprintable characters are
  * escaped, and at most 1,024 characters are kept.
  *
- * A text that contains a secret of less than 4 characters, or has more than 65,536 characters, is
+ * A text that contains a secret of less than 4 characters, or has more than 16,384 characters, is
  * withheld as a whole.
  */
 export function withoutSecrets(text: string, auth?: RegistryAuth): string {
@@ -43,24 +43,48 @@ export function withoutSecrets(text: string, auth?: RegistryAuth): string {
     return '[left out: it contains a credential]';
   }
   const known = forms.filter((form) => form.length >= REPLACEABLE_LENGTH_MIN);
-  const named = text
-    .replace(USER_INFO, `$1${REDACTED}@`)
-    .replace(HEADER_VALUE, `$1$2${REDACTED}`)
-    .replace(SCHEME_VALUE, `$1$2${REDACTED}`)
-    .replace(JSON_VALUE, `$1${REDACTED}`)
-    .replace(QUERY_VALUE, `$1$2=${REDACTED}`);
-  return shown(replaceAll(named, known));
+  // All are found in the text as it came: what one takes out may be a part of another.
+  return shown(redacted(text, [...placesOfForms(text, known), ...placesOfValues(text)]));
 }
 
-/** One pass, so that what was put in is not searched; the longest first, as one may begin another. */
-function replaceAll(text: string, forms: string[]): string {
-  if (forms.length === 0) return text;
-  const pattern = forms
-    .sort((a, b) => b.length - a.length)
-    .map((form) => form.replace(REGEXP_SYNTAX, '\\$&'))
-    .join('|');
+type Place = readonly [start: number, end: number];
+
+/** Not by an expression: secrets may be too long for one. */
+function* placesOfForms(text: string, forms: readonly string[]): Generator<Place> {
   // Hexadecimal digits of encoded characters come in both cases.
-  return text.replace(new RegExp(pattern, 'gi'), REDACTED);
+  const searched = lowerCase(text);
+  for (const form of forms) {
+    const wanted = lowerCase(form);
+    let start = searched.indexOf(wanted);
+    while (start !== -1) {
+      const end = start + wanted.length;
+      yield [start, end];
+      start = searched.indexOf(wanted, end);
+    }
+  }
+}
+
+/** Of ASCII alone, so that the length stays. */
+function lowerCase(text: string): string {
+  return text.replace(/[A-Z]+/g, (capitals) => capitals.toLowerCase());
+}
+
+function* placesOfValues(text: string): Generator<Place> {
+  for (const pattern of VALUES) {
+    for (const { indices } of text.matchAll(pattern)) yield indices!.groups!.secret!;
+  }
+}
+
+/** The text with one mark for all places that touch each other. */
+function redacted(text: string, places: Place[]): string {
+  places.sort(([a], [b]) => a - b);
+  let kept = '';
+  let shownTo = 0;
+  for (const [start, end] of places) {
+    if (start > shownTo || shownTo === 0) kept += text.slice(shownTo, start) + REDACTED;
+    shownTo = Math.max(shownTo, end);
+  }
+  return kept + text.slice(shownTo);
 }
 
 function shown(text: string): string {

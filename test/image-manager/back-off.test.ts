@@ -38,6 +38,13 @@ describe('the delay after a failed pull', () => {
     expect(backOff.refusal('pod')).toBeUndefined();
   });
 
+  it('does not grow with failures that come while it lasts', () => {
+    const { backOff, pass } = clocked();
+    for (let i = 0; i < 5; i++) backOff.failed('pod', 'denied');
+    pass(FIRST_MS);
+    expect(backOff.refusal('pod')).toBeUndefined();
+  });
+
   it('is of one pod and one image, and tells the latest failure', () => {
     const { backOff } = clocked();
     backOff.failed('pod_image', 'denied');
@@ -109,6 +116,15 @@ describe('of an image manager', () => {
     });
     expect(runtime.pulls).toHaveLength(2);
     expect(intents).toBe(1);
+  });
+
+  it('is of the pair of pod and image, however they are spelled', async () => {
+    await using bench = await openBench();
+    const { images } = bench;
+    const one = { ...ensure, image: 'b_c/app:1', podUid: 'a' };
+    const other = { ...ensure, image: 'c/app:1', podUid: 'a_b' };
+    await expect(images.ensureImage(one)).rejects.toMatchObject({ code: 'ErrImagePull' });
+    await expect(images.ensureImage(other)).rejects.toMatchObject({ code: 'ErrImagePull' });
   });
 
   it('counts a pull over the rate as a failure, and does not ask the runtime', async () => {

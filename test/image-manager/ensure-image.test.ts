@@ -1,5 +1,6 @@
 import { inspect } from 'node:util';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { credentialHash } from '../../src/credentials/credential-hash.ts';
 import type { PullCredential } from '../../src/credentials/pull-credential.ts';
 import { EnsureImageError } from '../../src/image-manager/ensure-image-error.ts';
 import type { EnsureImageRequest, PullPolicy } from '../../src/image-manager/image-manager.ts';
@@ -56,6 +57,8 @@ describe('what each pull policy does', () => {
   ])('%s, present %s, proven %s: %s', async (policy, present, proven, outcome) => {
     const { images, runtime, pullManager } = bench;
     if (present) await images.ensureImage(request(proven ? 'a' : 'b'));
+    let decisions = 0;
+    pullManager.on('decision', () => decisions++);
     runtime.calls.length = 0;
     const answer = images.ensureImage(request('a', policy));
     if (outcome === 'ErrImageNeverPull') {
@@ -65,8 +68,7 @@ describe('what each pull policy does', () => {
       expect(await answer).toEqual({ imageRef: PRIVATE_ID, pulled: outcome === 'pull' });
       expect(runtime.pulls).toHaveLength(outcome === 'pull' ? 1 : 0);
     }
-    if (policy === 'Always')
-      expect(runtime.calls.some((call) => call.startsWith('status'))).toBe(false);
+    expect(decisions).toBe(policy === 'Always' || !present ? 0 : 1);
     expect(await intentsOf(pullManager)).toEqual([]);
   });
 
@@ -92,6 +94,24 @@ describe('what each pull policy does', () => {
 });
 
 describe('who is let in', () => {
+  it.each(['sha256:0123456789abcdef', 'sha256:0'])(
+    'takes %s for an image name, not for the id of a private image',
+    async (image) => {
+      await using exempting = await openBench(
+        {},
+        { policy: { kind: 'NeverVerifyAllowlistedImages', allowlist: ['docker.io/library/*'] } },
+      );
+      const { runtime, images } = exempting;
+      // As containerd does, the runtime finds an image by the beginning of its id.
+      const id = 'sha256:0123456789abcdef';
+      runtime.onStatus = async (name) =>
+        id.startsWith(name) ? { id, repoTags: [PRIVATE], repoDigests: [] } : undefined;
+      const error = await errorOf(images.ensureImage(request(undefined, 'Never', image)));
+      expect(error.code).toBe('ErrImageNeverPull');
+      expect(runtime.calls).toEqual([`status docker.io/library/${image}`]);
+    },
+  );
+
   it('asks the registry once for each tenant, and not again', async () => {
     const { images, runtime } = bench;
     await images.ensureImage(request('a'));
@@ -222,6 +242,53 @@ describe('looking up credentials', () => {
 });
 
 describe('failures', () => {
+  it('is not fooled by a request that changes while it is answered', async () => {
+    const allowlist = ['registry.example.com/public/tool'];
+    const policy = { kind: 'NeverVerifyAllowlistedImages', allowlist } as const;
+    await using exempting = await openBench({}, { policy });
+    const { images, runtime } = exempting;
+    await images.ensureImage(request('a'));
+    const given = { ...request(undefined, 'Never') };
+    runtime.onStatus = async (name) => {
+      Object.assign(given, { image: PUBLIC });
+      return runtime.found(name);
+    };
+    expect((await errorOf(images.ensureImage(given))).code).toBe('ErrImageNeverPull');
+  });
+
+  it('records the credential that was presented, not what has become of it since', async () => {
+    const { images, runtime, pullManager } = bench;
+    for (const isFunction of [false, true]) {
+      const image = isFunction ? PRIVATE : 'registry.example.com/team-a/other:1';
+      runtime.registry.set(image, { id: image, users: ['a'] });
+      const presented = { auth: { ...secretOf('a').auth }, source: { ...secretOf('a').source } };
+      const list = [presented];
+      runtime.onPull = async (name, auth) => {
+        const id = runtime.pullNow(name, auth);
+        Object.assign(presented.auth, secretOf('c').auth);
+        Object.assign(presented.source, secretOf('c').source);
+        list.length = 0;
+        return id;
+      };
+      const credentials = isFunction ? async () => list : list;
+      await images.ensureImage({ ...request('a', 'Always', image), credentials });
+      const { credentialMapping } = (await pullManager.getImagePulledRecord(image))!;
+      const secrets = Object.values(credentialMapping).map((entry) => entry.kubernetesSecrets);
+      const { auth, source } = secretOf('a');
+      const { kind: _, ...coordinates } = source;
+      expect(secrets).toEqual([[{ ...coordinates, credentialHash: credentialHash(auth) }]]);
+    }
+  });
+
+  it('lets nobody in by an answer of the pull manager that is none', async () => {
+    const { images, runtime, pullManager } = bench;
+    runtime.have(PRIVATE, PRIVATE_ID);
+    pullManager.mustAttemptImagePull = async () => undefined as never;
+    expect((await errorOf(images.ensureImage(request('a', 'Never')))).code).toBe(
+      'ErrImageNeverPull',
+    );
+  });
+
   it('names the image that is none', async () => {
     const error = await errorOf(
       bench.images.ensureImage(request('a', 'IfNotPresent', 'UPPER/Case')),

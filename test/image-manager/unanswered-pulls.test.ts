@@ -1,3 +1,6 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
 import type { ImageManagerEvents } from '../../src/events/messages.ts';
 import { ImageManager } from '../../src/image-manager/image-manager.ts';
@@ -148,6 +151,28 @@ describe('a pull that the runtime did not answer', () => {
     expect(await isOpenToAll()).toBe(false);
   });
 
+  it.each([
+    ['that nobody looked for before', 'Always', undefined],
+    ['to which the tag has moved', 'Always', 'sha256:older'],
+    ['to which the tag has moved', 'IfNotPresent', 'sha256:older'],
+  ] as const)('may have left an image %s, policy %s', async (_, pullPolicy, olderId) => {
+    const policy = { kind: 'AlwaysVerify' } as const;
+    bench = await openBench({}, pullPolicy === 'Always' ? {} : { policy });
+    const { runtime, images, pullManager } = bench;
+    if (olderId !== undefined) runtime.have(PRIVATE, olderId);
+    const settled = settledPulls();
+    runtime.onPull = async () => {
+      runtime.have(PRIVATE, PRIVATE_ID);
+      throw failed('registryUnavailable', 'dial unix /run/snapshotter.sock: refused');
+    };
+    const failing = { ...ensure, pullPolicy };
+    await expect(images.ensureImage(failing)).rejects.toMatchObject({ code: 'ErrImagePull' });
+    expect(await intentsOf(pullManager)).toEqual([PRIVATE]);
+    await until(() => settled.length > 0);
+    expect(settled).toMatchObject([{ became: 'present' }]);
+    expect(await isOpenToAll()).toBe(false);
+  });
+
   it('leaves a preloaded image to all when a pull of it fails', async () => {
     bench = await openBench();
     const { runtime, images, pullManager } = bench;
@@ -228,34 +253,72 @@ describe('intents that an earlier run left', () => {
     expect(await intentsOf(bench.pullManager)).toEqual([]);
   });
 
-  it('go after a restart of the store, where the image is absent', async () => {
-    const first = await PullManager.open({ store: { kind: 'memory' }, workerCount: 0 });
-    await first.close();
-    const runtime = new ScriptedRuntime();
-    const { mkdtemp, rm } = await import('node:fs/promises');
-    const path = await mkdtemp('/tmp/pullwarden-unanswered-');
+  /** A store with the intent of a pull that was under way when its agent was killed. */
+  async function restarted(graceMs: number): Promise<Bench> {
+    const path = await mkdtemp(join(tmpdir(), 'pullwarden-unanswered-'));
     const store = { kind: 'journal', path } as const;
     const before = await PullManager.open({ store, workerCount: 0 });
     await before.recordPullIntent(PRIVATE);
     await before.close();
-    const pullManager = await PullManager.open({ store, workerCount: 0 });
-    expect(await intentsOf(pullManager)).toEqual([PRIVATE]);
-    const images = new ImageManager({ pullManager, runtime, unansweredGraceMs: 50 });
-    bench = {
-      runtime,
-      pullManager,
-      images,
+    const opened = await openBench({ unansweredGraceMs: graceMs }, { store });
+    return {
+      ...opened,
       async [Symbol.asyncDispose]() {
-        await images.close();
-        await pullManager.close();
+        await opened[Symbol.asyncDispose]();
         await rm(path, { recursive: true });
       },
     };
-    await until(async () => (await intentsOf(pullManager)).length === 0);
+  }
+
+  it('go after a restart of the store, where the image is absent', async () => {
+    bench = await restarted(50);
+    expect(await intentsOf(bench.pullManager)).toEqual([PRIVATE]);
+    await until(async () => (await intentsOf(bench.pullManager)).length === 0);
+  });
+
+  it('are not removed by pulls of the image that fail meanwhile', async () => {
+    bench = await restarted(60_000);
+    const { runtime, images, pullManager } = bench;
+    // The first begins before the intents are known, the second after.
+    for (const podUid of ['1', '2']) {
+      const denied = images.ensureImage({ ...ensure, podUid, credentials: [secretOf('c')] });
+      await expect(denied).rejects.toMatchObject({ code: 'ErrImagePull' });
+      expect(await intentsOf(pullManager)).toEqual([PRIVATE]);
+    }
+    // Then what the killed agent had asked for arrives.
+    runtime.have(PRIVATE, PRIVATE_ID);
+    expect(await isOpenToAll()).toBe(false);
+    runtime.onStatus = () => Promise.reject(lost());
+    await images.close();
+    expect(await intentsOf(pullManager)).toEqual([PRIVATE]);
+  });
+
+  it('let no pull begin before they are known', async () => {
+    bench = await restarted(60_000);
+    const { runtime, images, pullManager } = bench;
+    const list = pullManager.listImagePullIntents.bind(pullManager);
+    pullManager.listImagePullIntents = () => Promise.reject(new Error('disk gone'));
+    await using second = new ImageManager({ pullManager, runtime });
+    await expect(second.ensureImage(ensure)).rejects.toMatchObject({ code: 'ErrImagePullIntent' });
+    expect(runtime.pulls).toEqual([]);
+    pullManager.listImagePullIntents = list;
+    expect((await second.ensureImage(ensure)).pulled).toBe(true);
+    runtime.onStatus = () => Promise.reject(lost());
+    await images.close();
   });
 });
 
 describe('close', () => {
+  it('takes no short absence for the end of a pull that was left unanswered', async () => {
+    bench = await openBench({ unansweredGraceMs: 60_000 });
+    const { runtime, images, pullManager } = bench;
+    runtime.onPull = () => Promise.reject(lost());
+    await expect(images.ensureImage(ensure)).rejects.toMatchObject({ code: 'ErrImagePull' });
+    await until(() => runtime.calls.includes(`status ${PRIVATE}`));
+    await images.close();
+    expect(await intentsOf(pullManager)).toEqual([PRIVATE]);
+  });
+
   it('rejects what is under way, and ends each pull that is known to have given nothing', async () => {
     bench = await openBench();
     const { runtime, images, pullManager } = bench;

@@ -230,6 +230,17 @@ describeEachRuntime('tenants of one node', (components) => {
     expect(await agent.pullManager.getImagePulledRecord(gone.id)).toBeUndefined();
   });
 
+  it('lets nobody in by the id of an image, or its beginning', async () => {
+    const { name, id } = await privateImage(['alice']);
+    await agent.ensure(name, 'IfNotPresent', [secretOf('alice')]);
+    await using exempting = await Agent.open(components.containerd.socket, {
+      policy: { kind: 'NeverVerifyAllowlistedImages', allowlist: ['docker.io/library/*'] },
+    });
+    for (const length of ['sha256:'.length + 1, 'sha256:'.length + 8, id.length]) {
+      expect(await exempting.outcome(id.slice(0, length), 'Never')).toBe('ErrImageNeverPull');
+    }
+  });
+
   it('lets in who has an identity token, and a service account by its name', async () => {
     const { name } = await privateImage([]);
     components.tokenServer.setUser('robot', {

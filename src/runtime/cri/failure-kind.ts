@@ -70,7 +70,7 @@ const RULES: readonly Rule[] = [
   ],
   [
     'denied',
-    /: 40[13](?: [A-Z]|$)|access denied|\bdenied:|unauthorized|authentication required|authorization failed|insufficient_scope|failed to authorize|auth credentials/i,
+    /: 40[13](?: [A-Z]|$)|access denied|(?<!permission )\bdenied:|unauthorized|authentication required|authorization failed|insufficient_scope|failed to authorize|auth credentials/i,
   ],
   // The credential itself is not one.
   ['denied', /illegal base64 data|parse server address|invalid registry auth/i],
@@ -79,7 +79,7 @@ const RULES: readonly Rule[] = [
 ];
 
 /** Names and addresses are the user's words: `registry/unauthorized` says nothing of the failure. */
-const NAMES_AND_ADDRESSES = /"(?:[^"\\]|\\.)*"|\bhttps?:\/\/[^\s"]*[^\s":]/g;
+const NAMES_AND_ADDRESSES = /"[^"]*"|\bhttps?:\/\/[^\s"]*[^\s":]/g;
 
 /** The kind of a failure that the runtime itself has told. */
 export function answeredFailureKind(code: number, text: string): ImageRuntimeErrorKind {

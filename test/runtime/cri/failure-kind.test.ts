@@ -107,6 +107,7 @@ describe('answeredFailureKind', () => {
       2,
       'failed to extract layer sha256:1: mount callback failed: unexpected EOF: unknown',
     ],
+    ['other', 2, 'failed to prepare snapshot: mkdir /x: permission denied: unknown'],
     ['other', 13, 'anything'],
     ['protocol', 99, 'anything'],
     ['protocol', Number.NaN, 'anything'],
@@ -130,6 +131,14 @@ describe('answeredFailureKind', () => {
     'Head "https://r.io/v2/manifest unknown": no space left on device',
   ])('does not take names for reasons: %s', (text) => {
     expect(answeredFailureKind(2, text)).toBe('other');
+  });
+});
+
+describe('a text that is made to be slow', () => {
+  it.each(['\\"', 'desc = ', 'http://', ': 5', '"a'])('of many %j is read at once', (piece) => {
+    const text = piece.repeat(65_536 / piece.length);
+    // Were it not, ten would take longer than a test may.
+    for (let i = 0; i < 10; i++) expect(answeredFailureKind(2, text)).toBe('other');
   });
 });
 
