@@ -20,6 +20,7 @@ import { OngoingPulls } from './engine/ongoing-pulls.ts';
 import { PullWriter } from './engine/pull-writer.ts';
 import { reconcile } from './engine/reconcile.ts';
 import { abortedError, closedError, invalidArgument, type PullManagerError } from './errors.ts';
+import { CHANNELS } from './events/channels.ts';
 import {
   closeEmitters,
   type EventListener,
@@ -69,6 +70,8 @@ export interface DecideOptions {
   readonly signal?: AbortSignal;
 }
 
+/** A constant of the module: see `CHANNELS`. */
+const DECISION_CHANNEL = CHANNELS.decision;
 /** How long `close` waits for a store to answer, and again for its owners to end. */
 const CLOSE_LIMIT_MS = 10_000;
 
@@ -250,7 +253,7 @@ export class PullManager implements ImagePullManager, AsyncDisposable {
     credentials: PodCredentialsSource = NO_CREDENTIALS,
   ): Promise<boolean> {
     if (typeof credentials !== 'function') {
-      const decision = this.#decider.decideSync(image, imageRef, credentials);
+      const decision = this.decideSync(image, imageRef, credentials);
       if (decision !== undefined) return decision.mustPull ? MUST_PULL : NEED_NOT_PULL;
     }
     return this.#mustAttempt(image, imageRef, credentials);
@@ -269,7 +272,7 @@ export class PullManager implements ImagePullManager, AsyncDisposable {
     } catch (error) {
       return Promise.resolve(failed(error as PullManagerError));
     }
-    return this.#decider.decide(image, imageRef, credentials, signal);
+    return this.#decide(image, imageRef, credentials, signal);
   }
 
   /**
@@ -281,12 +284,16 @@ export class PullManager implements ImagePullManager, AsyncDisposable {
     imageRef: string,
     credentials: PodCredentials = NO_CREDENTIALS,
   ): Decision | undefined {
-    return this.#decider.decideSync(image, imageRef, credentials);
+    const decision = this.#decider.decideSync(image, imageRef, credentials);
+    if (DECISION_CHANNEL.hasSubscribers) this.#tell(image, imageRef, decision);
+    return decision;
   }
 
   /** One decision for each request, in their order; those that need a worker share one trip. */
   decideBatch(requests: readonly DecisionRequest[]): Promise<Decision[]> {
-    return decideBatch(this.#decider, requests);
+    const decided = decideBatch(this.#decider, requests);
+    if (DECISION_CHANNEL.hasSubscribers) this.#tellAll(requests, decided);
+    return decided;
   }
 
   /**
@@ -424,12 +431,41 @@ export class PullManager implements ImagePullManager, AsyncDisposable {
     client.leave(closedError('this call'));
   }
 
+  #decide(
+    image: string,
+    imageRef: string,
+    credentials: PodCredentialsSource,
+    signal: AbortSignal | undefined,
+  ): Promise<Decision> {
+    const decided = this.#decider.decide(image, imageRef, credentials, signal);
+    if (DECISION_CHANNEL.hasSubscribers) {
+      // The first to wait for it, so that listeners hear before the caller does.
+      void decided.then((decision) => this.#tell(image, imageRef, decision));
+    }
+    return decided;
+  }
+
+  #tell(image: string, imageRef: string, decision: Decision | undefined): void {
+    if (decision !== undefined) this.#host.events.decision.emit({ image, imageRef, decision });
+  }
+
+  #tellAll(requests: readonly DecisionRequest[], decided: Promise<Decision[]>): void {
+    const tell = (decisions: readonly Decision[]): void => {
+      for (const [i, decision] of decisions.entries()) {
+        const request: DecisionRequest | undefined | null = requests[i];
+        if (request) this.#tell(request.image, request.imageRef, decision);
+      }
+    };
+    // What is no list of requests, the caller is told.
+    decided.then(tell, () => {});
+  }
+
   async #mustAttempt(
     image: string,
     imageRef: string,
     credentials: PodCredentialsSource,
   ): Promise<boolean> {
-    const { mustPull, cause } = await this.#decider.decide(image, imageRef, credentials, undefined);
+    const { mustPull, cause } = await this.#decide(image, imageRef, credentials, undefined);
     if (cause?.code === 'ERR_PULLMANAGER_CREDENTIALS_SOURCE_FAILED') throw cause.cause;
     return mustPull;
   }

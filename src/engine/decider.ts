@@ -4,9 +4,6 @@
  */
 import type { KubeletBehaviour } from '../compatibility.ts';
 import { abortedError, closedError, PullManagerError, storeError } from '../errors.ts';
-import { CHANNELS } from '../events/channels.ts';
-import type { Emitter } from '../events/emitter.ts';
-import type { DecisionMessage } from '../events/messages.ts';
 import { HOST_ROW } from '../metrics/shared-metrics.ts';
 import { DECISION_REASONS, type DecisionReason } from '../metrics/stats.ts';
 import type { Logger } from '../options.ts';
@@ -46,8 +43,6 @@ import type { EngineClient } from './engine-client.ts';
 import type { RecordKeys } from './record-keys.ts';
 import { KEY_UNITS_MAX, type RecordEntry, type Replica } from './replica.ts';
 
-/** A constant of the module: see `CHANNELS`. */
-const DECISION_CHANNEL = CHANNELS.decision;
 /** How often two keys with different owners are read again when one changed in between. */
 const SNAPSHOT_ATTEMPTS = 64;
 
@@ -65,8 +60,6 @@ export interface DeciderOptions {
   /** The host's row of counters. */
   readonly row: Float64Array;
   readonly logger: Logger;
-  /** Told of every decision. */
-  readonly decided: Emitter<DecisionMessage>;
 }
 
 /** One question: may a pod that presents `credentials` use `imageRef` as `image`? */
@@ -88,7 +81,6 @@ export class Decider {
   readonly #reverifyAfterMs: number;
   readonly #row: Float64Array;
   readonly #logger: Logger;
-  readonly #decided: Emitter<DecisionMessage>;
   readonly #recordKeys: RecordKeys;
   readonly #sources: CredentialSources;
   readonly #asksSourcesLazily: boolean;
@@ -103,7 +95,6 @@ export class Decider {
     this.#reverifyAfterMs = options.reverifyAfterMs;
     this.#row = options.row;
     this.#logger = options.logger;
-    this.#decided = options.decided;
     const { recordsMatches, asksSourcesLazily, hasServiceAccounts } = options.behaviour;
     this.#recordKeys = options.recordKeys;
     this.#sources = new CredentialSources(options.client.maxPending);
@@ -125,24 +116,24 @@ export class Decider {
   /** The answer, where the replica has it; `undefined` where a worker must be asked. */
   decideSync(image: string, imageRef: string, credentials: PodCredentials): Decision | undefined {
     const refused = this.#refusal(image, imageRef);
-    if (refused !== undefined) return this.#count(image, imageRef, refused);
-    if (imageRef === '') return this.#tell(image, imageRef, NO_IMAGE_REF);
+    if (refused !== undefined) return this.#count(refused);
+    if (imageRef === '') return NO_IMAGE_REF;
     const entry = this.#entry(imageRef);
     if (entry === undefined) return undefined;
     const verdict = this.#judge(image, entry);
     if (verdict === undefined) return undefined;
-    if (isDecision(verdict)) return this.#countLocal(image, imageRef, verdict);
+    if (isDecision(verdict)) return this.#countLocal(verdict);
     const only = onlySecret(credentials);
     if (only !== undefined && wasFoundLast(entry, only) && this.#proofsLast) {
-      return this.#countLocal(image, imageRef, SECRET_FOUND);
+      return this.#countLocal(SECRET_FOUND);
     }
     const problem = checkPodCredentials(credentials);
-    if (problem !== undefined) return this.#count(image, imageRef, failed(problem));
+    if (problem !== undefined) return this.#count(failed(problem));
     const match = matchCredentials(verdict, credentials, this.#currentRules());
     // The secret is to be recorded first, which takes a trip.
     if (match >= 0) return undefined;
     if (match === SECRET_MATCHES && only !== undefined) rememberFound(entry, only);
-    return this.#countLocal(image, imageRef, decisionOf(match));
+    return this.#countLocal(decisionOf(match));
   }
 
   /** The answer; never rejects. */
@@ -153,13 +144,13 @@ export class Decider {
     signal: AbortSignal | undefined,
   ): Promise<Decision> {
     const refused = this.#refusal(image, imageRef);
-    if (refused !== undefined) return this.#count(image, imageRef, refused);
+    if (refused !== undefined) return this.#count(refused);
     if (typeof source === 'function' && !this.#asksSourcesLazily) {
       return this.#decideAfter(source, image, imageRef, signal);
     }
-    if (imageRef === '') return this.#tell(image, imageRef, NO_IMAGE_REF);
+    if (imageRef === '') return NO_IMAGE_REF;
     if (signal?.aborted === true) {
-      return this.#count(image, imageRef, failed(abortedError('the decision', signal.reason)));
+      return this.#count(failed(abortedError('the decision', signal.reason)));
     }
     try {
       let verdict = this.#known(image, imageRef);
@@ -168,11 +159,9 @@ export class Decider {
       const decision = isDecision(verdict)
         ? verdict
         : await this.#verify(image, imageRef, verdict, source, signal);
-      return isLocal
-        ? this.#countLocal(image, imageRef, decision)
-        : this.#countRemote(image, imageRef, decision);
+      return isLocal ? this.#countLocal(decision) : this.#countRemote(decision);
     } catch (error) {
-      return this.#count(image, imageRef, failed(storeError('the decision', error)));
+      return this.#count(failed(storeError('the decision', error)));
     }
   }
 
@@ -192,9 +181,7 @@ export class Decider {
     } catch (error) {
       decision = failed(storeError('the decision', error));
     }
-    return imageRef === ''
-      ? this.#tell(image, imageRef, decision)
-      : this.#count(image, imageRef, decision);
+    return imageRef === '' ? decision : this.#count(decision);
   }
 
   #refusal(image: string, imageRef: string): Decision | undefined {
@@ -362,23 +349,18 @@ export class Decider {
     return this.#rules;
   }
 
-  #countLocal(image: string, imageRef: string, decision: Decision): Decision {
+  #countLocal(decision: Decision): Decision {
     this.#row[HOST_ROW.LOCAL]!++;
-    return this.#count(image, imageRef, decision);
+    return this.#count(decision);
   }
 
-  #countRemote(image: string, imageRef: string, decision: Decision): Decision {
+  #countRemote(decision: Decision): Decision {
     this.#row[HOST_ROW.REMOTE]!++;
-    return this.#count(image, imageRef, decision);
+    return this.#count(decision);
   }
 
-  #count(image: string, imageRef: string, decision: Decision): Decision {
+  #count(decision: Decision): Decision {
     this.#row[HOST_ROW.DECISIONS + REASON_INDEX[decision.reason]]!++;
-    return this.#tell(image, imageRef, decision);
-  }
-
-  #tell(image: string, imageRef: string, decision: Decision): Decision {
-    if (DECISION_CHANNEL.hasSubscribers) this.#decided.emit({ image, imageRef, decision });
     return decision;
   }
 }

@@ -93,7 +93,6 @@ export class Host {
       reverifyAfterMs: handle.reverifyAfterMs,
       row,
       logger,
-      decided: events.decision,
     });
     return new Host(handle, state, metrics, client, decider, recordKeys, row, events, origin);
   }
