@@ -169,9 +169,9 @@ export function invalidArgument(argument: string, problem: string): PullManagerE
   return new PullManagerError('INVALID_ARGUMENT', `${argument} ${problem}`, { argument });
 }
 
-/** The engine is closed; `what` names the call. */
-export function closedError(what: string): PullManagerError {
-  return new PullManagerError('CLOSED', `${what}: the pull manager is closed`);
+/** `closed`, by default the engine, is closed; `what` names the call. */
+export function closedError(what: string, closed = 'the pull manager'): PullManagerError {
+  return new PullManagerError('CLOSED', `${what}: ${closed} is closed`);
 }
 
 /** The call was aborted; `cause` is the signal's reason. */

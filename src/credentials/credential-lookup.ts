@@ -183,7 +183,7 @@ export class CredentialLookup implements AsyncDisposable {
   #checkGoingOn(signal: AbortSignal | undefined): void {
     const what = 'looking up credentials';
     if (signal?.aborted) throw abortedError(what, signal.reason);
-    if (this.#isClosed) throw closedError(what);
+    if (this.#isClosed) throw closedError(what, 'the credential lookup');
   }
 
   /** Throws a failure that nothing makes up for: an anonymous pull would only hide it. */

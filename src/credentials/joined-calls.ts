@@ -1,5 +1,6 @@
 /** Equal calls that run at the same time are one. */
 import { abortedError } from '../errors.ts';
+import { untilAborted } from '../util/until-aborted.ts';
 
 interface Running<T> {
   readonly answer: Promise<T>;
@@ -49,21 +50,11 @@ export class JoinedCalls<T> {
 }
 
 /** Waits for `promise` unless the signal aborts first; then rejects with `ABORTED`. */
-export async function unlessAborted<T>(
+export function unlessAborted<T>(
   promise: Promise<T>,
   signal: AbortSignal | undefined,
   what: string,
 ): Promise<T> {
-  if (signal === undefined) return await promise;
-  let onAbort: (() => void) | undefined;
-  const aborted = new Promise<never>((_, reject) => {
-    onAbort = () => reject(abortedError(what, signal.reason));
-    if (signal.aborted) onAbort();
-    else signal.addEventListener('abort', onAbort, { once: true });
-  });
-  try {
-    return await Promise.race([promise, aborted]);
-  } finally {
-    signal.removeEventListener('abort', onAbort!);
-  }
+  if (signal === undefined) return promise;
+  return untilAborted(promise, signal, (reason) => abortedError(what, reason));
 }

@@ -18,6 +18,17 @@ export interface RegistryAuth {
   readonly registryToken?: string;
 }
 
+/** Every field of a `RegistryAuth`. */
+export const REGISTRY_AUTH_FIELDS: readonly (keyof RegistryAuth)[] = Object.keys({
+  username: true,
+  password: true,
+  auth: true,
+  email: true,
+  serverAddress: true,
+  identityToken: true,
+  registryToken: true,
+} satisfies Record<keyof RegistryAuth, true>) as (keyof RegistryAuth)[];
+
 /**
  * Where a credential came from. A pull that one of the node's own has opened, or none, makes the
  * image accessible to every pod; one of a pod's makes it accessible to who presents the same.

@@ -1,20 +1,9 @@
 /** Credentials that do not show themselves. */
 import { inspect } from 'node:util';
-import type { RegistryAuth } from './pull-credential.ts';
+import { REGISTRY_AUTH_FIELDS, type RegistryAuth } from './pull-credential.ts';
 
 /** What stands in a log for a secret. */
 export const REDACTED = '[redacted]';
-
-/** The fields of a credential, in the order in which they are copied. */
-const FIELDS = [
-  'username',
-  'password',
-  'auth',
-  'email',
-  'serverAddress',
-  'identityToken',
-  'registryToken',
-] as const satisfies readonly (keyof RegistryAuth)[];
 
 /** Behaves as a plain object, but logs, `JSON.stringify` and `inspect` see only that it is one. */
 class RedactedAuth implements RegistryAuth {
@@ -27,7 +16,7 @@ class RedactedAuth implements RegistryAuth {
   declare registryToken?: string;
 
   constructor(fields: RegistryAuth) {
-    for (const name of FIELDS) {
+    for (const name of REGISTRY_AUTH_FIELDS) {
       const value = fields[name];
       if (value !== undefined && value !== '') this[name] = value;
     }

@@ -70,7 +70,7 @@ export class ProgramRunner {
    */
   async run(program: Program, signal: AbortSignal): Promise<ProgramEnd> {
     const what = `running ${quote(program.path)}`;
-    if (this.#isClosed) throw closedError(what);
+    if (this.#isClosed) throw closedError(what, 'the credential lookup');
     if (signal.aborted) throw abortedError(what, signal.reason);
     const limit = new AbortController();
     const timer = setTimeout(() => limit.abort(tooSlow(program, this.#timeoutMs)), this.#timeoutMs);
@@ -96,7 +96,8 @@ export class ProgramRunner {
   /** Ends all programs; their calls reject with `CLOSED`. */
   close(): void {
     this.#isClosed = true;
-    for (const limit of this.#running) limit.abort(closedError('running a credential program'));
+    for (const limit of this.#running)
+      limit.abort(closedError('running a credential program', 'the credential lookup'));
   }
 
   #turnsOf(path: string): Turns {

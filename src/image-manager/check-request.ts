@@ -1,5 +1,5 @@
 /** Checks of what callers pass to an image manager. Messages name the field, never its value. */
-import type { PullCredential } from '../credentials/pull-credential.ts';
+import { type PullCredential, REGISTRY_AUTH_FIELDS } from '../credentials/pull-credential.ts';
 import { textProblem } from '../engine/arguments.ts';
 import { invalidArgument } from '../errors.ts';
 import type { EnsureImageRequest, PullPolicy } from './image-manager.ts';
@@ -9,15 +9,6 @@ const PULL_POLICIES: ReadonlySet<unknown> = new Set<PullPolicy>([
   'IfNotPresent',
   'Never',
 ]);
-const AUTH_FIELDS = [
-  'username',
-  'password',
-  'auth',
-  'email',
-  'serverAddress',
-  'identityToken',
-  'registryToken',
-] as const;
 const COORDINATES = ['uid', 'namespace', 'name'] as const;
 /** More than that are a mistake, and each would be a trip to a registry. */
 const CREDENTIALS_MAX = 10_000;
@@ -52,7 +43,7 @@ export function checkPullCredentials(value: unknown): readonly PullCredential[] 
 function checkCredential(value: unknown, argument: string): void {
   const { auth, source } = fieldsOf(value, argument);
   const authFields = fieldsOf(auth, `${argument}.auth`);
-  for (const field of AUTH_FIELDS) {
+  for (const field of REGISTRY_AUTH_FIELDS) {
     const text = authFields[field];
     if (text !== undefined && typeof text !== 'string') {
       throw invalidArgument(`${argument}.auth.${field}`, 'must be a string');

@@ -9,7 +9,15 @@
  */
 import type { PullCredential, PullCredentialsSource } from '../credentials/pull-credential.ts';
 import { signalOf } from '../engine/arguments.ts';
-import { abortedError, closedError, ImageNameError, PullManagerError, quote } from '../errors.ts';
+import {
+  abortedError,
+  closedError,
+  errorCode,
+  ImageNameError,
+  PULL_MANAGER_ERROR_CODES,
+  PullManagerError,
+  quote,
+} from '../errors.ts';
 import {
   closeEmitters,
   type Emitters,
@@ -191,7 +199,7 @@ export class ImageManager implements AsyncDisposable {
     request: EnsureImageRequest,
     options: ImageManagerCallOptions = {},
   ): Promise<EnsuredImage> {
-    if (this.#closing.signal.aborted) throw closedError('ensureImage');
+    if (this.#closing.signal.aborted) throw closedError('ensureImage', 'the image manager');
     // Read once: what is asked must be what was checked, also where the caller uses the object again.
     const { image, pullPolicy, podUid, credentials = NO_CREDENTIALS } = checkedRequest(request);
     const linked = linkedSignal(this.#closing.signal, signalOf(options));
@@ -215,7 +223,7 @@ export class ImageManager implements AsyncDisposable {
    * of the pull manager.
    */
   async collect(options: ImageManagerCallOptions = {}): Promise<PruneResult> {
-    if (this.#closing.signal.aborted) throw closedError('collect');
+    if (this.#closing.signal.aborted) throw closedError('collect', 'the image manager');
     return this.#collect(signalOf(options), false);
   }
 
@@ -248,7 +256,7 @@ export class ImageManager implements AsyncDisposable {
   }
 
   async #close(): Promise<void> {
-    this.#closing.abort(closedError('the image manager'));
+    this.#closing.abort(closedError('the request', 'the image manager'));
     // A store that never answers must not keep who closes it next.
     await within(CLOSE_LIMIT_MS, this.#ended());
   }
@@ -410,8 +418,7 @@ export class ImageManager implements AsyncDisposable {
       for (const { code } of errors) this.#logger.warn('a record could not be deleted', { code });
     } catch (error) {
       if (this.#closing.signal.aborted) return;
-      const { code } = error as { code?: unknown };
-      this.#logger.warn('records could not be collected', { code });
+      this.#logger.warn('records could not be collected', { code: errorCode(error) });
     }
   }
 
@@ -420,9 +427,10 @@ export class ImageManager implements AsyncDisposable {
       await this.#unanswered.adopt();
       return true;
     } catch (error) {
-      const { code } = error as { code?: unknown };
       if (this.#closing.signal.aborted) return true;
-      this.#logger.warn('intents of an earlier run cannot be taken over', { code });
+      this.#logger.warn('intents of an earlier run cannot be taken over', {
+        code: errorCode(error),
+      });
       return false;
     }
   }
@@ -468,6 +476,7 @@ function withoutCredentials(image: string, cause: unknown): EnsureImageError {
 }
 
 function abortReason(reason: unknown): PullManagerError {
-  if (reason instanceof PullManagerError && reason.code === 'ERR_PULLMANAGER_CLOSED') return reason;
+  if (reason instanceof PullManagerError && reason.code === PULL_MANAGER_ERROR_CODES.CLOSED)
+    return reason;
   return abortedError('the request for an image', reason);
 }

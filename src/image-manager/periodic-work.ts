@@ -1,4 +1,5 @@
 /** What an image manager does unasked. Keeps no process alive. */
+import { abortListeners } from '../util/abort-listeners.ts';
 
 /** Pauses after something could not be done, in milliseconds. */
 const RETRY_MS_MIN = 1_000;
@@ -51,10 +52,10 @@ export class PeriodicWork {
         resolve(false);
       };
       const timer = setTimeout(() => {
-        this.#closing.removeEventListener('abort', onAbort);
+        abortListeners.remove(this.#closing, onAbort);
         resolve(true);
       }, ms).unref();
-      this.#closing.addEventListener('abort', onAbort, { once: true });
+      abortListeners.add(this.#closing, onAbort);
     });
   }
 }

@@ -23,10 +23,10 @@ import { recordedCredentials } from './presented-credentials.ts';
 import { pullFailureOf, runtimeErrorOf } from './pull-failure.ts';
 import type { PullSlots } from './pull-slots.ts';
 import type { RateLimit } from './rate-limit.ts';
-import type { RecordKeeper } from './record-keeper.ts';
+import { mayBeDone, type RecordKeeper } from './record-keeper.ts';
 import { idOf, pulledIdOf } from './runtime-answers.ts';
 import type { SharedPull } from './shared-pulls.ts';
-import { mayBeDone, type UnansweredPulls } from './unanswered-pulls.ts';
+import type { UnansweredPulls } from './unanswered-pulls.ts';
 
 /** What pulls are made with. */
 export interface PullTools {
@@ -267,7 +267,7 @@ async function recordPulled(
 }
 
 async function recordFailure(image: string, tools: PullTools): Promise<void> {
-  await recordOutcome(image, tools, () => tools.pullManager.recordImagePullFailed(image));
+  await recordOutcome(image, tools, () => tools.keeper.failed(image));
 }
 
 /** Records, or has it recorded later; never rejects. */
@@ -276,23 +276,26 @@ async function recordOutcome(
   { background, openNames, logger }: PullTools,
   record: () => Promise<void>,
 ): Promise<void> {
-  const isRecorded = async (): Promise<boolean> => {
+  const tried = async (): Promise<'recorded' | 'failed' | 'uncertain'> => {
     try {
       await record();
-      return true;
+      return 'recorded';
     } catch (error) {
       const message = 'the outcome of a pull cannot be recorded; its intent stays';
       logger.error(message, { image, code: errorCode(error) });
       // What may be recorded must not be recorded again: that could end another pull of the image.
-      return mayBeDone(error);
+      return mayBeDone(error) ? 'uncertain' : 'failed';
     }
   };
-  if (await isRecorded()) return;
+  const first = await tried();
+  if (first === 'recorded') return;
+  // Until it is recorded; where that stays uncertain, for good.
   openNames.begin(image);
+  if (first === 'uncertain') return;
   background.untilDone(async () => {
-    if (!(await isRecorded())) return false;
-    openNames.end(image);
-    return true;
+    const outcome = await tried();
+    if (outcome === 'recorded') openNames.end(image);
+    return outcome !== 'failed';
   });
 }
 

@@ -8,8 +8,20 @@
  * image would then look preloaded, and be everybody's. Hence images pulled since the list was asked
  * for count as listed, and while records are being deleted no pull is recorded.
  */
+import { errorCode, PULL_MANAGER_ERROR_CODES } from '../errors.ts';
 import type { ImagePullManager, PruneResult } from '../image-pull-manager.ts';
 import type { ImagePullCredentials } from '../records/record.ts';
+
+/** Of writes that may have been made: to make them again could end another pull of the image. */
+const UNCERTAIN_CODES: ReadonlySet<unknown> = new Set<string>([
+  PULL_MANAGER_ERROR_CODES.WORKER_LOST,
+  PULL_MANAGER_ERROR_CODES.CLOSED,
+]);
+
+/** Whether a write that has failed may have been made. */
+export function mayBeDone(error: unknown): boolean {
+  return UNCERTAIN_CODES.has(errorCode(error));
+}
 
 /** Used by one thread. */
 export class RecordKeeper {
@@ -34,6 +46,11 @@ export class RecordKeeper {
     await this.#pullManager.recordImagePulled(image, imageRef, credentials);
   }
 
+  /** Ends a pull that gave nothing. Rejects as the pull manager does. */
+  failed(image: string): Promise<void> {
+    return this.#pullManager.recordImagePullFailed(image);
+  }
+
   /**
    * Deletes the records of images that the runtime has not. `listImageRefs` has to answer all that it
    * has: in use, pinned and nameless ones included.
@@ -49,13 +66,11 @@ export class RecordKeeper {
       const listed = await listImageRefs();
       while (this.#pruning !== undefined) await this.#pruning;
       const prune = this.#pullManager.pruneUnknownRecords(new Set([...listed, ...pulled]), until);
-      const ended = prune.then(
-        () => {},
-        () => {},
-      );
-      this.#pruning = ended.finally(() => {
-        this.#pruning = undefined;
-      });
+      this.#pruning = prune
+        .catch(() => {})
+        .finally(() => {
+          this.#pruning = undefined;
+        });
       return await prune;
     } finally {
       this.#collections.delete(pulled);

@@ -4,6 +4,7 @@
  * shown to the registry proves nothing of the next.
  */
 import { createHmac, randomBytes } from 'node:crypto';
+import { REGISTRY_AUTH_FIELDS } from '../credentials/pull-credential.ts';
 import { abortedError } from '../errors.ts';
 import { untilAborted } from '../util/until-aborted.ts';
 import type { Pulled, PullOrder } from './pull.ts';
@@ -86,13 +87,7 @@ export class SharedPulls {
 
   #keyOf({ image, credentials }: PullOrder): string {
     const parts = credentials.map(({ auth, source }) => [
-      auth.username,
-      auth.password,
-      auth.auth,
-      auth.email,
-      auth.serverAddress,
-      auth.identityToken,
-      auth.registryToken,
+      ...REGISTRY_AUTH_FIELDS.map((field) => auth[field]),
       source.kind,
       ...(source.kind === 'node' ? [] : [source.uid, source.namespace, source.name]),
     ]);

@@ -7,7 +7,6 @@
  * answer for a while: the image is absent, and the pull has failed; or it is there, and is recorded
  * without proof, so that the next pod has to show that it may use it.
  */
-import { setMaxListeners } from 'node:events';
 import {
   closedError,
   errorCode,
@@ -22,7 +21,7 @@ import { linkedSignal } from '../util/linked-signal.ts';
 import { untilAborted } from '../util/until-aborted.ts';
 import { within } from '../util/within.ts';
 import type { OpenNames } from './open-names.ts';
-import type { RecordKeeper } from './record-keeper.ts';
+import { mayBeDone, type RecordKeeper } from './record-keeper.ts';
 import { idOf } from './runtime-answers.ts';
 import { runtimeNameOf } from './runtime-name.ts';
 
@@ -70,16 +69,6 @@ const LOOK_LIMIT_MS = 30_000;
 const CLOSE_LIMIT_MS = 6_000;
 /** What looks take beside the time for which the runtime must give the same answer. */
 const CLOSE_SLACK_MS = 1_000;
-/** Of writes that may have been made: to make them again could end another pull of the image. */
-const UNCERTAIN_CODES: ReadonlySet<unknown> = new Set<string>([
-  PULL_MANAGER_ERROR_CODES.WORKER_LOST,
-  PULL_MANAGER_ERROR_CODES.CLOSED,
-]);
-
-/** Whether a write that has failed may have been made. */
-export function mayBeDone(error: unknown): boolean {
-  return UNCERTAIN_CODES.has(errorCode(error));
-}
 
 /** Used by one thread. */
 export class UnansweredPulls {
@@ -96,7 +85,6 @@ export class UnansweredPulls {
 
   constructor(options: UnansweredPullsOptions) {
     this.#options = options;
-    setMaxListeners(0, this.#closing.signal);
   }
 
   /** Takes over a pull whose intent is recorded and whose outcome is not. */
@@ -126,7 +114,7 @@ export class UnansweredPulls {
     const { records, errors } = await pullManager.listImagePullIntents();
     for (const { code } of errors) logger.error('an intent cannot be read', { code });
     for (const { image } of records) {
-      if (this.#isEnding) throw closedError('the image manager');
+      if (this.#isEnding) throw closedError('an unanswered pull', 'the image manager');
       if (this.#open.has(image)) continue;
       // Begun once more, so that the end of another pull does not remove it.
       await pullManager.recordPullIntent(image);
@@ -211,6 +199,7 @@ export class UnansweredPulls {
       const message = 'what became of a pull cannot be recorded; its intent stays';
       this.#options.logger.warn(message, { image, code: errorCode(error) });
       if (!mayBeDone(error)) return false;
+      // Its name stays open: the image may have neither record nor, under its other names, an intent.
       this.#open.delete(image);
       return true;
     }
@@ -241,12 +230,12 @@ export class UnansweredPulls {
 
   /** Ends the pulls that are open now; others may be added meanwhile. Rejects where it cannot. */
   async #record(pull: Unanswered, imageRef: string | undefined): Promise<void> {
-    const { pullManager, keeper } = this.#options;
+    const { keeper } = this.#options;
     const { image } = pull;
     for (let left = pull.count; left > 0; left--) {
       // The record first: the last end removes the intent.
       if (imageRef !== undefined) await keeper.pulled(image, imageRef, null);
-      else await pullManager.recordImagePullFailed(image);
+      else await keeper.failed(image);
       pull.count--;
     }
   }

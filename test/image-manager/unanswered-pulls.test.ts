@@ -379,6 +379,16 @@ describe('an image that is visible before its pull is recorded', () => {
     await expect(images.ensureImage(byDigest)).rejects.toMatchObject({ code: 'ErrImageNeverPull' });
   });
 
+  it('is not preloaded under another name where it may not be recorded', async () => {
+    bench = await openBench();
+    const { images } = bench;
+    bench.pullManager.recordImagePulled = () =>
+      Promise.reject(Object.assign(new Error('died'), { code: 'ERR_PULLMANAGER_WORKER_LOST' }));
+    await images.ensureImage(ensure);
+    show();
+    await expect(images.ensureImage(byDigest)).rejects.toMatchObject({ code: 'ErrImageNeverPull' });
+  });
+
   it('is used by who has shown a proof, also while it is pulled under another name', async () => {
     bench = await openBench();
     const { runtime, images } = bench;

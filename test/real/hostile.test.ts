@@ -1,4 +1,7 @@
 /** What goes wrong around an agent must be told, harm nobody else, and let nobody in. */
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { inspect } from 'node:util';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { EnsureImageError } from '../../src/image-manager/ensure-image-error.ts';
@@ -108,8 +111,7 @@ describe('an agent without a runtime', () => {
     ['unimplemented', ['protocol']],
     ['nonsense', ['protocol', 'other']],
   ])('answers where the socket is %s, and lets nobody in', async (fault, kinds) => {
-    const { mkdtemp, rm } = await import('node:fs/promises');
-    const directory = await mkdtemp('/tmp/pullwarden-hostile-');
+    const directory = await mkdtemp(join(tmpdir(), 'pullwarden-hostile-'));
     await using bad = await BadRuntime.start(fault, directory);
     const runtime = criRuntime({
       socket: bad.socket,
