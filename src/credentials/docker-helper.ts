@@ -6,7 +6,7 @@
  */
 import { constants } from 'node:fs';
 import { access, stat } from 'node:fs/promises';
-import { join } from 'node:path';
+import { resolve } from 'node:path';
 import { checkUsable } from './docker-config.ts';
 import { ExpiringCache } from './expiring-cache.ts';
 import { JoinedCalls } from './joined-calls.ts';
@@ -92,7 +92,8 @@ export class DockerHelpers {
 
   async #find(program: string): Promise<string> {
     for (const directory of this.#directories) {
-      const path = join(directory, program);
+      // Never a bare name, which would be searched for once more.
+      const path = resolve(directory, program);
       if (await isExecutableFile(path)) return path;
     }
     throw programFailed(program, 'is not on the search path');

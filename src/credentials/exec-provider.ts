@@ -5,7 +5,7 @@
  * Source: kubernetes pkg/credentialprovider/plugin/plugin.go; kubelet credentialprovider API.
  */
 import { createHash } from 'node:crypto';
-import { join } from 'node:path';
+import { resolve } from 'node:path';
 import { abortedError, quote } from '../errors.ts';
 import { ExpiringCache } from './expiring-cache.ts';
 import { JoinedCalls, unlessAborted } from './joined-calls.ts';
@@ -64,7 +64,7 @@ export class ExecProvider {
     },
   ) {
     this.#settings = settings;
-    this.#path = join(options.binDir, settings.name);
+    this.#path = resolve(options.binDir, settings.name);
     this.#runner = options.runner;
     this.#tokenTimeoutMs = options.tokenTimeoutMs;
     this.#answers = new ExpiringCache(PROVIDER_ANSWERS_MAX, options.now);

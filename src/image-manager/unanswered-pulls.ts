@@ -7,12 +7,7 @@
  * answer for a while: the image is absent, and the pull has failed; or it is there, and is recorded
  * without proof, so that the next pod has to show that it may use it.
  */
-import {
-  closedError,
-  errorCode,
-  PULL_MANAGER_ERROR_CODES,
-  type PullManagerError,
-} from '../errors.ts';
+import { closedError, errorCode, type PullManagerError } from '../errors.ts';
 import type { ImagePullManager } from '../image-pull-manager.ts';
 import type { Logger } from '../options.ts';
 import type { ImagePullIntent, Listing } from '../records/record.ts';
