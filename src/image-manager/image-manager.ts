@@ -37,21 +37,21 @@ import { linkedSignal } from '../util/linked-signal.ts';
 import { untilAborted } from '../util/until-aborted.ts';
 import { within } from '../util/within.ts';
 import { BackOff } from './back-off.ts';
+import { BackgroundWork } from './background-work.ts';
 import { checkedRequest } from './check-request.ts';
 import { EnsureImageError } from './ensure-image-error.ts';
 import { ImageManagerMetrics, type Seen } from './image-manager-metrics.ts';
 import { OpenNames } from './open-names.ts';
 import { type ImageManagerOptions, resolveImageManagerOptions } from './options.ts';
-import { PeriodicWork } from './periodic-work.ts';
 import { PresentedCredentials } from './presented-credentials.ts';
 import { type Pulled, type PullOrder, type PullTools, pull } from './pull.ts';
 import { runtimeErrorOf } from './pull-failure.ts';
-import { PullSlots } from './pull-slots.ts';
-import { RateLimit } from './rate-limit.ts';
 import { RecordKeeper } from './record-keeper.ts';
-import { idOf, listedIdsOf } from './runtime-answers.ts';
+import { idOf, listedIdsOf, type SeenRef } from './runtime-answers.ts';
 import { withDefaultTag } from './runtime-name.ts';
+import { Semaphore } from './semaphore.ts';
 import { SharedPulls } from './shared-pulls.ts';
+import { TokenBucket } from './token-bucket.ts';
 import { UnansweredPulls } from './unanswered-pulls.ts';
 
 /** When to ask the registry. */
@@ -129,7 +129,7 @@ export class ImageManager implements AsyncDisposable {
   readonly #openNames = new OpenNames();
   readonly #unanswered: UnansweredPulls;
   readonly #pulls: SharedPulls;
-  readonly #background: PeriodicWork;
+  readonly #background: BackgroundWork;
   readonly #metrics = new ImageManagerMetrics();
   readonly #events: Emitters<ImageManagerEvents>;
   /** Aborted by `close`. */
@@ -162,7 +162,7 @@ export class ImageManager implements AsyncDisposable {
       logger,
       onSettled: (settled) => unansweredPullSettled.emit(settled),
     });
-    this.#background = new PeriodicWork(this.#closing.signal);
+    this.#background = new BackgroundWork(this.#closing.signal);
     const tools: PullTools = {
       pullManager,
       runtime,
@@ -170,8 +170,8 @@ export class ImageManager implements AsyncDisposable {
       unanswered: this.#unanswered,
       background: this.#background,
       openNames: this.#openNames,
-      slots: new PullSlots(resolved.maxParallelPulls),
-      rateLimit: new RateLimit(resolved.qps, resolved.burst, now),
+      slots: new Semaphore(resolved.maxParallelPulls),
+      rateLimit: new TokenBucket(resolved.qps, resolved.burst, now),
       events: this.#events,
       logger,
     };
@@ -275,7 +275,7 @@ export class ImageManager implements AsyncDisposable {
     const { image, podUid, pullPolicy } = request;
     const runtimeName = nameForRuntime(image);
     const presented = new PresentedCredentials(request.credentials);
-    let presentRef: PullOrder['presentRef'] = null;
+    let presentRef: SeenRef = null;
     if (pullPolicy !== 'Always') {
       const present = await this.#present(image, runtimeName, signal);
       presentRef = present?.imageRef;

@@ -16,16 +16,16 @@ import {
 } from '../runtime/image-runtime.ts';
 import { untilAborted } from '../util/until-aborted.ts';
 import { within } from '../util/within.ts';
+import type { BackgroundWork } from './background-work.ts';
 import { EnsureImageError } from './ensure-image-error.ts';
 import type { OpenNames } from './open-names.ts';
-import type { PeriodicWork } from './periodic-work.ts';
 import { recordedCredentials } from './presented-credentials.ts';
 import { pullFailureOf, runtimeErrorOf } from './pull-failure.ts';
-import type { PullSlots } from './pull-slots.ts';
-import type { RateLimit } from './rate-limit.ts';
 import { mayBeDone, type RecordKeeper } from './record-keeper.ts';
-import { idOf, pulledIdOf } from './runtime-answers.ts';
+import { pulledIdOf, type SeenRef, seenRef } from './runtime-answers.ts';
+import type { Semaphore } from './semaphore.ts';
 import type { SharedPull } from './shared-pulls.ts';
+import type { TokenBucket } from './token-bucket.ts';
 import type { UnansweredPulls } from './unanswered-pulls.ts';
 
 /** What pulls are made with. */
@@ -36,9 +36,9 @@ export interface PullTools {
   readonly unanswered: UnansweredPulls;
   readonly openNames: OpenNames;
   /** What could not be recorded is tried again there. */
-  readonly background: PeriodicWork;
-  readonly slots: PullSlots;
-  readonly rateLimit: RateLimit;
+  readonly background: BackgroundWork;
+  readonly slots: Semaphore;
+  readonly rateLimit: TokenBucket;
   readonly events: Emitters<ImageManagerEvents>;
   readonly logger: Logger;
 }
@@ -53,8 +53,8 @@ export interface PullOrder {
   readonly runtimeName: string;
   /** Tried in turn; none: anonymously. */
   readonly credentials: readonly PullCredential[];
-  /** What the runtime has just said it has: an id, `undefined` for nothing; `null`: it was not asked. */
-  readonly presentRef: string | undefined | null;
+  /** What the runtime has just said of the name; `null`: it was not asked. */
+  readonly presentRef: SeenRef;
 }
 
 /** What a pull gave. */
@@ -87,7 +87,7 @@ export async function pull(
     tools.openNames.begin(order.image);
     try {
       await recordIntent(order, tools);
-      return await told(order, tools, shared, () => tryInTurn(order, tools, signal));
+      return await withEvents(order, tools, shared, () => tryInTurn(order, tools, signal));
     } finally {
       tools.openNames.end(order.image);
     }
@@ -97,7 +97,7 @@ export async function pull(
 }
 
 /** Tells of a pull for which the runtime is asked. */
-async function told(
+async function withEvents(
   { image, podUid, credentials }: PullOrder,
   { events: { pullStarted, pullFinished, pullFailed } }: PullTools,
   shared: SharedPull,
@@ -148,7 +148,9 @@ async function tryInTurn(
   const errors: ImageRuntimeError[] = [];
   const { image, credentials } = order;
   const refBefore =
-    order.presentRef === null ? await presentRef(order, tools, signal) : order.presentRef;
+    order.presentRef === null
+      ? await seenRef(tools.runtime, order.runtimeName, signal)
+      : order.presentRef;
   const inTurn = credentials.length === 0 ? [undefined] : credentials;
   for (const credential of inTurn) {
     if (signal.aborted) break;
@@ -188,31 +190,16 @@ const EMPTY_HANDED: ReadonlySet<string> = new Set([
  * fail at its last steps, after the image has become visible.
  */
 async function hasAppeared(
-  refBefore: string | undefined | null,
+  refBefore: SeenRef,
   order: PullOrder,
   errors: readonly ImageRuntimeError[],
   tools: PullTools,
   signal: AbortSignal,
 ): Promise<boolean> {
   if (errors.every(({ kind }) => EMPTY_HANDED.has(kind))) return false;
-  const refAfter = await presentRef(order, tools, signal);
+  const refAfter = await seenRef(tools.runtime, order.runtimeName, signal);
   // Not known, so it may have.
   return refAfter === null || (refAfter !== undefined && refAfter !== refBefore);
-}
-
-/** The id that the name stands for, `undefined` for none, `null` where the runtime does not say. */
-async function presentRef(
-  { runtimeName }: PullOrder,
-  { runtime }: PullTools,
-  signal: AbortSignal,
-): Promise<string | undefined | null> {
-  try {
-    const asked = runtime.imageStatus(runtimeName, signal);
-    const status = await untilAborted(asked, signal, () => new AbortedCall());
-    return status === undefined ? undefined : idOf(status);
-  } catch {
-    return null;
-  }
 }
 
 function errorOf(

@@ -2,7 +2,26 @@
 
 import type { RuntimeImage } from '../images/image-service.ts';
 import { TEXT_LENGTH_MAX } from '../protocol/frames.ts';
-import { ImageRuntimeError } from '../runtime/image-runtime.ts';
+import { type ImageRuntime, ImageRuntimeError } from '../runtime/image-runtime.ts';
+import { untilAborted } from '../util/until-aborted.ts';
+
+/** What the runtime says of a name: the id, `undefined` where it has none, `null`: it does not say. */
+export type SeenRef = string | undefined | null;
+
+/** Asks the runtime for the id of a name. Never rejects; an abort is no answer. */
+export async function seenRef(
+  runtime: ImageRuntime,
+  runtimeName: string,
+  signal: AbortSignal,
+): Promise<SeenRef> {
+  try {
+    const asked = runtime.imageStatus(runtimeName, signal);
+    const status = await untilAborted(asked, signal, (reason) => reason);
+    return status === undefined ? undefined : idOf(status);
+  } catch {
+    return null;
+  }
+}
 
 /** The id of an image that the runtime has; throws an `ImageRuntimeError` where it is none. */
 export function idOf(image: RuntimeImage): string {

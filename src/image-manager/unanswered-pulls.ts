@@ -13,11 +13,10 @@ import type { Logger } from '../options.ts';
 import type { ImagePullIntent, Listing } from '../records/record.ts';
 import type { ImageRuntime } from '../runtime/image-runtime.ts';
 import { linkedSignal } from '../util/linked-signal.ts';
-import { untilAborted } from '../util/until-aborted.ts';
 import { within } from '../util/within.ts';
 import type { OpenNames } from './open-names.ts';
 import { mayBeDone, type RecordKeeper } from './record-keeper.ts';
-import { idOf } from './runtime-answers.ts';
+import { type SeenRef, seenRef } from './runtime-answers.ts';
 import { runtimeNameOf } from './runtime-name.ts';
 
 /** What became of a pull. */
@@ -50,7 +49,7 @@ interface Unanswered {
   /** Pulls whose outcome is to be recorded. */
   count: number;
   /** What the runtime said last: the id, or `undefined` for absent; `null`: nothing yet. */
-  answer: string | undefined | null;
+  answer: SeenRef;
   /** Since when it has said so. */
   answeredSinceMs: number;
 }
@@ -206,18 +205,13 @@ export class UnansweredPulls {
     return true;
   }
 
-  /** The id of the image, `undefined` where it is absent, `null` where the runtime does not say. */
-  async #ask(image: string): Promise<string | undefined | null> {
+  async #ask(image: string): Promise<SeenRef> {
     const { signal, unlink } = linkedSignal(
       AbortSignal.timeout(LOOK_LIMIT_MS),
       this.#closing.signal,
     );
     try {
-      const asked = this.#options.runtime.imageStatus(runtimeNameOf(image), signal);
-      const status = await untilAborted(asked, signal, (reason) => reason);
-      return status === undefined ? undefined : idOf(status);
-    } catch {
-      return null;
+      return await seenRef(this.#options.runtime, runtimeNameOf(image), signal);
     } finally {
       unlink();
     }

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { BackOff } from '../../src/image-manager/back-off.ts';
-import { RateLimit } from '../../src/image-manager/rate-limit.ts';
+import { TokenBucket } from '../../src/image-manager/token-bucket.ts';
 import { failed, intentsOf, openBench, PRIVATE, secretOf } from './kit.ts';
 
 const FIRST_MS = 10_000;
@@ -78,7 +78,7 @@ describe('the delay after a failed pull', () => {
 describe('the rate of pulls', () => {
   it('allows a burst, and then as many as the rate', () => {
     let nowMs = 0;
-    const limit = new RateLimit(5, 3, () => nowMs);
+    const limit = new TokenBucket(5, 3, () => nowMs);
     const taken = (tries: number): number =>
       Array.from({ length: tries }, () => limit.tryTake()).filter(Boolean).length;
     expect(taken(10)).toBe(3);
@@ -89,7 +89,7 @@ describe('the rate of pulls', () => {
   });
 
   it('has no limit with a rate of 0', () => {
-    const limit = new RateLimit(0, 1, () => 0);
+    const limit = new TokenBucket(0, 1, () => 0);
     expect(Array.from({ length: 1_000 }, () => limit.tryTake())).not.toContain(false);
   });
 });

@@ -6,7 +6,7 @@ const RETRY_MS_MIN = 1_000;
 const RETRY_MS_MAX = 60_000;
 
 /** Used by one thread. */
-export class PeriodicWork {
+export class BackgroundWork {
   readonly #closing: AbortSignal;
   readonly #loops = new Set<Promise<void>>();
 

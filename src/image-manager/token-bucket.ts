@@ -5,7 +5,7 @@
  */
 const MS_PER_SECOND = 1_000;
 
-export class RateLimit {
+export class TokenBucket {
   readonly #perMs: number;
   readonly #burst: number;
   readonly #now: () => number;

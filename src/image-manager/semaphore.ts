@@ -6,7 +6,7 @@ interface Waiter {
   readonly stopListening: () => void;
 }
 
-export class PullSlots {
+export class Semaphore {
   readonly #max: number;
   #taken = 0;
   /** In the order of arrival. */
