@@ -2,6 +2,7 @@
 import type { RegistryAuth } from '../credentials/pull-credential.ts';
 import { PullManagerError } from '../errors.ts';
 import type { ImageService, RuntimeImage } from '../images/image-service.ts';
+import { grpcCodes } from './grpc-codes.ts';
 
 /**
  * A container runtime: a CRI client (`criRuntime`), or anything with the same four calls.
@@ -76,11 +77,17 @@ export class ImageRuntimeError extends PullManagerError {
 }
 
 /**
- * gRPC codes that gRPC itself makes up when a call breaks off or its answer does not get through:
- * CANCELLED, DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED, UNIMPLEMENTED, INTERNAL, UNAVAILABLE. (UNKNOWN, too,
- * but that is also how runtimes tell nearly every failure.)
+ * Codes that gRPC itself makes up when a call breaks off or its answer does not get through. (UNKNOWN,
+ * too, but that is also how runtimes tell nearly every failure.)
  */
-const UNANSWERED_GRPC_CODES: ReadonlySet<unknown> = new Set([1, 4, 8, 12, 13, 14]);
+const UNANSWERED_GRPC_CODES: ReadonlySet<unknown> = grpcCodes(
+  'CANCELLED',
+  'DEADLINE_EXCEEDED',
+  'RESOURCE_EXHAUSTED',
+  'UNIMPLEMENTED',
+  'INTERNAL',
+  'UNAVAILABLE',
+);
 const UNANSWERED_NAMES: ReadonlySet<unknown> = new Set(['AbortError', 'TimeoutError']);
 /** Of sockets and HTTP clients: the answer did not arrive. */
 const UNANSWERED_CODES =

@@ -5,31 +5,8 @@
  * their texts differ between versions. The rules were derived from answers of containerd 1.6, 1.7
  * and 2.1 (`test/fixtures/cri`) and from what CRI-O says of signatures.
  */
+import { GRPC_CODE_NAMES, type GrpcCodeName } from '../grpc-codes.ts';
 import type { ImageRuntimeErrorKind } from '../image-runtime.ts';
-
-/** The status codes of gRPC, by number. */
-export const GRPC_CODE_NAMES = [
-  'OK',
-  'CANCELLED',
-  'UNKNOWN',
-  'INVALID_ARGUMENT',
-  'DEADLINE_EXCEEDED',
-  'NOT_FOUND',
-  'ALREADY_EXISTS',
-  'PERMISSION_DENIED',
-  'RESOURCE_EXHAUSTED',
-  'FAILED_PRECONDITION',
-  'ABORTED',
-  'OUT_OF_RANGE',
-  'UNIMPLEMENTED',
-  'INTERNAL',
-  'UNAVAILABLE',
-  'DATA_LOSS',
-  'UNAUTHENTICATED',
-] as const;
-
-/** Name of a gRPC status code. */
-export type GrpcCodeName = (typeof GRPC_CODE_NAMES)[number];
 
 type Rule = readonly [kind: ImageRuntimeErrorKind, pattern: RegExp];
 

@@ -1,9 +1,10 @@
 /** Failures of gRPC calls, as `ImageRuntimeError`. */
 import type { RegistryAuth } from '../../credentials/pull-credential.ts';
 import { quote } from '../../errors.ts';
+import { GRPC_CODE_NAMES, grpcCodes } from '../grpc-codes.ts';
 import { ImageRuntimeError } from '../image-runtime.ts';
 import { withoutSecrets } from '../without-secrets.ts';
-import { answeredFailureKind, GRPC_CODE_NAMES, localFailureKind } from './failure-kind.ts';
+import { answeredFailureKind, localFailureKind } from './failure-kind.ts';
 
 /** What a call was about, for its errors. */
 export interface CallSubject {
@@ -22,17 +23,22 @@ export interface GrpcFailure {
   readonly metadata: { get(key: string): readonly unknown[] };
 }
 
-/**
- * Codes that grpc-js never makes up itself: INVALID_ARGUMENT, NOT_FOUND, ALREADY_EXISTS,
- * FAILED_PRECONDITION, ABORTED, OUT_OF_RANGE, DATA_LOSS.
- */
-const ONLY_OF_SERVERS: ReadonlySet<number> = new Set([3, 5, 6, 9, 10, 11, 15]);
+/** Codes that grpc-js never makes up itself. */
+const ONLY_OF_SERVERS: ReadonlySet<unknown> = grpcCodes(
+  'INVALID_ARGUMENT',
+  'NOT_FOUND',
+  'ALREADY_EXISTS',
+  'FAILED_PRECONDITION',
+  'ABORTED',
+  'OUT_OF_RANGE',
+  'DATA_LOSS',
+);
 /** Codes that grpc-js makes up as well, but with which a server does say that a call failed. */
-const ALSO_OF_SERVERS: ReadonlySet<number> = new Set([
-  GRPC_CODE_NAMES.indexOf('UNKNOWN'),
-  GRPC_CODE_NAMES.indexOf('PERMISSION_DENIED'),
-  GRPC_CODE_NAMES.indexOf('UNAUTHENTICATED'),
-]);
+const ALSO_OF_SERVERS: ReadonlySet<unknown> = grpcCodes(
+  'UNKNOWN',
+  'PERMISSION_DENIED',
+  'UNAUTHENTICATED',
+);
 /** The runtime has given up waiting, which is not to say that what it waited for has ended. */
 const GIVEN_UP = /context (?:canceled|deadline exceeded)/;
 const GRPC_CONTENT_TYPE = 'application/grpc';
