@@ -13,6 +13,7 @@ import { buildImage } from '../kit/image-builder.ts';
 import {
   type CrashImage,
   KILL_STEPS,
+  type KillStep,
   type LifeEvent,
   type LifePlan,
   mayPull,
@@ -60,11 +61,46 @@ const LIFE_LIMIT_MS = 60_000;
 const GAP_LIMIT_MS = 10_000;
 const LOG_EVERY = 50;
 const ANY_MOMENT_SHARE = 0.25;
+const ANY_MOMENT_MS_MAX = 400;
+/** Of lives, those that wait until no intent is left. */
+const SETTLES_SHARE = 0.5;
+
+/** How a life is to end. */
+type Ending = 'atStep' | 'atAnyMoment' | 'withRuntime' | 'inOrder';
 
 export async function runAgentCrashes(options: AgentCrashOptions): Promise<AgentCrashReport> {
   const { components, seed, kills, runtimeKills, log } = options;
   const random = new Random(seed);
-  const report: AgentCrashReport = {
+  const report = emptyReport();
+  const proven = new Set<string>();
+  const images: CrashImage[] = [];
+  const lives = kills + runtimeKills;
+  for (let life = 0; life <= lives; life++) {
+    await addImages(components, images, life);
+    const ending = endingOf(life, lives, runtimeKills, random);
+    const step = KILL_STEPS[life % KILL_STEPS.length]!;
+    const plan = planOf({ components, images, proven, ending, step, random, life, lives });
+    const ended = await live(
+      options,
+      plan,
+      proven,
+      report,
+      actionOf(ending, options, plan, report, random),
+    );
+    if (ended === 'SIGKILL') count(report, ending, step);
+    else if (ended !== 0) report.violations.push(`life ${life} ended with ${ended}`);
+    if (report.violations.length > 0) {
+      log(`life ${life} of seed ${seed}: ${JSON.stringify({ ...plan, proven: undefined })}`);
+      break;
+    }
+    if (life % LOG_EVERY === LOG_EVERY - 1) log(`${life + 1} lives`);
+  }
+  report.proofs = proven.size;
+  return report;
+}
+
+function emptyReport(): AgentCrashReport {
+  return {
     killsAtSteps: 0,
     killsAtAnyMoment: 0,
     runtimeKills: 0,
@@ -75,65 +111,81 @@ export async function runAgentCrashes(options: AgentCrashOptions): Promise<Agent
     proofs: 0,
     violations: [],
   };
-  const proven = new Set<string>();
-  const images: CrashImage[] = [];
-  const storePath = components.directoryOf('crash-store');
-  const lives = kills + runtimeKills;
-  for (let life = 0; life <= lives; life++) {
-    await addImages(components, images, life);
-    const isLast = life === lives;
-    const killsRuntime = !isLast && isSpread(life, lives, runtimeKills);
-    const killsAtAnyMoment = !killsRuntime && random.share() < ANY_MOMENT_SHARE;
-    const step = KILL_STEPS[life % KILL_STEPS.length]!;
-    const newest = images.at(-1)!;
-    const plan: LifePlan = {
-      seed: random.below(2 ** 31),
-      socket: killsRuntime ? components.runtimeFront.socket : components.containerd.socket,
-      storePath,
-      workerCount: life % 2,
-      images,
-      proven: [...proven].filter((pair) =>
-        images.some(({ number }) => pair.endsWith(` ${number}`)),
-      ),
-      ...(killsRuntime ? { fresh: newest.number } : {}),
-      settles: isLast || random.share() < 0.5,
-      requests: isLast || killsRuntime ? FEW_REQUESTS : REQUESTS,
-      ...(isLast || killsRuntime || killsAtAnyMoment
-        ? {}
-        : {
-            kill: {
-              step,
-              occurrence: 1 + random.below(OCCURRENCE_MAX),
-              delayMs: step.startsWith('during') ? random.below(DELAY_MS_MAX) : 0,
-            },
-          }),
-    };
-    const onWorking = killsRuntime
-      ? () => killRuntimeInTheGap(components, newest, report)
-      : killsAtAnyMoment
-        ? async (kill: () => void) => {
-            await delay(random.below(400));
-            kill();
-          }
-        : undefined;
-    const ending = await live(options, plan, proven, report, onWorking);
-    if (ending === 'SIGKILL') {
-      if (killsAtAnyMoment) report.killsAtAnyMoment++;
-      else {
-        report.killsAtSteps++;
-        report.killsByStep[step] = (report.killsByStep[step] ?? 0) + 1;
-      }
-    } else if (ending !== 0) {
-      report.violations.push(`life ${life} ended with ${ending}`);
-    }
-    if (report.violations.length > 0) {
-      log(`life ${life} of seed ${seed}: ${JSON.stringify({ ...plan, proven: undefined })}`);
-      return report;
-    }
-    if (life % LOG_EVERY === LOG_EVERY - 1) log(`${life + 1} lives`);
+}
+
+function endingOf(life: number, lives: number, runtimeKills: number, random: Random): Ending {
+  if (life === lives) return 'inOrder';
+  if (isSpread(life, lives, runtimeKills)) return 'withRuntime';
+  return random.share() < ANY_MOMENT_SHARE ? 'atAnyMoment' : 'atStep';
+}
+
+function planOf(given: {
+  readonly components: Components;
+  readonly images: readonly CrashImage[];
+  readonly proven: ReadonlySet<string>;
+  readonly ending: Ending;
+  readonly step: KillStep;
+  readonly random: Random;
+  readonly life: number;
+  readonly lives: number;
+}): LifePlan {
+  const { components, images, ending, step, random, life, lives } = given;
+  const { containerd, runtimeFront } = components;
+  const isKilled = ending === 'atStep' || ending === 'atAnyMoment';
+  const isKnown = (pair: string): boolean =>
+    images.some(({ number }) => pair.endsWith(` ${number}`));
+  return {
+    seed: random.below(2 ** 31),
+    socket: ending === 'withRuntime' ? runtimeFront.socket : containerd.socket,
+    storePath: components.directoryOf('crash-store'),
+    workerCount: life % 2,
+    images,
+    proven: [...given.proven].filter(isKnown),
+    settles: life === lives || random.share() < SETTLES_SHARE,
+    requests: isKilled ? REQUESTS : FEW_REQUESTS,
+    ...(ending === 'withRuntime' ? { fresh: images.at(-1)!.number } : {}),
+    ...(ending === 'atStep'
+      ? {
+          kill: {
+            step,
+            occurrence: 1 + random.below(OCCURRENCE_MAX),
+            delayMs: step.startsWith('during') ? random.below(DELAY_MS_MAX) : 0,
+          },
+        }
+      : {}),
+  };
+}
+
+/** What is done to a life once it works; given its kill. */
+type Action = (kill: () => void) => Promise<void>;
+
+function actionOf(
+  ending: Ending,
+  { components }: AgentCrashOptions,
+  { images }: LifePlan,
+  report: AgentCrashReport,
+  random: Random,
+): Action | undefined {
+  switch (ending) {
+    case 'withRuntime':
+      return () => killRuntimeInTheGap(components, images.at(-1)!, report);
+    case 'atAnyMoment':
+      return async (kill) => {
+        await delay(random.below(ANY_MOMENT_MS_MAX));
+        kill();
+      };
+    default:
+      return undefined;
   }
-  report.proofs = proven.size;
-  return report;
+}
+
+function count(report: AgentCrashReport, ending: Ending, step: KillStep): void {
+  if (ending === 'atAnyMoment') {
+    report.killsAtAnyMoment++;
+    return;
+  }
+  report.killsAtSteps++;
+  report.killsByStep[step] = (report.killsByStep[step] ?? 0) + 1;
 }
 
 /** Whether the life is one of `count` that are spread evenly over all lives. */
@@ -167,7 +219,7 @@ async function live(
   plan: LifePlan,
   proven: Set<string>,
   report: AgentCrashReport,
-  onWorking: ((kill: () => void) => Promise<void>) | undefined,
+  onWorking: Action | undefined,
 ): Promise<string | number> {
   const child = spawn(program!, [...args, JSON.stringify(plan)], {
     stdio: ['ignore', 'pipe', 'inherit'],

@@ -26,7 +26,7 @@ const CALLERS = 6;
 /** Shorter than a user would have it, so that lives see pulls settle. */
 const UNANSWERED_GRACE_MS = 150;
 const SETTLE_LIMIT_MS = 20_000;
-/** A pull is removed again after so many requests, so that there is something to pull. */
+/** After this share of the requests the image is removed, so that there is something to pull. */
 const REMOVE_SHARE = 0.15;
 
 /** Synchronous: what was told has happened, even if the process is killed right after. */
