@@ -72,23 +72,24 @@ export type {
   UnansweredPullSettledMessage,
 } from './events/messages.ts';
 export { EnsureImageError, type EnsureImageErrorCode } from './image-manager/ensure-image-error.ts';
-export {
-  type EnsuredImage,
-  type EnsureImageRequest,
-  ImageManager,
-  type ImageManagerCallOptions,
-  type PullPolicy,
-} from './image-manager/image-manager.ts';
+export { ImageManager } from './image-manager/image-manager.ts';
 export type { ImageManagerOptions } from './image-manager/options.ts';
+export type {
+  EnsuredImage,
+  EnsureImageRequest,
+  ImageManagerCallOptions,
+} from './image-manager/request.ts';
 export type { ImagePullManager, PruneResult } from './image-pull-manager.ts';
 export { type ImageName, parseImageName, trimImageTagDigest } from './images/image-name.ts';
 export type { ImageService, RuntimeImage } from './images/image-service.ts';
+export type { PullPolicy } from './images/pull-policy.ts';
 export {
   type StripedLockHandle,
   type StripedLockOptions,
   StripedLockSet,
   type Unlock,
 } from './locks/striped-lock-set.ts';
+export type { Logger } from './logger.ts';
 export type { MetricValues } from './metrics/exposition.ts';
 export {
   type MetricsSource,
@@ -102,7 +103,7 @@ export {
 } from './metrics/prom-client.ts';
 export type { DecisionReason, Distribution, EngineStats } from './metrics/stats.ts';
 export { NoopImagePullManager } from './noop-pull-manager.ts';
-export type { Logger, PullManagerOptions } from './options.ts';
+export type { PullManagerOptions } from './options.ts';
 export { type AllowlistEntry, validateAllowlistImagesPatterns } from './policies/allowlist.ts';
 export {
   alwaysVerifyImagePullPolicy,

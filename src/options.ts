@@ -12,20 +12,13 @@ import type { EventListeners } from './events/emitter.ts';
 import type { PullManagerEvents } from './events/messages.ts';
 import type { ImageService } from './images/image-service.ts';
 import { clampStripeCount, STRIPE_COUNT_MAX } from './locks/stripe.ts';
+import { type Logger, resolveLogger } from './logger.ts';
 import {
   createImagePullCredentialVerificationPolicy,
   type ImagePullPolicyEnforcer,
   rebuiltFrom,
   type VerificationPolicy,
 } from './policies/enforcer.ts';
-
-/** Where the engine reports what no caller is told. Never given a secret, hash or token. */
-export interface Logger {
-  debug(message: string, fields?: Record<string, unknown>): void;
-  info(message: string, fields?: Record<string, unknown>): void;
-  warn(message: string, fields?: Record<string, unknown>): void;
-  error(message: string, fields?: Record<string, unknown>): void;
-}
 
 /** Options of `PullManager.open`. */
 export interface PullManagerOptions {
@@ -92,8 +85,6 @@ export interface ResolvedOptions {
 const WORKER_COUNT_DEFAULT_MAX = 4;
 const MAX_PENDING_DEFAULT = 1 << 18;
 const MAX_PENDING_MAX = 1 << 24;
-
-const SILENT: Logger = { debug() {}, info() {}, warn() {}, error() {} };
 
 /** Checks options and fills in defaults; throws `INVALID_ARGUMENT` naming the option. */
 export function resolveOptions(options: PullManagerOptions = {}): ResolvedOptions {
@@ -186,17 +177,6 @@ function number(value: number | undefined, argument: string, fallback: number): 
     throw invalidArgument(argument, 'must be a number');
   }
   return value;
-}
-
-/** The given logger, or one that is silent. Errors: `INVALID_ARGUMENT`. */
-export function resolveLogger(logger: Logger | undefined): Logger {
-  if (logger === undefined) return SILENT;
-  for (const level of ['debug', 'info', 'warn', 'error'] as const) {
-    if (typeof logger?.[level] !== 'function') {
-      throw invalidArgument(`logger.${level}`, 'must be a function');
-    }
-  }
-  return logger;
 }
 
 function resolveListeners(

@@ -30,11 +30,11 @@ import {
 } from './events/emitter.ts';
 import type { PullManagerEvents } from './events/messages.ts';
 import type { ImagePullManager, PruneResult } from './image-pull-manager.ts';
+import type { Logger } from './logger.ts';
 import { exposition, type MetricValues } from './metrics/exposition.ts';
 import { HOST_ROW, SharedMetrics } from './metrics/shared-metrics.ts';
 import type { EngineStats } from './metrics/stats.ts';
 import {
-  type Logger,
   type PullManagerOptions,
   type ResolvedOptions,
   resolveOptions,

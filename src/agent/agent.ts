@@ -1,5 +1,5 @@
 /** The agent: the routes of its services behind a server, counted and logged. */
-import type { Logger } from '../options.ts';
+import type { Logger } from '../logger.ts';
 import { AgentMetrics } from './agent-metrics.ts';
 import type { ServerLimits } from './limits.ts';
 import { agentRoutes } from './routes.ts';

@@ -2,7 +2,7 @@
 import type { EventListeners } from '../events/emitter.ts';
 import type { PullManagerEvents } from '../events/messages.ts';
 import type { ImageManager } from '../image-manager/image-manager.ts';
-import type { Logger } from '../options.ts';
+import type { Logger } from '../logger.ts';
 import { toldOf } from './error-answer.ts';
 
 type Fields = Record<string, unknown>;

@@ -5,7 +5,7 @@
  */
 import type { Writable } from 'node:stream';
 import { pino } from 'pino';
-import type { Logger } from '../options.ts';
+import type { Logger } from '../logger.ts';
 import { within } from '../util/within.ts';
 
 /** Least important level that is logged. */

@@ -2,7 +2,7 @@
 import { CredentialLookup } from '../credentials/credential-lookup.ts';
 import { ImageManager } from '../image-manager/image-manager.ts';
 import type { ImageService } from '../images/image-service.ts';
-import type { Logger } from '../options.ts';
+import type { Logger } from '../logger.ts';
 import { PullManager } from '../pull-manager.ts';
 import { criRuntime } from '../runtime/cri/cri-runtime.ts';
 import { within } from '../util/within.ts';

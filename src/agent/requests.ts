@@ -5,7 +5,7 @@ import {
   type PullSecret,
 } from '../credentials/pod-identity.ts';
 import { PullManagerError, quote } from '../errors.ts';
-import type { PullPolicy } from '../image-manager/image-manager.ts';
+import { PULL_POLICIES, type PullPolicy } from '../images/pull-policy.ts';
 import { Fields } from './fields.ts';
 
 /** What a pod brings along. */
@@ -28,7 +28,6 @@ export interface CheckBody extends PodBaggage {
   readonly imageRef: string | undefined;
 }
 
-const PULL_POLICIES: readonly PullPolicy[] = ['Always', 'IfNotPresent', 'Never'];
 const BAGGAGE = ['secrets', 'serviceAccount'] as const;
 const DEFAULT_SECRET_TYPE = 'kubernetes.io/dockerconfigjson';
 

@@ -6,7 +6,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import { quote } from '../errors.ts';
-import type { Logger } from '../options.ts';
+import type { Logger } from '../logger.ts';
 import { within } from '../util/within.ts';
 import type { Answer } from './answer.ts';
 import { errorAnswer, isInternal } from './error-answer.ts';

@@ -5,7 +5,7 @@
  */
 import { execFile } from 'node:child_process';
 import { errorCode } from '../errors.ts';
-import type { Logger } from '../options.ts';
+import type { Logger } from '../logger.ts';
 
 const PROGRAM = 'systemd-notify';
 const LIMIT_MS = 5_000;

@@ -13,7 +13,7 @@ import {
   quote,
 } from '../errors.ts';
 import { normalizedImageName } from '../images/image-name.ts';
-import type { Logger } from '../options.ts';
+import type { Logger } from '../logger.ts';
 import { DockerHelpers } from './docker-helper.ts';
 import type { Provided } from './exec-provider.ts';
 import { Keyring } from './keyring.ts';

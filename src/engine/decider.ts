@@ -4,9 +4,9 @@
  */
 import type { KubeletBehaviour } from '../compatibility.ts';
 import { abortedError, closedError, PullManagerError, storeError } from '../errors.ts';
+import type { Logger } from '../logger.ts';
 import { HOST_ROW } from '../metrics/shared-metrics.ts';
 import { DECISION_REASONS, type DecisionReason } from '../metrics/stats.ts';
-import type { Logger } from '../options.ts';
 import type { ImagePullPolicyEnforcer } from '../policies/enforcer.ts';
 import { REQUEST, STATE } from '../protocol/frames.ts';
 import { ENGINE_STATE, type SharedState } from '../protocol/shared-state.ts';

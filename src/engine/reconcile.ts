@@ -6,7 +6,7 @@
  */
 import { PullManagerError, storeError } from '../errors.ts';
 import type { ImageService, RuntimeImage } from '../images/image-service.ts';
-import type { Logger } from '../options.ts';
+import type { Logger } from '../logger.ts';
 import type { ImagePullIntent, Listing } from '../records/record.ts';
 
 export interface ReconcileOptions {

@@ -1,7 +1,7 @@
 /** One event of one manager: tells the manager's own listeners, and the event's channel. */
 import { type Channel, subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { invalidArgument, quote } from '../errors.ts';
-import type { Logger } from '../options.ts';
+import type { Logger } from '../logger.ts';
 import { CHANNELS, EVENT_CHANNELS, type EventName } from './channels.ts';
 import type {
   EventMessage,

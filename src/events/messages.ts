@@ -6,8 +6,8 @@
 import type { CredentialSourceIdentity } from '../credentials/pull-credential.ts';
 import type { Decision } from '../engine/decision.ts';
 import type { AdoptedImage } from '../engine/reconcile.ts';
-import type { PullPolicy } from '../image-manager/image-manager.ts';
 import type { PruneResult } from '../image-pull-manager.ts';
+import type { PullPolicy } from '../images/pull-policy.ts';
 
 /** What every message has. */
 export interface EventMessage {

@@ -2,13 +2,9 @@
 import { type PullCredential, REGISTRY_AUTH_FIELDS } from '../credentials/pull-credential.ts';
 import { textProblem } from '../engine/arguments.ts';
 import { invalidArgument } from '../errors.ts';
-import type { EnsureImageRequest, PullPolicy } from './image-manager.ts';
+import { PULL_POLICIES } from '../images/pull-policy.ts';
+import type { EnsureImageRequest } from './request.ts';
 
-const PULL_POLICIES: ReadonlySet<unknown> = new Set<PullPolicy>([
-  'Always',
-  'IfNotPresent',
-  'Never',
-]);
 const COORDINATES = ['uid', 'namespace', 'name'] as const;
 /** More than that are a mistake, and each would be a trip to a registry. */
 const CREDENTIALS_MAX = 10_000;
@@ -21,8 +17,8 @@ export function checkedRequest(request: EnsureImageRequest): EnsureImageRequest 
   const { image, pullPolicy, podUid, credentials } = request;
   const problem = textProblem('request.image', image) ?? textProblem('request.podUid', podUid);
   if (problem !== undefined) throw problem;
-  if (!PULL_POLICIES.has(pullPolicy)) {
-    throw invalidArgument('request.pullPolicy', 'must be Always, IfNotPresent or Never');
+  if (!PULL_POLICIES.includes(pullPolicy)) {
+    throw invalidArgument('request.pullPolicy', `must be one of ${PULL_POLICIES.join(', ')}`);
   }
   const checked = { image, pullPolicy, podUid };
   if (credentials === undefined) return checked;

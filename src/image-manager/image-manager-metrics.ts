@@ -3,7 +3,7 @@
  *
  * Source: kubernetes pkg/kubelet/metrics/metrics.go, pkg/kubelet/images/metrics.go.
  */
-import type { PullPolicy } from './image-manager.ts';
+import type { PullPolicy } from '../images/pull-policy.ts';
 
 /** What was seen of an image, for a label. */
 export type Seen = 'true' | 'false' | 'unknown';

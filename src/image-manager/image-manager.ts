@@ -7,7 +7,7 @@
  *
  * Source: kubernetes pkg/kubelet/images/image_manager.go, EnsureImageExists.
  */
-import type { PullCredential, PullCredentialsSource } from '../credentials/pull-credential.ts';
+import type { PullCredential } from '../credentials/pull-credential.ts';
 import { signalOf } from '../engine/arguments.ts';
 import {
   abortedError,
@@ -28,7 +28,7 @@ import {
 } from '../events/emitter.ts';
 import type { ImageManagerEvents } from '../events/messages.ts';
 import type { ImagePullManager, PruneResult } from '../image-pull-manager.ts';
-import type { Logger } from '../options.ts';
+import type { Logger } from '../logger.ts';
 import type { PullManager } from '../pull-manager.ts';
 import type { PodCredentialsSource } from '../records/record.ts';
 import type { ImageRuntime } from '../runtime/image-runtime.ts';
@@ -47,40 +47,13 @@ import { PresentedCredentials } from './presented-credentials.ts';
 import { type Pulled, type PullOrder, type PullTools, pull } from './pull.ts';
 import { runtimeErrorOf } from './pull-failure.ts';
 import { RecordKeeper } from './record-keeper.ts';
+import type { EnsuredImage, EnsureImageRequest, ImageManagerCallOptions } from './request.ts';
 import { idOf, listedIdsOf, type SeenRef } from './runtime-answers.ts';
 import { withDefaultTag } from './runtime-name.ts';
 import { Semaphore } from './semaphore.ts';
 import { SharedPulls } from './shared-pulls.ts';
 import { TokenBucket } from './token-bucket.ts';
 import { UnansweredPulls } from './unanswered-pulls.ts';
-
-/** When to ask the registry. */
-export type PullPolicy = 'Always' | 'IfNotPresent' | 'Never';
-
-/** One question: make sure that this pod may use this image. */
-export interface EnsureImageRequest {
-  /** As the pod has it. */
-  readonly image: string;
-  readonly pullPolicy: PullPolicy;
-  /** After a failed pull, this pod waits before the next pull of this image. */
-  readonly podUid: string;
-  /** What the pod can present, or a function asked at most once, and only where needed. @default none */
-  readonly credentials?: PullCredentialsSource;
-}
-
-/** The image that the pod may use. */
-export interface EnsuredImage {
-  /** The runtime's id: start the workload from this, not from the name, which may move. */
-  readonly imageRef: string;
-  /** Whether the registry was asked. */
-  readonly pulled: boolean;
-}
-
-/** Options of single calls. */
-export interface ImageManagerCallOptions {
-  /** Ends the call with `ABORTED`. A pull goes on as long as others wait for it. */
-  readonly signal?: AbortSignal;
-}
 
 /** What is known of a request when it ends, for the metrics. */
 interface Progress {

@@ -1,7 +1,7 @@
 /** What `new ImageManager` takes, checked and completed. */
 import { invalidArgument } from '../errors.ts';
 import type { ImagePullManager } from '../image-pull-manager.ts';
-import { type Logger, resolveLogger } from '../options.ts';
+import { type Logger, resolveLogger } from '../logger.ts';
 import type { ImageRuntime } from '../runtime/image-runtime.ts';
 
 /** Options of `new ImageManager`. Of those in milliseconds, the longest is 2,147,483,647. */

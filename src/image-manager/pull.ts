@@ -8,7 +8,7 @@ import { abortedError, errorCode, type PullManagerError, quote } from '../errors
 import type { Emitters } from '../events/emitter.ts';
 import type { ImageManagerEvents } from '../events/messages.ts';
 import type { ImagePullManager } from '../image-pull-manager.ts';
-import type { Logger } from '../options.ts';
+import type { Logger } from '../logger.ts';
 import {
   type ImageRuntime,
   ImageRuntimeError,

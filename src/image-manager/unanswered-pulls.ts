@@ -9,7 +9,7 @@
  */
 import { closedError, errorCode, type PullManagerError } from '../errors.ts';
 import type { ImagePullManager } from '../image-pull-manager.ts';
-import type { Logger } from '../options.ts';
+import type { Logger } from '../logger.ts';
 import type { ImagePullIntent, Listing } from '../records/record.ts';
 import type { ImageRuntime } from '../runtime/image-runtime.ts';
 import { linkedSignal } from '../util/linked-signal.ts';

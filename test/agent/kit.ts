@@ -14,7 +14,8 @@ import {
   type CredentialLookupOptions,
 } from '../../src/credentials/credential-lookup.ts';
 import type { ImageManagerOptions } from '../../src/image-manager/options.ts';
-import type { Logger, PullManagerOptions } from '../../src/options.ts';
+import type { Logger } from '../../src/logger.ts';
+import type { PullManagerOptions } from '../../src/options.ts';
 import type { PullManager } from '../../src/pull-manager.ts';
 import { openBench, type ScriptedRuntime } from '../image-manager/kit.ts';
 

@@ -3,7 +3,8 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { credentialHash } from '../../src/credentials/credential-hash.ts';
 import type { PullCredential } from '../../src/credentials/pull-credential.ts';
 import { EnsureImageError } from '../../src/image-manager/ensure-image-error.ts';
-import type { EnsureImageRequest, PullPolicy } from '../../src/image-manager/image-manager.ts';
+import type { EnsureImageRequest } from '../../src/image-manager/request.ts';
+import type { PullPolicy } from '../../src/images/pull-policy.ts';
 import { ImageRuntimeError } from '../../src/runtime/image-runtime.ts';
 import {
   type Bench,

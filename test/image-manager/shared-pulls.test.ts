@@ -1,7 +1,7 @@
 import { getEventListeners } from 'node:events';
 import { describe, expect, it } from 'vitest';
 import type { ImageManagerEvents } from '../../src/events/messages.ts';
-import type { EnsureImageRequest } from '../../src/image-manager/image-manager.ts';
+import type { EnsureImageRequest } from '../../src/image-manager/request.ts';
 import {
   failed,
   gate,

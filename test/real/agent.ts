@@ -1,12 +1,9 @@
 /** What an agent is made of, over the real programs, and the tenants who use it. */
 import type { PullCredential } from '../../src/credentials/pull-credential.ts';
-import {
-  type EnsuredImage,
-  type EnsureImageRequest,
-  ImageManager,
-  type PullPolicy,
-} from '../../src/image-manager/image-manager.ts';
+import { ImageManager } from '../../src/image-manager/image-manager.ts';
 import type { ImageManagerOptions } from '../../src/image-manager/options.ts';
+import type { EnsuredImage, EnsureImageRequest } from '../../src/image-manager/request.ts';
+import type { PullPolicy } from '../../src/images/pull-policy.ts';
 import type { PullManagerOptions } from '../../src/options.ts';
 import { PullManager } from '../../src/pull-manager.ts';
 import {

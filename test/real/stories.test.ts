@@ -1,6 +1,6 @@
 /** What tenants of a node meet, told against the real containerd and a real private registry. */
 import { afterEach, beforeEach, expect, it } from 'vitest';
-import type { PullPolicy } from '../../src/image-manager/image-manager.ts';
+import type { PullPolicy } from '../../src/images/pull-policy.ts';
 import type { VerificationPolicy } from '../../src/policies/enforcer.ts';
 import { Agent, passwordOf, secretOf } from './agent.ts';
 import { describeEachRuntime } from './kit/describe-real.ts';

@@ -3,8 +3,9 @@
  * killed. Started with its plan, as JSON, as the only argument; tells of itself on stdout.
  */
 import { writeSync } from 'node:fs';
-import { ImageManager, type PullPolicy } from '../../../src/image-manager/image-manager.ts';
+import { ImageManager } from '../../../src/image-manager/image-manager.ts';
 import type { ImagePullManager } from '../../../src/image-pull-manager.ts';
+import type { PullPolicy } from '../../../src/images/pull-policy.ts';
 import { PullManager } from '../../../src/pull-manager.ts';
 import { type CriRuntime, criRuntime } from '../../../src/runtime/cri/cri-runtime.ts';
 import { Random } from '../../../src/util/random.ts';

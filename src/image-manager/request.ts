@@ -1,0 +1,28 @@
+/** What callers ask of an image manager, and what it answers. */
+import type { PullCredentialsSource } from '../credentials/pull-credential.ts';
+import type { PullPolicy } from '../images/pull-policy.ts';
+
+/** One question: make sure that this pod may use this image. */
+export interface EnsureImageRequest {
+  /** As the pod has it. */
+  readonly image: string;
+  readonly pullPolicy: PullPolicy;
+  /** After a failed pull, this pod waits before the next pull of this image. */
+  readonly podUid: string;
+  /** What the pod can present, or a function asked at most once, and only where needed. @default none */
+  readonly credentials?: PullCredentialsSource;
+}
+
+/** The image that the pod may use. */
+export interface EnsuredImage {
+  /** The runtime's id: start the workload from this, not from the name, which may move. */
+  readonly imageRef: string;
+  /** Whether the registry was asked. */
+  readonly pulled: boolean;
+}
+
+/** Options of single calls. */
+export interface ImageManagerCallOptions {
+  /** Ends the call with `ABORTED`. A pull goes on as long as others wait for it. */
+  readonly signal?: AbortSignal;
+}
