@@ -37,6 +37,7 @@ const EXPECTED = [
   /^(package\.json|README\.md|CHANGELOG\.md|LICENSE|NOTICE)$/,
   /^(src|workers)\/[\w./-]+\.(ts|proto)$/,
   /^dist\/(src|workers)\/[\w./-]+\.(js|d\.ts|js\.map|d\.ts\.map|proto)$/,
+  /^docs\/[\w./-]+\.md$/,
   /^data\/[\w.-]+\.(tsv|jsonl|json|txt)$/,
   /^examples\/[\w./-]+\.mjs$/,
 ];

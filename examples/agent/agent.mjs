@@ -2,20 +2,15 @@
  * A node agent in one file: reads what pods want, one JSON object a line, and answers each with the
  * image that it may use.
  *
- *   node agent.mjs unix:///run/containerd/containerd.sock ./records < pods.jsonl
+ *   node agent.mjs unix:///run/containerd/containerd.sock /var/lib/agent/records < pods.jsonl
  *
  * A line: { "podUid", "image", "pullPolicy", "secrets": [ as the Kubernetes API has them ] }
  */
 import { createInterface } from 'node:readline';
-import {
-  CredentialLookup,
-  criRuntime,
-  EnsureImageError,
-  ImageManager,
-  PullManager,
-} from 'pullwarden';
+import { CredentialLookup, criRuntime, ImageManager, PullManager } from 'pullwarden';
 
 const [socket, path] = process.argv.slice(2);
+if (path === undefined) throw new Error('usage: node agent.mjs SOCKET RECORDS < PODS');
 const runtime = criRuntime({ socket });
 const lookup = await CredentialLookup.open();
 const pullManager = await PullManager.open({
@@ -32,21 +27,23 @@ const images = new ImageManager({
 });
 
 async function serve(line) {
-  const { podUid, image, pullPolicy, secrets } = JSON.parse(line);
-  // Asked for only where the answer depends on it.
-  const credentials = () => lookup.pullCredentials({ image, secrets });
+  let podUid;
   try {
-    const answer = await images.ensureImage({ podUid, image, pullPolicy, credentials });
-    return { podUid, ...answer };
-  } catch (error) {
-    if (!(error instanceof EnsureImageError)) throw error;
-    return { podUid, error: error.code, message: error.message };
+    const { image, pullPolicy, secrets, ...pod } = JSON.parse(line);
+    podUid = pod.podUid;
+    // Asked for only where the answer depends on it.
+    const credentials = () => lookup.pullCredentials({ image, secrets });
+    return { podUid, ...(await images.ensureImage({ podUid, image, pullPolicy, credentials })) };
+  } catch ({ code, name, message }) {
+    return { podUid, error: code ?? name, message };
   }
 }
 
-const serving = [];
+const serving = new Set();
 for await (const line of createInterface({ input: process.stdin })) {
-  serving.push(serve(line).then((answer) => console.log(JSON.stringify(answer))));
+  const served = serve(line).then((answer) => console.log(JSON.stringify(answer)));
+  serving.add(served);
+  void served.finally(() => serving.delete(served));
 }
 await Promise.all(serving);
 await images.close();

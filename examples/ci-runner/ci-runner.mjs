@@ -3,18 +3,22 @@
  * which names the same image, do not, although the image is on the machine: until team B has rights of
  * its own.
  *
- *   node ci-runner.mjs SOCKET IMAGE team-a=DOCKER_CONFIG team-b=DOCKER_CONFIG …
+ *   node ci-runner.mjs SOCKET RECORDS IMAGE team-a=DOCKER_CONFIG team-b=DOCKER_CONFIG …
  *
- * Runs one job for each team named, in that order, and says how it went.
+ * Runs one job for each team named, in that order, and says how it went; exit code 1 where one did not
+ * run. RECORDS is a directory that has to last as long as the images on the machine do: an image of
+ * which nothing is recorded counts as preloaded, and is everybody's.
  */
 import { readFile } from 'node:fs/promises';
 import { CredentialLookup, criRuntime, ImageManager, PullManager } from 'pullwarden';
 
-const [socket, image, ...jobs] = process.argv.slice(2);
+const [socket, path, image, ...jobs] = process.argv.slice(2);
+if (jobs.length === 0)
+  throw new Error('usage: node ci-runner.mjs SOCKET RECORDS IMAGE TEAM=FILE …');
 const runtime = criRuntime({ socket });
 const lookup = await CredentialLookup.open();
 const pullManager = await PullManager.open({
-  store: { kind: 'journal', path: process.env.RECORDS ?? './ci-runner-records' },
+  store: { kind: 'journal', path },
   imageService: runtime,
 });
 const images = new ImageManager({ pullManager, runtime });
@@ -45,8 +49,12 @@ async function run(team, configFile, number) {
 
 for (const [number, job] of jobs.entries()) {
   const [team, configFile] = job.split('=');
-  const outcome = await run(team, configFile, number).catch(({ code }) => `is refused: ${code}`);
-  console.log(`${team}'s job ${outcome}`);
+  try {
+    console.log(`${team}'s job ${await run(team, configFile, number)}`);
+  } catch ({ code, message }) {
+    console.log(`${team}'s job is refused: ${code ?? message}`);
+    process.exitCode = 1;
+  }
 }
 await images.close();
 await pullManager.close();

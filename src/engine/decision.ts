@@ -35,7 +35,7 @@ export const NO_IMAGE_REF: Decision = decision(
 export const POLICY_ALLOWED: Decision = decision(
   false,
   'credentialPolicyAllowed',
-  'The verification policy asks for no proof of access to this image.',
+  'The verification policy lets every pod use this image: it is exempt, or it counts as preloaded because nothing is recorded of it.',
 );
 
 export const NODE_WIDE: Decision = decision(

@@ -14,20 +14,21 @@ const LINES_MAX = 60;
 describeReal('the examples', (components) => {
   const image = buildImage({ content: 'example' });
 
-  /** Runs an example, and answers what it prints. */
+  /** Runs an example, and answers what it prints and its exit code. */
   function run(
     name: string,
     args: readonly string[],
     input = '',
-    records = 'records',
-  ): Promise<string> {
-    const options = { env: { ...process.env, RECORDS: components.directoryOf(records) } };
+  ): Promise<{ readonly printed: string; readonly code: number }> {
     return new Promise((resolve, reject) => {
       const child = execFile(
         process.execPath,
         [join(EXAMPLES, name), ...args],
-        options,
-        (error, stdout, stderr) => (error === null ? resolve(stdout) : reject(new Error(stderr))),
+        (error, printed, stderr) => {
+          const code = error === null ? 0 : error.code;
+          if (stderr === '' && typeof code === 'number') resolve({ printed, code });
+          else reject(new Error(stderr));
+        },
       );
       child.stdin!.end(input);
     });
@@ -61,7 +62,7 @@ describeReal('the examples', (components) => {
     const socket = components.containerd.socket;
     const records = components.directoryOf('agent-records');
     const answers = async (input: string): Promise<Record<string, unknown>[]> => {
-      const printed = await run(join('agent', 'agent.mjs'), [socket, records], input);
+      const { printed } = await run(join('agent', 'agent.mjs'), [socket, records], input);
       return printed
         .trim()
         .split('\n')
@@ -73,12 +74,14 @@ describeReal('the examples', (components) => {
     // In the next life, without the registry.
     await components.registry.stop();
     const next = await answers(
-      pod('2', 'alice', 'IfNotPresent') +
+      'not JSON\n' +
+        pod('2', 'alice', 'IfNotPresent') +
         pod('3', 'mallory', 'Never') +
         pod('4', undefined, 'Never'),
     );
     await components.registry.start();
     expect(next).toContainEqual({ podUid: '2', imageRef: image.id, pulled: false });
+    expect(next).toContainEqual(expect.objectContaining({ error: 'SyntaxError' }) as object);
     for (const podUid of ['3', '4']) {
       expect(next).toContainEqual(
         expect.objectContaining({ podUid, error: 'ErrImageNeverPull' }) as object,
@@ -96,26 +99,29 @@ describeReal('the examples', (components) => {
     };
     const socket = components.containerd.socket;
     const runner = join('ci-runner', 'ci-runner.mjs');
+    const records = components.directoryOf('runner-records');
     allow('team-a', 'example/build');
     allow('team-b', 'example/other');
     const jobs = [job('team-a'), job('team-b'), job('team-a')];
     const id = `${image.id.slice(0, 19)}…`;
-    expect(await run(runner, [socket, name, ...jobs])).toBe(
-      [
+    expect(await run(runner, [socket, records, name, ...jobs])).toEqual({
+      code: 1,
+      printed: [
         `team-a's job runs ${id} (the registry was asked)`,
         "team-b's job is refused: ErrImagePull",
         `team-a's job runs ${id} (without the registry)`,
         '',
       ].join('\n'),
-    );
+    });
     // With rights of its own, team B is let in by the registry, and then needs it no more.
     allow('team-b', 'example/build');
-    expect(await run(runner, [socket, name, job('team-b'), job('team-b')])).toBe(
-      [
+    expect(await run(runner, [socket, records, name, job('team-b'), job('team-b')])).toEqual({
+      code: 0,
+      printed: [
         `team-b's job runs ${id} (the registry was asked)`,
         `team-b's job runs ${id} (without the registry)`,
         '',
       ].join('\n'),
-    );
+    });
   });
 });

@@ -16,7 +16,8 @@ describeReal('docs/image-manager.md', (components) => {
     const code = example!.code
       .replace('unix:///run/containerd/containerd.sock', components.containerd.socket)
       .replace('registry.example.com/team-a/app:1', name)
-      .replace('from the pull secret', passwordOf('team-a'));
+      .replace('from the pull secret', passwordOf('team-a'))
+      .replace('./records', components.directoryOf('records'));
     expect((await printedBy(code)).trim()).toBe(`pulled ${image.id}`);
   });
 });

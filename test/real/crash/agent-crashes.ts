@@ -87,7 +87,7 @@ export async function runAgentCrashes(options: AgentCrashOptions): Promise<Agent
       report,
       actionOf(ending, options, plan, report, random),
     );
-    if (ended === 'SIGKILL') count(report, ending, step);
+    if (ended === 'SIGKILL') countKill(report, ending, step);
     else if (ended !== 0) report.violations.push(`life ${life} ended with ${ended}`);
     if (report.violations.length > 0) {
       log(`life ${life} of seed ${seed}: ${JSON.stringify({ ...plan, proven: undefined })}`);
@@ -179,7 +179,7 @@ function actionOf(
   }
 }
 
-function count(report: AgentCrashReport, ending: Ending, step: KillStep): void {
+function countKill(report: AgentCrashReport, ending: Ending, step: KillStep): void {
   if (ending === 'atAnyMoment') {
     report.killsAtAnyMoment++;
     return;
