@@ -1,4 +1,5 @@
 /** How `ensureImage` fails. */
+import { quote } from '../errors.ts';
 
 /** Upstream's reasons, under upstream's names, and those of pullwarden itself. */
 export type EnsureImageErrorCode =
@@ -37,4 +38,16 @@ export class EnsureImageError extends Error {
     this.code = code;
     this.image = options.image;
   }
+}
+
+/** The image is absent, or this pod may not use it: one and the same error. */
+export function neverPull(image: string): EnsureImageError {
+  const message = `Container image ${quote(image)} may not be used without a pull, and the pull policy is Never`;
+  return new EnsureImageError('ErrImageNeverPull', message, { image });
+}
+
+/** The credentials could not be looked up. */
+export function credentialsFailed(image: string, cause: unknown): EnsureImageError {
+  const message = `the credentials for image ${quote(image)} could not be looked up`;
+  return new EnsureImageError('ErrImageCredentials', message, { image, cause });
 }

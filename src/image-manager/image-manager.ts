@@ -9,15 +9,7 @@
  */
 import type { PullCredential } from '../credentials/pull-credential.ts';
 import { signalOf } from '../engine/arguments.ts';
-import {
-  abortedError,
-  closedError,
-  errorCode,
-  ImageNameError,
-  PULL_MANAGER_ERROR_CODES,
-  PullManagerError,
-  quote,
-} from '../errors.ts';
+import { closedError, errorCode, ImageNameError, quote } from '../errors.ts';
 import {
   closeEmitters,
   type Emitters,
@@ -27,10 +19,8 @@ import {
   type Unsubscribe,
 } from '../events/emitter.ts';
 import type { ImageManagerEvents } from '../events/messages.ts';
-import type { ImagePullManager, PruneResult } from '../image-pull-manager.ts';
+import type { PruneResult } from '../image-pull-manager.ts';
 import type { Logger } from '../logger.ts';
-import type { PullManager } from '../pull-manager.ts';
-import type { PodCredentialsSource } from '../records/record.ts';
 import type { ImageRuntime } from '../runtime/image-runtime.ts';
 import { abortListeners } from '../util/abort-listeners.ts';
 import { linkedSignal } from '../util/linked-signal.ts';
@@ -39,33 +29,27 @@ import { within } from '../util/within.ts';
 import { BackOff } from './back-off.ts';
 import { BackgroundWork } from './background-work.ts';
 import { checkedRequest } from './check-request.ts';
-import { EnsureImageError } from './ensure-image-error.ts';
+import { credentialsFailed, EnsureImageError, neverPull } from './ensure-image-error.ts';
 import { ImageManagerMetrics, type Seen } from './image-manager-metrics.ts';
 import { OpenNames } from './open-names.ts';
 import { type ImageManagerOptions, resolveImageManagerOptions } from './options.ts';
+import { PresentImages } from './present-images.ts';
 import { PresentedCredentials } from './presented-credentials.ts';
 import { type Pulled, type PullOrder, type PullTools, pull } from './pull.ts';
-import { runtimeErrorOf } from './pull-failure.ts';
 import { RecordKeeper } from './record-keeper.ts';
 import type { EnsuredImage, EnsureImageRequest, ImageManagerCallOptions } from './request.ts';
-import { idOf, listedIdsOf, type SeenRef } from './runtime-answers.ts';
+import { listedIdsOf, type SeenRef } from './runtime-answers.ts';
 import { withDefaultTag } from './runtime-name.ts';
 import { Semaphore } from './semaphore.ts';
 import { SharedPulls } from './shared-pulls.ts';
 import { TokenBucket } from './token-bucket.ts';
 import { UnansweredPulls } from './unanswered-pulls.ts';
+import { endReason, unlessEnded } from './unless-ended.ts';
 
 /** What is known of a request when it ends, for the metrics. */
 interface Progress {
   present: Seen;
   pullRequired: Seen;
-}
-
-/** A copy on the node. */
-interface PresentImage {
-  readonly imageRef: string;
-  /** Under which else it is being pulled. */
-  readonly openNames: readonly string[];
 }
 
 const MS_PER_SECOND = 1_000;
@@ -94,12 +78,11 @@ const NO_CREDENTIALS: readonly PullCredential[] = [];
  * thread that made it.
  */
 export class ImageManager implements AsyncDisposable {
-  readonly #pullManager: ImagePullManager;
   readonly #runtime: ImageRuntime;
   readonly #logger: Logger;
   readonly #backOff: BackOff;
   readonly #keeper: RecordKeeper;
-  readonly #openNames = new OpenNames();
+  readonly #present: PresentImages;
   readonly #unanswered: UnansweredPulls;
   readonly #pulls: SharedPulls;
   readonly #background: BackgroundWork;
@@ -126,11 +109,13 @@ export class ImageManager implements AsyncDisposable {
     const keeper = new RecordKeeper(pullManager);
     this.#keeper = keeper;
     const { unansweredPullSettled } = this.#events;
+    const openNames = new OpenNames();
+    this.#present = new PresentImages({ pullManager, runtime, openNames, logger });
     this.#unanswered = new UnansweredPulls({
       pullManager,
       runtime,
       keeper,
-      openNames: this.#openNames,
+      openNames,
       graceMs,
       logger,
       onSettled: (settled) => unansweredPullSettled.emit(settled),
@@ -142,7 +127,7 @@ export class ImageManager implements AsyncDisposable {
       keeper,
       unanswered: this.#unanswered,
       background: this.#background,
-      openNames: this.#openNames,
+      openNames,
       slots: new Semaphore(resolved.maxParallelPulls),
       rateLimit: new TokenBucket(resolved.qps, resolved.burst, now),
       events: this.#events,
@@ -250,10 +235,13 @@ export class ImageManager implements AsyncDisposable {
     const presented = new PresentedCredentials(request.credentials);
     let presentRef: SeenRef = null;
     if (pullPolicy !== 'Always') {
-      const present = await this.#present(image, runtimeName, signal);
+      const present = await this.#present.find(image, runtimeName, signal);
       presentRef = present?.imageRef;
       progress.present = present === undefined ? 'false' : 'true';
-      if (present !== undefined && (await this.#mayUse(request, present, presented, signal))) {
+      if (
+        present !== undefined &&
+        (await this.#present.mayUse(request, present, presented, signal))
+      ) {
         progress.pullRequired = 'false';
         return { imageRef: present.imageRef, pulled: false };
       }
@@ -267,74 +255,15 @@ export class ImageManager implements AsyncDisposable {
     return { imageRef, pulled: true };
   }
 
-  /** The copy on the node, if there is one. */
-  async #present(
-    image: string,
-    runtimeName: string,
-    signal: AbortSignal,
-  ): Promise<PresentImage | undefined> {
-    try {
-      const status = await this.#wait(() => this.#runtime.imageStatus(runtimeName, signal), signal);
-      if (status === undefined) return undefined;
-      return { imageRef: idOf(status), openNames: this.#openNames.othersThan(image, status) };
-    } catch (error) {
-      if (signal.aborted) throw abortReason(signal.reason);
-      const cause = runtimeErrorOf(error, undefined, signal);
-      const message = `the runtime could not say whether it has image ${quote(image)}: ${cause.reason ?? cause.message}`;
-      throw new EnsureImageError('ErrImageInspect', message, { image, cause });
-    }
-  }
-
-  async #mayUse(
-    { image, pullPolicy }: EnsureImageRequest,
-    { imageRef, openNames }: PresentImage,
-    presented: PresentedCredentials,
-    signal: AbortSignal,
-  ): Promise<boolean> {
-    // A pull manager of the caller's own may answer anything: only this lets a pod in.
-    const isLetIn = async (name: string, credentials?: PodCredentialsSource): Promise<boolean> =>
-      (await this.#wait(
-        () => this.#pullManager.mustAttemptImagePull(name, imageRef, credentials),
-        signal,
-      )) === false;
-    try {
-      if (!(await isLetIn(image, presented.ofPod()))) return false;
-      if (openNames.length === 0) return true;
-      // It may have come by one of these pulls, and not be recorded yet: then it is not preloaded.
-      if (await this.#isRecorded(imageRef, signal)) return await isLetIn(image, presented.ofPod());
-      for (const name of openNames) if (!(await isLetIn(name))) return false;
-      return true;
-    } catch (error) {
-      if (signal.aborted) throw abortReason(signal.reason);
-      // Another error than for an absent image would tell that it is there.
-      if (pullPolicy !== 'Never') throw withoutCredentials(image, error);
-      this.#logger.warn('the credentials for an image could not be looked up', { image });
-      return false;
-    }
-  }
-
-  /** Whether the decision has the last word: records tell all there is, or cannot be read. */
-  async #isRecorded(imageRef: string, signal: AbortSignal): Promise<boolean> {
-    const pullManager = this.#pullManager;
-    if (!readsRecords(pullManager)) return true;
-    try {
-      const asked = (): Promise<unknown> => pullManager.getImagePulledRecord(imageRef);
-      return (await this.#wait(asked, signal)) !== undefined;
-    } catch {
-      // A decision on such a record lets nobody in.
-      return true;
-    }
-  }
-
   async #credentials(
     image: string,
     presented: PresentedCredentials,
     signal: AbortSignal,
   ): Promise<readonly PullCredential[]> {
     try {
-      return await this.#wait(() => presented.all(), signal);
+      return await unlessEnded(() => presented.all(), signal);
     } catch (error) {
-      throw signal.aborted ? abortReason(signal.reason) : withoutCredentials(image, error);
+      throw signal.aborted ? endReason(signal.reason) : credentialsFailed(image, error);
     }
   }
 
@@ -353,7 +282,7 @@ export class ImageManager implements AsyncDisposable {
       this.#backOff.tidy();
       return pulled;
     } catch (error) {
-      if (signal.aborted) throw abortReason(signal.reason);
+      if (signal.aborted) throw endReason(signal.reason);
       const isPullFailure =
         error instanceof EnsureImageError && error.code !== 'ErrImagePullIntent';
       if (isPullFailure) this.#backOff.failed(key, error.message);
@@ -361,17 +290,14 @@ export class ImageManager implements AsyncDisposable {
     }
   }
 
-  /** What `call` gives, or `ABORTED` or `CLOSED` as soon as the signal is aborted. */
-  async #wait<T>(call: () => Promise<T>, signal: AbortSignal): Promise<T> {
-    if (signal.aborted) throw abortReason(signal.reason);
-    return untilAborted(call(), signal, abortReason);
-  }
-
   async #collect(given: AbortSignal | undefined, periodic: boolean): Promise<PruneResult> {
     const linked = linkedSignal(this.#closing.signal, given);
     let imageCount: number | undefined;
     const collected = this.#keeper.collect(async () => {
-      const images = await this.#wait(() => this.#runtime.listImages(linked.signal), linked.signal);
+      const images = await unlessEnded(
+        () => this.#runtime.listImages(linked.signal),
+        linked.signal,
+      );
       imageCount = images.length;
       return listedIdsOf(images);
     });
@@ -381,7 +307,7 @@ export class ImageManager implements AsyncDisposable {
         ...(imageCount === undefined ? {} : { imageCount }),
       }));
     }
-    return untilAborted(collected, linked.signal, abortReason).finally(() => linked.unlink());
+    return untilAborted(collected, linked.signal, endReason).finally(() => linked.unlink());
   }
 
   async #collectUnasked(): Promise<void> {
@@ -430,26 +356,4 @@ function nameForRuntime(image: string): string {
     if (!(cause instanceof ImageNameError)) throw cause;
     throw new EnsureImageError('ErrInvalidImageName', cause.message, { image, cause });
   }
-}
-
-function readsRecords(
-  pullManager: ImagePullManager,
-): pullManager is ImagePullManager & Pick<PullManager, 'getImagePulledRecord'> {
-  return typeof (pullManager as Partial<PullManager>).getImagePulledRecord === 'function';
-}
-
-function neverPull(image: string): EnsureImageError {
-  const message = `Container image ${quote(image)} may not be used without a pull, and the pull policy is Never`;
-  return new EnsureImageError('ErrImageNeverPull', message, { image });
-}
-
-function withoutCredentials(image: string, cause: unknown): EnsureImageError {
-  const message = `the credentials for image ${quote(image)} could not be looked up`;
-  return new EnsureImageError('ErrImageCredentials', message, { image, cause });
-}
-
-function abortReason(reason: unknown): PullManagerError {
-  if (reason instanceof PullManagerError && reason.code === PULL_MANAGER_ERROR_CODES.CLOSED)
-    return reason;
-  return abortedError('the request for an image', reason);
 }
