@@ -100,7 +100,6 @@ export class ImageManager implements AsyncDisposable {
   constructor(options: ImageManagerOptions) {
     const resolved = resolveImageManagerOptions(options);
     const { pullManager, runtime, logger, unansweredGraceMs: graceMs } = resolved;
-    this.#pullManager = pullManager;
     this.#runtime = runtime;
     this.#logger = logger;
     this.#events = imageManagerEmitters({ manager: this, logger });
