@@ -1,5 +1,5 @@
 /** How errors are told to clients: a status, a code, and a message without secrets. */
-import { PullManagerError } from '../errors.ts';
+import { PULL_MANAGER_ERROR_CODES, PullManagerError } from '../errors.ts';
 import {
   EnsureImageError,
   type EnsureImageErrorCode,
@@ -59,7 +59,6 @@ const STATUS_OF_ENSURE: Readonly<Record<EnsureImageErrorCode, number>> = {
 const BAD_REQUEST_CODES: ReadonlySet<string> = new Set([
   'ERR_PULLMANAGER_INVALID_ARGUMENT',
   'ERR_PULLMANAGER_IMAGE_NAME_INVALID',
-  'ERR_PULLMANAGER_CREDENTIALS_INVALID',
 ]);
 const BAD_GATEWAY_CODES: ReadonlySet<string> = new Set([
   'ERR_PULLMANAGER_CREDENTIAL_PROVIDER_FAILED',
@@ -67,14 +66,21 @@ const BAD_GATEWAY_CODES: ReadonlySet<string> = new Set([
 ]);
 
 const CAUSE_DEPTH_MAX = 8;
+const MS_PER_SECOND = 1_000;
 
 /**
  * The answer for whatever an operation threw. Errors of other origin than pullwarden's may have
  * anything in their text, so it is not told.
  */
 export function errorAnswer(error: unknown): Answer {
-  const headers = error instanceof HttpError ? error.headers : {};
-  return jsonAnswer({ error: toldOf(error) }, statusOf(error), headers);
+  return jsonAnswer({ error: toldOf(error) }, statusOf(error), headersOf(error));
+}
+
+function headersOf(error: unknown): Readonly<Record<string, string>> {
+  if (error instanceof HttpError) return error.headers;
+  const retryAfterMs = error instanceof EnsureImageError ? error.retryAfterMs : undefined;
+  if (retryAfterMs === undefined) return {};
+  return { 'retry-after': String(Math.ceil(retryAfterMs / MS_PER_SECOND)) };
 }
 
 /** What may be told of an error: to clients and in the log. */
@@ -108,11 +114,15 @@ function statusOf(error: unknown): number {
     return kind === undefined ? STATUS_OF_ENSURE[code] : STATUS_OF_KIND[kind];
   }
   if (error instanceof ImageRuntimeError) return STATUS_OF_KIND[error.kind];
-  if (error instanceof PullManagerError) return statusOfCode(error.code);
+  if (error instanceof PullManagerError) return statusOfCode(error);
   return INTERNAL;
 }
 
-function statusOfCode(code: string): number {
+function statusOfCode({ code, path }: PullManagerError): number {
+  // A file of the node is not the client's fault, a secret is.
+  if (code === PULL_MANAGER_ERROR_CODES.CREDENTIALS_INVALID) {
+    return path === undefined ? BAD_REQUEST : BAD_GATEWAY;
+  }
   if (BAD_REQUEST_CODES.has(code)) return BAD_REQUEST;
   return BAD_GATEWAY_CODES.has(code) ? BAD_GATEWAY : UNAVAILABLE;
 }
@@ -121,7 +131,7 @@ function statusOfCode(code: string): number {
 function statusOfLookUp(error: EnsureImageError): number | undefined {
   let status: number | undefined;
   for (const cause of causesOf(error)) {
-    if (cause instanceof PullManagerError) status = statusOfCode(cause.code);
+    if (cause instanceof PullManagerError) status = statusOfCode(cause);
   }
   return status;
 }

@@ -17,8 +17,11 @@ export async function interruptible(
     if (signal.aborted) process.exit(EXIT.INTERRUPTED);
     controller.abort();
   };
-  process.on('SIGINT', interrupt);
-  process.on('SIGTERM', interrupt);
+  // A terminal that closes must not end a service without a word.
+  const signals = isService
+    ? (['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
+    : (['SIGINT', 'SIGTERM'] as const);
+  for (const name of signals) process.on(name, interrupt);
   try {
     const code = await work(signal);
     return signal.aborted && !isService ? EXIT.INTERRUPTED : code;
@@ -27,8 +30,7 @@ export async function interruptible(
     process.stderr.write('pullwarden: interrupted\n');
     return EXIT.INTERRUPTED;
   } finally {
-    process.removeListener('SIGINT', interrupt);
-    process.removeListener('SIGTERM', interrupt);
+    for (const name of signals) process.removeListener(name, interrupt);
   }
 }
 

@@ -12,6 +12,13 @@ interface Failure {
   text: string;
 }
 
+/** Why a pod has to wait. */
+export interface Refusal {
+  /** What the last pull failed with. */
+  readonly text: string;
+  readonly leftMs: number;
+}
+
 /** Longer than the longest delay by this factor without a failure: the next delay is the first again. */
 const FORGET_FACTOR = 2;
 /** Pods that fail for ever must not fill the memory; the oldest failures are forgotten. */
@@ -31,11 +38,12 @@ export class BackOff {
     this.#now = now;
   }
 
-  /** What the last pull failed with, while the delay after it lasts. */
-  refusal(key: string): string | undefined {
+  /** What the last pull failed with, and how long the delay after it still lasts. */
+  refusal(key: string): Refusal | undefined {
     const failure = this.#failures.get(key);
     if (failure === undefined) return undefined;
-    return this.#now() - failure.atMs < failure.delayMs ? failure.text : undefined;
+    const leftMs = failure.delayMs - (this.#now() - failure.atMs);
+    return leftMs > 0 ? { text: failure.text, leftMs } : undefined;
   }
 
   /**

@@ -27,16 +27,23 @@ export class EnsureImageError extends Error {
   readonly code: EnsureImageErrorCode;
   /** The image as it was requested. */
   readonly image: string;
+  /** With `ErrImagePullBackOff`: how long until the pod may try again. */
+  declare readonly retryAfterMs?: number;
 
   constructor(
     code: EnsureImageErrorCode,
     message: string,
-    options: { readonly image: string; readonly cause?: unknown },
+    options: {
+      readonly image: string;
+      readonly cause?: unknown;
+      readonly retryAfterMs?: number;
+    },
   ) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.name = 'EnsureImageError';
     this.code = code;
     this.image = options.image;
+    if (options.retryAfterMs !== undefined) this.retryAfterMs = options.retryAfterMs;
   }
 }
 

@@ -273,8 +273,9 @@ export class ImageManager implements AsyncDisposable {
     // Before an intent is written [W19].
     const refusal = this.#backOff.refusal(key);
     if (refusal !== undefined) {
-      const message = `Back-off pulling image ${quote(image)}: ${refusal}`;
-      throw new EnsureImageError('ErrImagePullBackOff', message, { image });
+      const message = `Back-off pulling image ${quote(image)}: ${refusal.text}`;
+      const retryAfterMs = refusal.leftMs;
+      throw new EnsureImageError('ErrImagePullBackOff', message, { image, retryAfterMs });
     }
     try {
       const pulled = await this.#pulls.pull(order, signal);

@@ -23,7 +23,7 @@ describe('the delay after a failed pull', () => {
     for (const delayMs of [10_000, 20_000, 40_000, 80_000, 160_000, 300_000, 300_000]) {
       backOff.failed('pod', 'denied');
       pass(delayMs - 1);
-      expect(backOff.refusal('pod')).toBe('denied');
+      expect(backOff.refusal('pod')?.text).toBe('denied');
       pass(1);
       expect(backOff.refusal('pod')).toBeUndefined();
     }
@@ -45,11 +45,18 @@ describe('the delay after a failed pull', () => {
     expect(backOff.refusal('pod')).toBeUndefined();
   });
 
+  it('tells how long it still lasts', () => {
+    const { backOff, pass } = clocked();
+    backOff.failed('pod', 'denied');
+    pass(4_000);
+    expect(backOff.refusal('pod')).toEqual({ text: 'denied', leftMs: 6_000 });
+  });
+
   it('is of one pod and one image, and tells the latest failure', () => {
     const { backOff } = clocked();
     backOff.failed('pod_image', 'denied');
     backOff.failed('pod_image', 'not found');
-    expect(backOff.refusal('pod_image')).toBe('not found');
+    expect(backOff.refusal('pod_image')?.text).toBe('not found');
     expect(backOff.refusal('pod_other')).toBeUndefined();
   });
 
@@ -63,15 +70,15 @@ describe('the delay after a failed pull', () => {
     expect(backOff.refusal('old')).toBeUndefined();
     const short = new BackOff(10_000, 1_000, () => 0);
     short.failed('pod', 'denied');
-    expect(short.refusal('pod')).toBe('denied');
+    expect(short.refusal('pod')?.text).toBe('denied');
   });
 
   it('forgets the oldest failures when there are too many', () => {
     const { backOff } = clocked();
     for (let i = 0; i <= 10_000; i++) backOff.failed(`pod-${i}`, 'denied');
     expect(backOff.refusal('pod-0')).toBeUndefined();
-    expect(backOff.refusal('pod-1')).toBe('denied');
-    expect(backOff.refusal('pod-10000')).toBe('denied');
+    expect(backOff.refusal('pod-1')?.text).toBe('denied');
+    expect(backOff.refusal('pod-10000')?.text).toBe('denied');
   });
 });
 

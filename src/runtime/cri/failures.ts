@@ -42,6 +42,8 @@ const ALSO_OF_SERVERS: ReadonlySet<unknown> = grpcCodes(
 /** The runtime has given up waiting, which is not to say that what it waited for has ended. */
 const GIVEN_UP = /context (?:canceled|deadline exceeded)/;
 const GRPC_CONTENT_TYPE = 'application/grpc';
+/** grpc-js ends its own texts so where it has nothing to add. */
+const EMPTY_NOTE = / Resolution note: $/;
 /** Of an answer without a gRPC status, which grpc-js makes up from the HTTP status. */
 const MADE_UP_FROM_HTTP = /^Received HTTP status code \d+$/;
 
@@ -82,7 +84,7 @@ export function failedCall(
   const kind = isFromServer(failure)
     ? answeredFailureKind(code, details)
     : localFailureKind(code, details, isLate);
-  const text = withoutSecrets(details, subject.auth);
+  const text = withoutSecrets(details.replace(EMPTY_NOTE, ''), subject.auth);
   const name = GRPC_CODE_NAMES[code] ?? `gRPC code ${code}`;
   // Not as the cause: status and metadata hold the text as it came.
   return new ImageRuntimeError(kind, `${described(subject)}: ${name}: ${text}`, {
