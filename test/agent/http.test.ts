@@ -335,6 +335,25 @@ describe('a connection', () => {
     });
   });
 
+  it('that is closed leaves none of its requests behind, also those that waited for their turn', async () => {
+    const { client, runtime, pullManager } = await startAgent();
+    runtime.onPull = (_image, _auth, signal) =>
+      new Promise((_, reject) => {
+        signal?.addEventListener('abort', () => reject(new Error('aborted')));
+      });
+    const body = JSON.stringify(ensureBody(PUBLIC));
+    const other = JSON.stringify(ensureBody('registry.example.com/other/app:1'));
+    const connection = client.connect();
+    for (const sent of [body, other]) {
+      connection.write(`POST /v1/ensure HTTP/1.1\r\nContent-Length: ${sent.length}\r\n\r\n${sent}`);
+    }
+    connection.write('GET /healthz HTTP/1.1\r\n\r\nGET /v1/images HTTP/1.1\r\n\r\n');
+    await until(() => runtime.pulls.length === 2);
+    connection.socket.destroy();
+    await until(async () => /requests_in_flight 1\n/.test((await client.get('/metrics')).text));
+    await until(async () => (await pullManager.listImagePullIntents()).records.length === 0);
+  });
+
   it('may hold no more requests than are served at a time', async () => {
     const { client, runtime } = await startAgent({ limits: { calls: 2 } });
     let pull: (id: string) => void = () => {};
