@@ -36,9 +36,9 @@ const DEFAULT_SECRET_TYPE = 'kubernetes.io/dockerconfigjson';
 export function parseEnsure(body: unknown): EnsureBody {
   const fields = new Fields(body, '', ['image', 'pullPolicy', 'podUid', ...BAGGAGE]);
   return {
-    image: fields.text('image'),
+    image: fields.name('image'),
     pullPolicy: fields.choice('pullPolicy', PULL_POLICIES),
-    podUid: fields.text('podUid'),
+    podUid: fields.name('podUid'),
     ...baggageOf(fields),
   };
 }
@@ -47,7 +47,7 @@ export function parseEnsure(body: unknown): EnsureBody {
 export function parseCheck(body: unknown): CheckBody {
   const fields = new Fields(body, '', ['image', 'imageRef', ...BAGGAGE]);
   return {
-    image: fields.text('image'),
+    image: fields.name('image'),
     imageRef: fields.optionalText('imageRef'),
     ...baggageOf(fields),
   };
@@ -74,9 +74,9 @@ function secretOf(value: unknown, path: string): PullSecret {
   const type = isGiven ? fields.choice('type', types) : DEFAULT_SECRET_TYPE;
   const key = PULL_SECRET_KEYS.get(type)!;
   return {
-    uid: fields.text('uid'),
-    namespace: fields.text('namespace'),
-    name: fields.text('name'),
+    uid: fields.name('uid'),
+    namespace: fields.name('namespace'),
+    name: fields.name('name'),
     type,
     data: { [key]: contentOf(fields, key) },
   };
@@ -105,9 +105,9 @@ function accountOf(value: unknown, path: string): PodServiceAccount {
   const tokens = fields.optionalTexts('tokens') ?? {};
   const annotations = fields.optionalTexts('annotations');
   return {
-    uid: fields.text('uid'),
-    namespace: fields.text('namespace'),
-    name: fields.text('name'),
+    uid: fields.name('uid'),
+    namespace: fields.name('namespace'),
+    name: fields.name('name'),
     ...(annotations === undefined ? {} : { annotations }),
     token: (audience) => {
       const found = Object.hasOwn(tokens, audience) ? tokens[audience] : token;

@@ -73,6 +73,23 @@ describe('a request', () => {
       argument: 'serviceAccount.uid',
     },
     {
+      // Two tenants without a uid would be one.
+      name: 'a secret with an empty uid',
+      body: ensureBody('a', { secrets: [{ ...SECRET, uid: '' }] }),
+      argument: 'secrets[0].uid',
+    },
+    {
+      name: 'a service account with an empty uid',
+      body: ensureBody('a', { serviceAccount: { ...CONTENT, uid: '', token: 'hunter2' } }),
+      argument: 'serviceAccount.uid',
+    },
+    { name: 'an empty pod uid', body: ensureBody('a', { podUid: '' }), argument: 'podUid' },
+    {
+      name: 'a pod uid of a megabyte',
+      body: ensureBody('a', { podUid: 'hunter2'.repeat(KIB * 150) }),
+      argument: 'podUid',
+    },
+    {
       name: 'tokens of the wrong type',
       body: ensureBody('a', { serviceAccount: { ...CONTENT, tokens: { aud: 7 } } }),
       argument: 'serviceAccount.tokens',
