@@ -92,10 +92,19 @@ function contentOf(fields: Fields, key: string): string | Uint8Array {
   if (typeof data !== 'object' || data === null || Array.isArray(data)) {
     throw fields.wrong('data', 'must be a string in base64, or an object');
   }
-  if (!Object.hasOwn(data, key)) return Buffer.from(JSON.stringify(data));
+  if (!Object.hasOwn(data, key)) return Buffer.from(textOf(data, fields));
   const content = (data as Record<string, unknown>)[key];
   if (typeof content === 'string') return content;
   throw fields.wrong(`data[${quote(key)}]`, 'must be a string in base64');
+}
+
+function textOf(data: object, fields: Fields): string {
+  try {
+    return JSON.stringify(data);
+  } catch {
+    // The parser of JSON takes any depth; this does not.
+    throw fields.wrong('data', 'is nested too deeply');
+  }
 }
 
 function accountOf(value: unknown, path: string): PodServiceAccount {
