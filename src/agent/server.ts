@@ -165,6 +165,11 @@ export class AgentServer {
   }
 
   #accept(request: IncomingMessage, response: ServerResponse, isAwaited: boolean): void {
+    const { socket } = request;
+    const ofSocket = this.#callsOfSocket.get(socket) ?? new Set();
+    if (ofSocket.size >= this.#limits.callsOfConnection) socket.destroy();
+    // Requests that had arrived before their connection was closed are still announced.
+    if (socket.destroyed) return;
     const abort = new AbortController();
     let refuse: (error: HttpError) => void = () => {};
     const refused = new Promise<never>((_, reject) => {
@@ -180,8 +185,6 @@ export class AgentServer {
       };
     });
     const call: OpenCall = { abort, refuse, hangUp, hungUp, isReading: false };
-    const { socket } = request;
-    const ofSocket = this.#callsOfSocket.get(socket) ?? new Set();
     this.#callsOfSocket.set(socket, ofSocket.add(call));
     response.on('close', () => {
       ofSocket.delete(call);

@@ -68,6 +68,11 @@ describe('a request', () => {
       argument: 'secrets[0].data[".dockerconfigjson"]',
     },
     {
+      name: 'content of endless depth',
+      body: `{"image":"a","pullPolicy":"Never","podUid":"p","secrets":[{"uid":"u","namespace":"n","name":"s","data":{"hunter2":${'['.repeat(100 * KIB)}${']'.repeat(100 * KIB)}}}]}`,
+      argument: 'secrets[0].data',
+    },
+    {
       name: 'a service account without uid',
       body: ensureBody('a', { serviceAccount: { namespace: 'n', name: 's', token: 'hunter2' } }),
       argument: 'serviceAccount.uid',
@@ -369,6 +374,19 @@ describe('a connection', () => {
     connection.socket.destroy();
     await until(async () => /requests_in_flight 1\n/.test((await client.get('/metrics')).text));
     await until(async () => (await pullManager.listImagePullIntents()).records.length === 0);
+  });
+
+  it('that sends many requests at once, and takes no answer, does not keep others from theirs', async () => {
+    const { client } = await startAgent({ limits: { answerMs: 600_000 } });
+    const flood = client.connect();
+    flood.socket.pause();
+    flood.write('GET /healthz HTTP/1.1\r\n\r\n'.repeat(10 * KIB));
+    await until(async () => {
+      const { status, text } = await client.get('/metrics');
+      return status === 200 && /requests_in_flight 1\n/.test(text);
+    });
+    flood.socket.resume();
+    await flood.untilClosed();
   });
 
   it('may hold no more requests than are served at a time', async () => {
