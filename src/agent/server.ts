@@ -105,6 +105,8 @@ export class AgentServer {
     });
     this.#server.on('connection', (socket) => {
       this.#connectionCount++;
+      // With the last place taken, those who keep one for later have to make room.
+      if (this.#connectionCount >= this.#limits.connections) this.#server.closeIdleConnections();
       socket.on('close', () => {
         this.#connectionCount--;
         // Node tells only the response whose turn it is.

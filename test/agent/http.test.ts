@@ -376,6 +376,17 @@ describe('a connection', () => {
     await until(async () => (await pullManager.listImagePullIntents()).records.length === 0);
   });
 
+  it('that is idle makes room where there is none left', async () => {
+    const { client } = await startAgent({ limits: { connections: 2, keepAliveMs: 600_000 } });
+    const idle = client.connect();
+    idle.write('GET /healthz HTTP/1.1\r\n\r\n');
+    await until(() => idle.received.includes('"ok"'));
+    const last = client.connect();
+    expect(await idle.untilClosed()).toContain('"ok"');
+    last.write('GET /healthz HTTP/1.1\r\n\r\n');
+    await until(() => last.received.includes('"ok"'));
+  });
+
   it('that sends many requests at once, and takes no answer, does not keep others from theirs', async () => {
     const { client } = await startAgent({ limits: { answerMs: 600_000 } });
     const flood = client.connect();
