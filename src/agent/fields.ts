@@ -1,6 +1,9 @@
 /** Checks of what a client sends: types by field, and no field that is not known. */
 import { invalidArgument, type PullManagerError, quote } from '../errors.ts';
 
+/** Of texts that end up in records, logs and memory; more than any name of Kubernetes has. */
+const NAME_LENGTH_MAX = 1_024;
+
 /** An object of a request, whose fields are taken one by one. */
 export class Fields {
   readonly #values: Readonly<Record<string, unknown>>;
@@ -38,6 +41,14 @@ export class Fields {
     const value = this.get(name);
     if (typeof value !== 'string') throw this.wrong(name, 'must be a string');
     return value;
+  }
+
+  /** A text that tells things apart, of 1 to `NAME_LENGTH_MAX` characters: empty ones are all equal. */
+  name(name: string): string {
+    const value = this.text(name);
+    if (value === '') throw this.wrong(name, 'must not be empty');
+    if (value.length <= NAME_LENGTH_MAX) return value;
+    throw this.wrong(name, `must have at most ${NAME_LENGTH_MAX} characters`);
   }
 
   optionalText(name: string): string | undefined {

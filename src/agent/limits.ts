@@ -17,6 +17,8 @@ export interface ServerLimits {
   readonly connections: number;
   /** Requests that are being served at a time; one more is refused. */
   readonly calls: number;
+  /** Of these, those of one connection; one more closes it. */
+  readonly callsOfConnection: number;
 }
 
 /** @see ServerLimits */
@@ -29,4 +31,5 @@ export const SERVER_LIMITS: ServerLimits = {
   keepAliveMs: 60_000,
   connections: 256,
   calls: 1_024,
+  callsOfConnection: 64,
 };

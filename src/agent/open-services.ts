@@ -1,4 +1,9 @@
 /** Opens what an agent is made of, in order, and closes it in the other. */
+
+// The runtime loads them with its first call. Where that finds no file descriptor left, Node remembers
+// the failure for ever.
+import '@grpc/grpc-js';
+import '@grpc/proto-loader';
 import { CredentialLookup } from '../credentials/credential-lookup.ts';
 import { ImageManager } from '../image-manager/image-manager.ts';
 import type { ImageService } from '../images/image-service.ts';

@@ -35,9 +35,9 @@ const DEFAULT_SECRET_TYPE = 'kubernetes.io/dockerconfigjson';
 export function parseEnsure(body: unknown): EnsureBody {
   const fields = new Fields(body, '', ['image', 'pullPolicy', 'podUid', ...BAGGAGE]);
   return {
-    image: fields.text('image'),
+    image: fields.name('image'),
     pullPolicy: fields.choice('pullPolicy', PULL_POLICIES),
-    podUid: fields.text('podUid'),
+    podUid: fields.name('podUid'),
     ...baggageOf(fields),
   };
 }
@@ -46,7 +46,7 @@ export function parseEnsure(body: unknown): EnsureBody {
 export function parseCheck(body: unknown): CheckBody {
   const fields = new Fields(body, '', ['image', 'imageRef', ...BAGGAGE]);
   return {
-    image: fields.text('image'),
+    image: fields.name('image'),
     imageRef: fields.optionalText('imageRef'),
     ...baggageOf(fields),
   };
@@ -73,9 +73,9 @@ function secretOf(value: unknown, path: string): PullSecret {
   const type = isGiven ? fields.choice('type', types) : DEFAULT_SECRET_TYPE;
   const key = PULL_SECRET_KEYS.get(type)!;
   return {
-    uid: fields.text('uid'),
-    namespace: fields.text('namespace'),
-    name: fields.text('name'),
+    uid: fields.name('uid'),
+    namespace: fields.name('namespace'),
+    name: fields.name('name'),
     type,
     data: { [key]: contentOf(fields, key) },
   };
@@ -91,10 +91,19 @@ function contentOf(fields: Fields, key: string): string | Uint8Array {
   if (typeof data !== 'object' || data === null || Array.isArray(data)) {
     throw fields.wrong('data', 'must be a string in base64, or an object');
   }
-  if (!Object.hasOwn(data, key)) return Buffer.from(JSON.stringify(data));
+  if (!Object.hasOwn(data, key)) return Buffer.from(textOf(data, fields));
   const content = (data as Record<string, unknown>)[key];
   if (typeof content === 'string') return content;
   throw fields.wrong(`data[${quote(key)}]`, 'must be a string in base64');
+}
+
+function textOf(data: object, fields: Fields): string {
+  try {
+    return JSON.stringify(data);
+  } catch {
+    // The parser of JSON takes any depth; this does not.
+    throw fields.wrong('data', 'is nested too deeply');
+  }
 }
 
 function accountOf(value: unknown, path: string): PodServiceAccount {
@@ -104,9 +113,9 @@ function accountOf(value: unknown, path: string): PodServiceAccount {
   const tokens = fields.optionalTexts('tokens') ?? {};
   const annotations = fields.optionalTexts('annotations');
   return {
-    uid: fields.text('uid'),
-    namespace: fields.text('namespace'),
-    name: fields.text('name'),
+    uid: fields.name('uid'),
+    namespace: fields.name('namespace'),
+    name: fields.name('name'),
     ...(annotations === undefined ? {} : { annotations }),
     token: (audience) => {
       const found = Object.hasOwn(tokens, audience) ? tokens[audience] : token;

@@ -6,20 +6,31 @@ import type { Answer } from './answer.ts';
 /**
  * Resolves with true when the answer has been taken, with false when the client has gone. A client
  * that takes none of it for `limitMs` is disconnected. Rejects only with what the body's pieces throw.
+ *
+ * @param hungUp - Resolves when the client has gone: a response that waits for its turn behind another
+ *   one on the same connection does not hear of that.
  */
 export async function sendAnswer(
   response: ServerResponse,
   { status, contentType, body, headers }: Answer,
   limitMs: number,
+  hungUp: Promise<void>,
 ): Promise<boolean> {
+  let leave: () => void = () => {};
   const taken = new Promise<boolean>((resolve) => {
     response.once('finish', () => resolve(true));
-    response.once('close', () => resolve(false));
+    leave = () => resolve(false);
   });
-  let timer = setTimeout(() => response.destroy(), limitMs);
+  response.once('close', leave);
+  void hungUp.then(leave);
+  const giveUp = (): void => {
+    response.destroy();
+    leave();
+  };
+  let timer = setTimeout(giveUp, limitMs);
   const progress = (): void => {
     clearTimeout(timer);
-    timer = setTimeout(() => response.destroy(), limitMs);
+    timer = setTimeout(giveUp, limitMs);
   };
   try {
     response.writeHead(status, { 'Content-Type': contentType, ...lengthOf(body), ...headers });

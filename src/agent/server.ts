@@ -60,6 +60,10 @@ interface OpenCall {
   readonly abort: AbortController;
   /** Fails the reading of the body. */
   readonly refuse: (error: HttpError) => void;
+  /** The client has gone. */
+  readonly hangUp: () => void;
+  /** Resolves when the client has gone. */
+  readonly hungUp: Promise<void>;
   isReading: boolean;
 }
 
@@ -101,7 +105,13 @@ export class AgentServer {
     });
     this.#server.on('connection', (socket) => {
       this.#connectionCount++;
-      socket.on('close', () => this.#connectionCount--);
+      // With the last place taken, those who keep one for later have to make room.
+      if (this.#connectionCount >= this.#limits.connections) this.#server.closeIdleConnections();
+      socket.on('close', () => {
+        this.#connectionCount--;
+        // Node tells only the response whose turn it is.
+        for (const call of this.#callsOfSocket.get(socket) ?? []) call.hangUp();
+      });
     });
   }
 
@@ -157,19 +167,30 @@ export class AgentServer {
   }
 
   #accept(request: IncomingMessage, response: ServerResponse, isAwaited: boolean): void {
+    const { socket } = request;
+    const ofSocket = this.#callsOfSocket.get(socket) ?? new Set();
+    if (ofSocket.size >= this.#limits.callsOfConnection) socket.destroy();
+    // Requests that had arrived before their connection was closed are still announced.
+    if (socket.destroyed) return;
     const abort = new AbortController();
     let refuse: (error: HttpError) => void = () => {};
     const refused = new Promise<never>((_, reject) => {
       refuse = reject;
     });
     refused.catch(() => {});
-    const call: OpenCall = { abort, refuse, isReading: false };
-    const { socket } = request;
-    const ofSocket = this.#callsOfSocket.get(socket) ?? new Set();
+    let hangUp: () => void = () => {};
+    const hungUp = new Promise<void>((resolve) => {
+      hangUp = () => {
+        if (response.writableFinished) return;
+        abort.abort(new Error('the client hung up'));
+        resolve();
+      };
+    });
+    const call: OpenCall = { abort, refuse, hangUp, hungUp, isReading: false };
     this.#callsOfSocket.set(socket, ofSocket.add(call));
     response.on('close', () => {
       ofSocket.delete(call);
-      if (!response.writableFinished) abort.abort(new Error('the client hung up'));
+      hangUp();
     });
     const json = async (): Promise<unknown> => {
       call.isReading = true;
@@ -182,14 +203,19 @@ export class AgentServer {
         call.isReading = false;
       }
     };
-    const served = this.#serve(request, response, { signal: abort.signal, json });
+    const served = this.#serve(request, response, { signal: abort.signal, json }, hungUp);
     this.#calls.set(
       call,
       served.finally(() => this.#calls.delete(call)),
     );
   }
 
-  async #serve(request: IncomingMessage, response: ServerResponse, call: Call): Promise<void> {
+  async #serve(
+    request: IncomingMessage,
+    response: ServerResponse,
+    call: Call,
+    hungUp: Promise<void>,
+  ): Promise<void> {
     const startedAtMs = performance.now();
     const { method = '', url = '' } = request;
     const [path = ''] = url.split('?', 1);
@@ -207,7 +233,7 @@ export class AgentServer {
       // What is left of a body that nobody wanted cannot be told from the next request.
       const isLast = this.#isDraining || !request.complete;
       if (isLast) response.setHeader('Connection', 'close');
-      isTaken = await this.#send(response, answer);
+      isTaken = await this.#send(response, answer, hungUp);
     }
     this.#onServed?.({
       method,
@@ -217,9 +243,9 @@ export class AgentServer {
     });
   }
 
-  async #send(response: ServerResponse, answer: Answer): Promise<boolean> {
+  async #send(response: ServerResponse, answer: Answer, hungUp: Promise<void>): Promise<boolean> {
     try {
-      return await sendAnswer(response, answer, this.#limits.answerMs);
+      return await sendAnswer(response, answer, this.#limits.answerMs, hungUp);
     } catch (error) {
       this.#logger.error('an answer could not be sent', { error: describeUnknown(error) });
       return false;

@@ -20,6 +20,8 @@ import {
 } from '../errors.ts';
 
 const SOCKET_MODE = 0o600;
+/** What the group and everybody else may do. */
+const MODE_OF_OTHERS = 0o077;
 const LOCK_SUFFIX = '.lock';
 /** Of the socket until it is in its place; short, because the length of its path is limited. */
 const NEW_NAME = 's';
@@ -89,8 +91,20 @@ function pathOf(path: string): string {
 }
 
 async function lockOf(target: string): Promise<DirectoryLock> {
+  const directory = `${target}${LOCK_SUFFIX}`;
+  const lock = await acquire(target, directory);
+  // Who can write there could put a socket of their own in place of ours before it is moved.
+  const stats = await lstat(directory).catch(() => undefined);
+  const isOurs = stats?.isDirectory() === true && stats.uid === process.getuid?.();
+  if (isOurs && (stats.mode & MODE_OF_OTHERS) === 0) return lock;
+  await lock.release();
+  const message = `${quote(directory)} must be a directory that its owner alone, the user of this process, can enter`;
+  throw new PullManagerError('SOCKET_UNAVAILABLE', message, { path: target });
+}
+
+async function acquire(target: string, directory: string): Promise<DirectoryLock> {
   try {
-    return await acquireDirectoryLock(`${target}${LOCK_SUFFIX}`);
+    return await acquireDirectoryLock(directory);
   } catch (cause) {
     if (errorCode(cause) !== PULL_MANAGER_ERROR_CODES.STORE_IN_USE) {
       throw asSocketError(target, (cause as Error).cause ?? cause);

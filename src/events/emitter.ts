@@ -38,6 +38,7 @@ export class Emitter<Message extends EventMessage> {
   readonly #origin: EventOrigin;
   /** Never changed in place: a listener may unsubscribe while it is called. */
   #listeners: readonly Entry<Message>[] = [];
+  #isClosed = false;
 
   constructor(event: EventName, origin: EventOrigin) {
     this.#event = event;
@@ -56,7 +57,7 @@ export class Emitter<Message extends EventMessage> {
     for (const { tell } of this.#listeners) {
       try {
         const answer: unknown = tell(message);
-        if (answer instanceof Promise) answer.catch((error: unknown) => this.#complain(error));
+        if (isThenable(answer)) void Promise.resolve(answer).catch(this.#complain);
       } catch (error) {
         this.#complain(error);
       }
@@ -86,9 +87,13 @@ export class Emitter<Message extends EventMessage> {
     );
   }
 
-  /** Adds a listener; one that is added twice is told twice. Throws `INVALID_ARGUMENT`. */
+  /**
+   * Adds a listener; one that is added twice is told twice. After `close` there is nothing to hear, and
+   * it is forgotten at once. Throws `INVALID_ARGUMENT`.
+   */
   on(listener: EventListener<Message>): Unsubscribe {
     if (typeof listener !== 'function') throw invalidArgument('listener', 'must be a function');
+    if (this.#isClosed) return () => {};
     const entry = { tell: listener };
     this.#setListeners([...this.#listeners, entry]);
     return () => this.#setListeners(this.#listeners.filter((other) => other !== entry));
@@ -96,6 +101,7 @@ export class Emitter<Message extends EventMessage> {
 
   /** Forgets all listeners: those of a manager that is closed would be asked for ever. */
   close(): void {
+    this.#isClosed = true;
     this.#setListeners([]);
   }
 
@@ -107,10 +113,19 @@ export class Emitter<Message extends EventMessage> {
     if (had && !has) unsubscribe(EVENT_CHANNELS[this.#event], onBehalfOfListeners);
   }
 
-  #complain(error: unknown): void {
-    const name = error instanceof Error ? error.name : typeof error;
-    this.#origin.logger.warn('a listener failed', { event: this.#event, error: name });
-  }
+  readonly #complain = (error: unknown): void => {
+    try {
+      const name = error instanceof Error ? error.name : typeof error;
+      this.#origin.logger.warn('a listener failed', { event: this.#event, error: name });
+    } catch {
+      // What was thrown may itself throw when it is looked at, and so may a logger.
+    }
+  };
+}
+
+/** Not only promises of this realm. */
+function isThenable(value: unknown): boolean {
+  return typeof value === 'object' && value !== null && 'then' in value;
 }
 
 /** One emitter for each event of a manager. */

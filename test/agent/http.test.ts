@@ -68,9 +68,31 @@ describe('a request', () => {
       argument: 'secrets[0].data[".dockerconfigjson"]',
     },
     {
+      name: 'content of endless depth',
+      body: `{"image":"a","pullPolicy":"Never","podUid":"p","secrets":[{"uid":"u","namespace":"n","name":"s","data":{"hunter2":${'['.repeat(100 * KIB)}${']'.repeat(100 * KIB)}}}]}`,
+      argument: 'secrets[0].data',
+    },
+    {
       name: 'a service account without uid',
       body: ensureBody('a', { serviceAccount: { namespace: 'n', name: 's', token: 'hunter2' } }),
       argument: 'serviceAccount.uid',
+    },
+    {
+      // Two tenants without a uid would be one.
+      name: 'a secret with an empty uid',
+      body: ensureBody('a', { secrets: [{ ...SECRET, uid: '' }] }),
+      argument: 'secrets[0].uid',
+    },
+    {
+      name: 'a service account with an empty uid',
+      body: ensureBody('a', { serviceAccount: { ...CONTENT, uid: '', token: 'hunter2' } }),
+      argument: 'serviceAccount.uid',
+    },
+    { name: 'an empty pod uid', body: ensureBody('a', { podUid: '' }), argument: 'podUid' },
+    {
+      name: 'a pod uid of a megabyte',
+      body: ensureBody('a', { podUid: 'hunter2'.repeat(KIB * 150) }),
+      argument: 'podUid',
     },
     {
       name: 'tokens of the wrong type',
@@ -333,6 +355,49 @@ describe('a connection', () => {
       const reply = await client.get('/metrics').catch(() => undefined);
       return /connections_refused_total [1-9]/.test(reply?.text ?? '');
     });
+  });
+
+  it('that is closed leaves none of its requests behind, also those that waited for their turn', async () => {
+    const { client, runtime, pullManager } = await startAgent();
+    runtime.onPull = (_image, _auth, signal) =>
+      new Promise((_, reject) => {
+        signal?.addEventListener('abort', () => reject(new Error('aborted')));
+      });
+    const body = JSON.stringify(ensureBody(PUBLIC));
+    const other = JSON.stringify(ensureBody('registry.example.com/other/app:1'));
+    const connection = client.connect();
+    for (const sent of [body, other]) {
+      connection.write(`POST /v1/ensure HTTP/1.1\r\nContent-Length: ${sent.length}\r\n\r\n${sent}`);
+    }
+    connection.write('GET /healthz HTTP/1.1\r\n\r\nGET /v1/images HTTP/1.1\r\n\r\n');
+    await until(() => runtime.pulls.length === 2);
+    connection.socket.destroy();
+    await until(async () => /requests_in_flight 1\n/.test((await client.get('/metrics')).text));
+    await until(async () => (await pullManager.listImagePullIntents()).records.length === 0);
+  });
+
+  it('that is idle makes room where there is none left', async () => {
+    const { client } = await startAgent({ limits: { connections: 2, keepAliveMs: 600_000 } });
+    const idle = client.connect();
+    idle.write('GET /healthz HTTP/1.1\r\n\r\n');
+    await until(() => idle.received.includes('"ok"'));
+    const last = client.connect();
+    expect(await idle.untilClosed()).toContain('"ok"');
+    last.write('GET /healthz HTTP/1.1\r\n\r\n');
+    await until(() => last.received.includes('"ok"'));
+  });
+
+  it('that sends many requests at once, and takes no answer, does not keep others from theirs', async () => {
+    const { client } = await startAgent({ limits: { answerMs: 600_000 } });
+    const flood = client.connect();
+    flood.socket.pause();
+    flood.write('GET /healthz HTTP/1.1\r\n\r\n'.repeat(10 * KIB));
+    await until(async () => {
+      const { status, text } = await client.get('/metrics');
+      return status === 200 && /requests_in_flight 1\n/.test(text);
+    });
+    flood.socket.resume();
+    await flood.untilClosed();
   });
 
   it('may hold no more requests than are served at a time', async () => {

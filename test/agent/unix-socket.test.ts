@@ -103,6 +103,31 @@ describe('the socket of an agent', () => {
     expect(printed.toString()).toBe('EACCES\n');
   });
 
+  it.each([
+    {
+      name: 'that others can enter',
+      make: (path: string) => mkdir(path, { mode: 0o755 }).then(() => chmod(path, 0o755)),
+    },
+    {
+      name: 'of which a link is there',
+      make: async (path: string) => {
+        await mkdir(`${path}-elsewhere`, { mode: 0o700 });
+        await symlink(`${path}-elsewhere`, path);
+      },
+    },
+  ])(
+    'is not made in a directory $name: somebody could put another in its place',
+    async ({ make }) => {
+      const path = join(await socketDirectory(), 'a.sock');
+      await make(`${path}.lock`);
+      await expect(start(path)).rejects.toMatchObject({
+        code: UNAVAILABLE,
+        message: expect.stringContaining('a.sock.lock') as string,
+      });
+      expect(await greeting(path)).toBe('ENOENT');
+    },
+  );
+
   it('takes the place of one whose process was killed', async () => {
     const directory = await socketDirectory();
     const path = join(directory, 'a.sock');

@@ -1,15 +1,19 @@
 /** The agent as a process: its flags, its life and its log. */
+import { execFile } from 'node:child_process';
 import { chmod, lstat, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { describe, expect, it } from 'vitest';
 import { afterTest, type Client, ensureBody, secretBody } from '../agent/kit.ts';
 import { newHome } from '../agent/process-kit.ts';
-import { until } from '../image-manager/kit.ts';
+import { PUBLIC, PUBLIC_ID, until } from '../image-manager/kit.ts';
 import { rawServer } from '../runtime/cri/scripted-runtime.ts';
 import { runCli } from '../support/cli.ts';
 
 const APP = 'registry.example.com/team-a/app:1';
 const APP_ID = `sha256:${'a'.repeat(64)}`;
+/** File descriptors that an agent can do with. */
+const FILES = 1_024;
 const SECRETS = [secretBody('a', 'hunter2')];
 const OTHERS = [secretBody('mallory', 'hunter3')];
 
@@ -44,6 +48,11 @@ describe('the flags of the agent', () => {
       name: 'a runtime of another kind',
       args: ['--socket', '/y', '--runtime', 'tcp://localhost'],
       said: '--runtime must be unix:///PATH or an absolute path',
+    },
+    {
+      name: 'a time that no timer takes',
+      args: [...REQUIRED, '--drain', '40000m'],
+      said: '--drain must be at most 2147483647 ms, not "40000m"',
     },
     { name: 'a count out of range', args: [...REQUIRED, '--burst', '0'], said: '--burst must be' },
   ])('refuse $name', async ({ args, said }) => {
@@ -86,6 +95,25 @@ describe('the flags of the agent', () => {
 });
 
 describe('an agent', () => {
+  it('reaches the runtime after its file descriptors had run out', async () => {
+    const home = await newHome();
+    await home.startRuntime();
+    const agent = home.start();
+    await agent.logged('ready');
+    const limitFiles = (count: number) =>
+      promisify(execFile)('prlimit', [`--pid=${agent.child.pid}`, `--nofile=${count}:`]);
+    const connection = agent.client.connect();
+    connection.write('GET /healthz HTTP/1.1\r\n\r\n');
+    await until(() => connection.received.includes('"ok"'));
+    await limitFiles(1);
+    connection.write('GET /readyz HTTP/1.1\r\n\r\n');
+    await until(() => connection.received.includes('ERR_AGENT_NOT_READY'));
+    await limitFiles(FILES);
+    await until(async () => (await agent.client.get('/readyz')).status === 200);
+    const reply = await agent.client.post('/v1/ensure', ensureBody(PUBLIC));
+    expect(reply.json.imageRef).toBe(PUBLIC_ID);
+  });
+
   it('serves until it is told to end, and leaves nothing behind but records', async () => {
     const home = await homeWithApp();
     await home.startRuntime();

@@ -12,6 +12,8 @@ import { STORE_FLAGS, STORE_HELP, storeOf } from './store-flags.ts';
 const LOG_LEVELS: readonly LogLevel[] = ['debug', 'info', 'warn', 'error', 'silent'];
 const COLLECT_EVERY_DEFAULT = '5m';
 const DRAIN_DEFAULT = '30s';
+/** A timer that is set to more ends at once. */
+const TIMER_MS_MAX = 2 ** 31 - 1;
 const NEVER = 'never';
 /** How long what is left open may keep the process after everything was closed. */
 const EXIT_GRACE_MS = 1_000;
@@ -150,7 +152,7 @@ function settingsOf(parsed: ParsedArgs): AgentSettings {
       providerBinDir: text('credential-provider-bin-dir'),
     }),
     logLevel: levelOf(text('log-level')),
-    drainMs: duration('drain', DRAIN_DEFAULT)!,
+    drainMs: drainOf(text('drain')),
   };
 }
 
@@ -171,6 +173,12 @@ function numberOf(text: string | undefined, argument: string): number | undefine
 
 function durationOf(text: string | undefined, argument: string): number | undefined {
   return text === undefined ? undefined : parseDuration(text, argument);
+}
+
+function drainOf(text = DRAIN_DEFAULT): number {
+  const drainMs = parseDuration(text, '--drain');
+  if (drainMs <= TIMER_MS_MAX) return drainMs;
+  throw invalidArgument('--drain', `must be at most ${TIMER_MS_MAX} ms, not ${quote(text)}`);
 }
 
 function levelOf(text = 'info'): LogLevel {
