@@ -22,7 +22,12 @@ export class Fields {
     for (const name of Object.keys(value)) {
       if (known.includes(name)) continue;
       const shown = /^\w{1,64}$/.test(name) ? name : quote(name);
-      throw invalidArgument(this.path(shown), `is not known; known are ${known.join(', ')}`);
+      throw invalidArgument(
+        this.path(shown),
+        known.length === 0
+          ? 'is not known: this request takes no fields'
+          : `is not known; known are ${known.join(', ')}`,
+      );
     }
     this.#values = value as Record<string, unknown>;
   }

@@ -4,7 +4,9 @@
 // the failure for ever.
 import '@grpc/grpc-js';
 import '@grpc/proto-loader';
+import { access } from 'node:fs/promises';
 import { CredentialLookup } from '../credentials/credential-lookup.ts';
+import { invalidArgument, quote } from '../errors.ts';
 import { ImageManager } from '../image-manager/image-manager.ts';
 import type { ImageService } from '../images/image-service.ts';
 import type { Logger } from '../logger.ts';
@@ -45,6 +47,7 @@ export async function openServices(
   try {
     const runtime = criRuntime(settings.runtime);
     closers.push(['runtime', () => runtime.close()]);
+    await refuseMissing(settings.credentials.nodeConfigFiles ?? []);
     const lookup = await CredentialLookup.open({ ...settings.credentials, logger }, signal);
     closers.push(['credentials', () => lookup.close()]);
     const pullManager = await openPullManager(settings, runtime, logger, signal);
@@ -100,5 +103,16 @@ async function closeOne(name: string, close: () => Promise<void>, logger: Logger
     logger.error('something did not close in time', { name });
   } catch (error) {
     logger.error('something could not be closed', { name, error: describeUnknown(error) });
+  }
+}
+
+/** A file that is named on purpose has to be there: without it, pulls would be anonymous. */
+async function refuseMissing(nodeConfigFiles: readonly string[]): Promise<void> {
+  for (const file of nodeConfigFiles) {
+    const isThere = await access(file).then(
+      () => true,
+      () => false,
+    );
+    if (!isThere) throw invalidArgument('nodeConfigFiles', `cannot be read: ${quote(file)}`);
   }
 }

@@ -4,6 +4,7 @@ import { Agent } from './agent.ts';
 import { type AgentLog, openLog } from './log.ts';
 import { describeUnknown } from './log-fields.ts';
 import { openServices } from './open-services.ts';
+import type { AgentServices } from './services.ts';
 import type { AgentSettings } from './settings.ts';
 import { notifySystemd } from './systemd.ts';
 
@@ -39,6 +40,7 @@ async function serve(settings: AgentSettings, log: AgentLog, signal: AbortSignal
     await agent.listen(socket);
     log.info('ready', { socket, runtime: runtime.socket });
     await notifySystemd('READY=1', log);
+    void warnOfUnrecorded(settings, services, log);
     if (!signal.aborted) await once(signal, 'abort');
     log.info('stopping');
     await Promise.all([agent.drain(drainMs), notifySystemd('STOPPING=1', log)]);
@@ -46,6 +48,23 @@ async function serve(settings: AgentSettings, log: AgentLog, signal: AbortSignal
     await services.close();
     log.info('stopped');
   }
+}
+
+/** With an empty store, images that are there count as preloaded, and are everybody's. */
+async function warnOfUnrecorded(
+  { pullManager: { policy } }: AgentSettings,
+  { pullManager, runtime }: AgentServices,
+  log: AgentLog,
+): Promise<void> {
+  const { records, intents } = pullManager.stats();
+  const kind = policy === undefined || !('kind' in policy) ? undefined : policy.kind;
+  const exemptsPreloaded = policy === undefined || kind === 'NeverVerifyPreloadedImages';
+  if (!exemptsPreloaded || records + intents > 0) return;
+  const images = await runtime.listImages().catch(() => []);
+  if (images.length === 0) return;
+  const message =
+    'nothing is recorded of the images on this node: they count as preloaded, and every pod may use them';
+  log.warn(message, { images: images.length });
 }
 
 /** What is unknown must not go on; records survive it. Its text may have secrets in it. */

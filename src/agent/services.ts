@@ -9,7 +9,7 @@ export interface AgentServices {
   readonly imageManager: Pick<ImageManager, 'ensureImage' | 'collect' | 'metrics'>;
   readonly pullManager: Pick<
     PullManager,
-    'decide' | 'listImagePulledRecords' | 'listImagePullIntents' | 'metrics'
+    'decide' | 'listImagePulledRecords' | 'listImagePullIntents' | 'metrics' | 'stats'
   >;
   readonly lookup: Pick<CredentialLookup, 'pullCredentials'>;
   readonly runtime: ImageRuntime & {

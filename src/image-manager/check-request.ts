@@ -55,6 +55,10 @@ function checkCredential(value: unknown, argument: string): void {
     const problem = textProblem(`${argument}.source.${field}`, sourceFields[field]);
     if (problem !== undefined) throw problem;
   }
+  // All such secrets would be one, and a proof by one of them a proof by all.
+  if (COORDINATES.every((field) => sourceFields[field] === '')) {
+    throw invalidArgument(`${argument}.source`, 'must have a uid, a namespace or a name');
+  }
 }
 
 function fieldsOf(value: unknown, argument: string): Readonly<Record<string, unknown>> {

@@ -95,6 +95,7 @@ describe('POST /v1/ensure', () => {
     expect(first).toMatchObject({ status: 502, json: { error: { code: 'ErrImagePull' } } });
     const second = await client.post('/v1/ensure', ensureBody(PUBLIC));
     expect(second).toMatchObject({ status: 429, json: { error: { code: 'ErrImagePullBackOff' } } });
+    expect(Number(second.headers['retry-after'])).toBeGreaterThan(0);
   });
 
   it.each([

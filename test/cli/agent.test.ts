@@ -29,6 +29,16 @@ describe('the flags of the agent', () => {
   it.each([
     { name: 'no runtime', args: ['--socket', '/x'], said: '--runtime is missing' },
     { name: 'no socket', args: ['--runtime', '/x'], said: '--socket is missing' },
+    {
+      name: 'credentials that are not there',
+      args: [...REQUIRED, '--docker-config', '/nowhere/config.json'],
+      said: '--docker-config cannot be read: "/nowhere/config.json"',
+    },
+    {
+      name: 'half a provider configuration',
+      args: [...REQUIRED, '--credential-provider-config', '/nowhere'],
+      said: '--credential-provider-bin-dir',
+    },
     { name: 'an argument', args: [...REQUIRED, 'x'], said: 'unexpected argument "x"' },
     { name: 'a mistyped flag', args: [...REQUIRED, '--qqs', '1'], said: 'did you mean "--qps"' },
     { name: 'no number', args: [...REQUIRED, '--qps', 'five'], said: '--qps must be a number' },
@@ -61,6 +71,12 @@ describe('the flags of the agent', () => {
     const { code, stdout, stderr } = await runCli(['agent', ...stores, ...args]);
     expect(stderr).toContain(said);
     expect(stdout).toBe('');
+    expect(code).toBe(2);
+  });
+
+  it('refuse to guess where the records are', async () => {
+    const { code, stderr } = await runCli(['agent', ...REQUIRED]);
+    expect(stderr).toContain('--store is missing');
     expect(code).toBe(2);
   });
 

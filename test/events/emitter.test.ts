@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { CHANNELS } from '../../src/events/channels.ts';
 import { Emitter } from '../../src/events/emitter.ts';
 import type { IntentMessage } from '../../src/events/messages.ts';
-import type { Logger } from '../../src/options.ts';
+import type { Logger } from '../../src/logger.ts';
 
 const TOLD = { image: 'app', durationMs: 0 };
 

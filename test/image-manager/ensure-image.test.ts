@@ -360,6 +360,14 @@ describe('failures', () => {
     ['an unknown policy', { ...request('a'), pullPolicy: 'Sometimes' }, 'request.pullPolicy'],
     ['no image', { ...request('a'), image: undefined }, 'request.image'],
     ['no pod', { ...request('a'), podUid: 7 }, 'request.podUid'],
+    [
+      'a secret that is nobody’s',
+      {
+        ...request('a'),
+        credentials: [{ auth: {}, source: { kind: 'secret', uid: '', namespace: '', name: '' } }],
+      },
+      'request.credentials[0].source',
+    ],
     ['credentials that are none', { ...request('a'), credentials: 'a:b' }, 'request.credentials'],
     [
       'a password that is no text',

@@ -15,6 +15,7 @@ const DRAIN_DEFAULT = '30s';
 /** A timer that is set to more ends at once. */
 const TIMER_MS_MAX = 2 ** 31 - 1;
 const NEVER = 'never';
+const UNIX_SCHEME = /^unix:\/\//;
 /** How long what is left open may keep the process after everything was closed. */
 const EXIT_GRACE_MS = 1_000;
 
@@ -46,7 +47,7 @@ export const agentCommand: Command = {
   flags: FLAGS,
   isService: true,
   help: {
-    usage: 'agent --runtime ADDRESS --socket PATH [options]',
+    usage: 'agent --runtime ADDRESS --socket PATH --store STORE [options]',
     about: [
       'Makes sure, for who asks on its socket, that an image is on the node and that a pod may use it: ' +
         'HTTP and JSON on a unix socket that is its owner’s alone. Logs are JSON on the standard error. ' +
@@ -122,9 +123,11 @@ function settingsOf(parsed: ParsedArgs): AgentSettings {
     if (value === undefined) throw new UsageError(`--${flag} is missing`);
     return value;
   };
+  // The default depends on the working directory, and without its records a node is open to all.
+  required('store');
   const store = storeOf(parsed);
   return {
-    socket: required('socket'),
+    socket: required('socket').replace(UNIX_SCHEME, ''),
     runtime: given({
       socket: required('runtime'),
       timeoutMs: duration('runtime-timeout'),
@@ -204,9 +207,9 @@ const FLAG_OF_ARGUMENT: Readonly<Record<string, string>> = {
   'options.backOffMs': '--back-off',
   'options.backOffMaxMs': '--back-off-max',
   'options.collectEveryMs': '--collect-every',
-  'options.nodeConfigFiles': '--docker-config',
-  'options.providerConfigFile': '--credential-provider-config',
-  'options.providerBinDir': '--credential-provider-bin-dir',
+  nodeConfigFiles: '--docker-config',
+  providerConfigFile: '--credential-provider-config',
+  providerBinDir: '--credential-provider-bin-dir',
 };
 
 /** An error that names an option of the library, naming the flag instead. */
