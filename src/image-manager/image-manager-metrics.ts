@@ -3,10 +3,12 @@
  *
  * Source: kubernetes pkg/kubelet/metrics/metrics.go, pkg/kubelet/images/metrics.go.
  */
-import type { PullPolicy } from '../images/pull-policy.ts';
+import { PULL_POLICIES, type PullPolicy } from '../images/pull-policy.ts';
 
 /** What was seen of an image, for a label. */
 export type Seen = 'true' | 'false' | 'unknown';
+
+const SEEN: readonly Seen[] = ['true', 'false', 'unknown'];
 
 const ENSURE_NAME = 'kubelet_image_manager_ensure_image_requests_total';
 const PULL_NAME = 'kubelet_image_pull_duration_seconds';
@@ -41,13 +43,15 @@ interface Durations {
 
 /** Counted by one thread. */
 export class ImageManagerMetrics {
-  readonly #requests = new Map<string, number>();
+  /** By policy, presence and need, so that counting makes no text. */
+  readonly #requests: number[] = new Array<number>(PULL_POLICIES.length * SEEN.length ** 2).fill(0);
   readonly #pulls = new Map<string, Durations>();
 
   /** Counts a call of `ensureImage`, whatever came of it. */
   ensured(pullPolicy: PullPolicy, present: Seen, pullRequired: Seen): void {
-    const labels = `{present_locally="${present}",pull_policy="${pullPolicy.toLowerCase()}",pull_required="${pullRequired}"}`;
-    this.#requests.set(labels, (this.#requests.get(labels) ?? 0) + 1);
+    const policyAt = PULL_POLICIES.indexOf(pullPolicy) * SEEN.length;
+    const at = (policyAt + SEEN.indexOf(present)) * SEEN.length + SEEN.indexOf(pullRequired);
+    this.#requests[at]!++;
   }
 
   /** Counts a pull that succeeded. */
@@ -68,13 +72,21 @@ export class ImageManagerMetrics {
     const lines = [
       `# HELP ${ENSURE_NAME} [ALPHA] Number of requests to make sure that an image may be used.`,
       `# TYPE ${ENSURE_NAME} counter`,
-      ...Array.from(this.#requests, ([labels, count]) => `${ENSURE_NAME}${labels} ${count}`),
+      ...this.#requests.flatMap((count, at) => (count === 0 ? [] : [requestLine(at, count)])),
       `# HELP ${PULL_NAME} [ALPHA] Duration in seconds of pulls that succeeded.`,
       `# TYPE ${PULL_NAME} histogram`,
       ...Array.from(this.#pulls, ([label, durations]) => histogram(label, durations)).flat(),
     ];
     return `${lines.join('\n')}\n`;
   }
+}
+
+function requestLine(at: number, count: number): string {
+  const required = SEEN[at % SEEN.length];
+  const present = SEEN[Math.floor(at / SEEN.length) % SEEN.length];
+  const policy = PULL_POLICIES[Math.floor(at / SEEN.length ** 2)]!.toLowerCase();
+  const labels = `present_locally="${present}",pull_policy="${policy}",pull_required="${required}"`;
+  return `${ENSURE_NAME}{${labels}} ${count}`;
 }
 
 function histogram(label: string, { counts, sum }: Durations): string[] {

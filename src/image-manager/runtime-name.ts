@@ -1,8 +1,12 @@
 /** What the runtime is asked for: the requested image with the default tag. */
 import { ImageNameError } from '../errors.ts';
 import { parseImageName } from '../images/image-name.ts';
+import { BoundedCache } from '../util/bounded-cache.ts';
 
 const TAG_DEFAULT = 'latest';
+/** A node has hundreds of images, which are asked for again and again. */
+const LATELY_MAX = 4_096;
+const lately = new BoundedCache<string, string>(LATELY_MAX);
 /** An image name like any other; but runtimes look for images whose id begins so. */
 const LIKE_AN_ID = /^sha\d+:[0-9a-f]+$/i;
 
@@ -15,6 +19,15 @@ const LIKE_AN_ID = /^sha\d+:[0-9a-f]+$/i;
  * Source: kubernetes pkg/kubelet/images/image_manager.go, applyDefaultImageTag.
  */
 export function withDefaultTag(image: string): string {
+  let runtimeName = lately.get(image);
+  if (runtimeName === undefined) {
+    runtimeName = tagged(image);
+    lately.set(image, runtimeName);
+  }
+  return runtimeName;
+}
+
+function tagged(image: string): string {
   const { name, tag, digest } = parseImageName(image);
   if (LIKE_AN_ID.test(image)) return `${name}:${tag}`;
   return digest === '' && !image.endsWith(`:${tag}`) ? `${image}:${TAG_DEFAULT}` : image;

@@ -1,6 +1,6 @@
 /** When to ask the registry, as a pod says it. */
 
-export const PULL_POLICIES = ['Always', 'IfNotPresent', 'Never'] as const;
-
 /** When to ask the registry. */
-export type PullPolicy = (typeof PULL_POLICIES)[number];
+export type PullPolicy = 'Always' | 'IfNotPresent' | 'Never';
+
+export const PULL_POLICIES: readonly PullPolicy[] = ['Always', 'IfNotPresent', 'Never'];

@@ -119,4 +119,13 @@ describe('credentialHash', () => {
       { numRuns: 2000 },
     );
   });
+
+  it('sees that a credential has changed since it was hashed', () => {
+    const auth: { username: string; password: string } = { username: 'user', password: 'one' };
+    const first = credentialHash(auth);
+    expect(credentialHash(auth)).toBe(first);
+    auth.password = 'two';
+    expect(credentialHash(auth)).toBe(credentialHash({ username: 'user', password: 'two' }));
+    expect(credentialHash(auth)).not.toBe(first);
+  });
 });
