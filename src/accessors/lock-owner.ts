@@ -152,6 +152,7 @@ export function inUse(
   const doubt = isCertain
     ? ''
     : `, in a container that cannot be looked into from here: if it is gone, delete ${ownerPath}`;
-  const message = `the store directory ${quote(directory)} is in use by ${who}${doubt}`;
-  return new PullManagerError('STORE_IN_USE', message, { path: directory });
+  const reason = `is in use by ${who}${doubt}`;
+  const message = `the store directory ${quote(directory)} ${reason}`;
+  return new PullManagerError('STORE_IN_USE', message, { path: directory, reason });
 }

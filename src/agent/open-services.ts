@@ -12,6 +12,7 @@ import type { ImageService } from '../images/image-service.ts';
 import type { Logger } from '../logger.ts';
 import { PullManager } from '../pull-manager.ts';
 import { criRuntime } from '../runtime/cri/cri-runtime.ts';
+import { linkedSignal } from '../util/linked-signal.ts';
 import { within } from '../util/within.ts';
 import { logImageManager, pullManagerLog } from './event-log.ts';
 import { describeUnknown } from './log-fields.ts';
@@ -79,9 +80,13 @@ async function openPullManager(
   signal.throwIfAborted();
   signal.addEventListener('abort', onAbort, { once: true });
   const imageService: ImageService = {
-    listImages: (given) => {
-      const limit = AbortSignal.timeout(RECONCILE_LIMIT_MS);
-      return runtime.listImages(given === undefined ? limit : AbortSignal.any([given, limit]));
+    async listImages(given) {
+      const limited = linkedSignal(AbortSignal.timeout(RECONCILE_LIMIT_MS), given);
+      try {
+        return await runtime.listImages(limited.signal);
+      } finally {
+        limited.unlink();
+      }
     },
   };
   try {

@@ -109,8 +109,8 @@ async function acquire(target: string, directory: string): Promise<DirectoryLock
     if (errorCode(cause) !== PULL_MANAGER_ERROR_CODES.STORE_IN_USE) {
       throw asSocketError(target, (cause as Error).cause ?? cause);
     }
-    const detail = (cause as Error).message.replace('the store directory', 'its lock');
-    const message = `another agent has ${quote(target)}: ${detail}`;
+    const { reason } = cause as PullManagerError;
+    const message = `another agent has ${quote(target)}: its lock ${quote(directory)} ${reason}`;
     throw new PullManagerError('SOCKET_IN_USE', message, { path: target, cause });
   }
 }
