@@ -7,7 +7,7 @@ import { type Flag, type ParsedArgs, positionalsOf, UsageError } from '../args.t
 import type { Command } from '../command.ts';
 import { EXIT, type ExitCode } from '../exit-codes.ts';
 import { POLICY_FLAGS, POLICY_HELP, policyChoiceOf } from './policy-flags.ts';
-import { STORE_FLAGS, STORE_HELP, storeOf } from './store-flags.ts';
+import { STORE_FLAGS, storeHelp, storeOf } from './store-flags.ts';
 
 const LOG_LEVELS: readonly LogLevel[] = ['debug', 'info', 'warn', 'error', 'silent'];
 const COLLECT_EVERY_DEFAULT = '5m';
@@ -59,7 +59,7 @@ export const agentCommand: Command = {
         'CRI socket of the runtime: unix:///PATH or an absolute path; required',
       ],
       ['--socket PATH', 'where to serve; the socket of a dead agent is replaced; required'],
-      ...STORE_HELP,
+      ...storeHelp('required; keep it as long as the images'),
       ...POLICY_HELP,
       ['--workers COUNT', 'threads that own records (default: by the number of processors)'],
       [

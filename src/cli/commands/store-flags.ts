@@ -12,17 +12,19 @@ export const STORE_FLAGS: Readonly<Record<string, Flag>> = {
   compatibility: { type: 'string' },
 };
 
-export const STORE_HELP: readonly HelpRow[] = [
-  [
-    '--store KIND:PATH',
-    `journal:PATH, lmdb:PATH, kubelet:DIR or module:MODULE (default: ${STORE_DEFAULT})`,
-  ],
-  ['--store-options JSON', 'what the factory of a module is given (default: nothing)'],
-  [
-    '--compatibility LEVEL',
-    `kubelet version whose behaviour is claimed (default: ${COMPATIBILITY_DEFAULT})`,
-  ],
-];
+/** The rows of a help; `remark` says what comes of leaving the store out. */
+export function storeHelp(remark: string): readonly HelpRow[] {
+  return [
+    ['--store KIND:PATH', `journal:PATH, lmdb:PATH, kubelet:DIR or module:MODULE (${remark})`],
+    ['--store-options JSON', 'what the factory of a module is given (default: nothing)'],
+    [
+      '--compatibility LEVEL',
+      `kubelet version whose behaviour is claimed (default: ${COMPATIBILITY_DEFAULT})`,
+    ],
+  ];
+}
+
+export const STORE_HELP: readonly HelpRow[] = storeHelp(`default: ${STORE_DEFAULT}`);
 
 /** The store that the flags name. Throws `INVALID_ARGUMENT`. */
 export function storeOf({ values }: ParsedArgs, flag: 'store' | 'from' = 'store'): StoreChoice {
