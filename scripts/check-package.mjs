@@ -39,7 +39,7 @@ const EXPECTED = [
   /^dist\/(src|workers)\/[\w./-]+\.(js|d\.ts|js\.map|d\.ts\.map|proto)$/,
   /^docs\/[\w./-]+\.md$/,
   /^data\/[\w.-]+\.(tsv|jsonl|json|txt)$/,
-  /^examples\/[\w./-]+\.mjs$/,
+  /^examples\/[\w./-]+\.(mjs|service)$/,
 ];
 const REQUIRED = [
   'package.json',
