@@ -111,6 +111,16 @@ describe('the flags of the agent', () => {
 });
 
 describe('an agent', () => {
+  it('warns where nothing is recorded of the images that are there', async () => {
+    const home = await newHome();
+    await home.startRuntime();
+    home.runtime.have('imported:1', `sha256:${'b'.repeat(64)}`);
+    const agent = home.start();
+    await agent.logged(
+      'nothing is recorded of the images on this node: they count as preloaded, and every pod may use them',
+    );
+  });
+
   it('reaches the runtime after its file descriptors had run out', async () => {
     const home = await newHome();
     await home.startRuntime();
