@@ -1,3 +1,5 @@
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import {
   failed,
@@ -8,6 +10,7 @@ import {
   PUBLIC_ID,
   until,
 } from '../image-manager/kit.ts';
+import { temporaryDirectory } from '../support/engines.ts';
 import { ensureBody, secretBody, startAgent } from './kit.ts';
 
 const A = secretBody('a');
@@ -116,6 +119,16 @@ describe('POST /v1/ensure', () => {
     expect(reply).toMatchObject({ status: 400, json: { error: { code: 'ErrImageCredentials' } } });
     expect(reply.text).toContain('team-b');
     expect(reply.text).not.toContain('password');
+  });
+
+  it('does not blame the client for a damaged file of the node', async () => {
+    const file = join(await temporaryDirectory(), 'config.json');
+    await writeFile(file, '{}');
+    const { client } = await startAgent({ credentials: { nodeConfigFiles: [file] } });
+    await writeFile(file, '{ "auths": 7 }');
+    const reply = await client.post('/v1/ensure', ensureBody(PRIVATE));
+    expect(reply).toMatchObject({ status: 502, json: { error: { code: 'ErrImageCredentials' } } });
+    expect(reply.text).toContain(file);
   });
 
   it('aborts the pull of a client that hangs up, and keeps its intent as long as it is open', async () => {

@@ -1,5 +1,6 @@
 /** The agent as a process: its flags, its life and its log. */
 import { execFile } from 'node:child_process';
+import { existsSync } from 'node:fs';
 import { chmod, lstat, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -256,6 +257,16 @@ describe('an agent', () => {
     const next = home.start();
     await next.logged('ready');
     expect((await next.client.get('/v1/images')).json.intents).toEqual([APP]);
+  });
+
+  it('ends in order when its terminal closes', async () => {
+    const home = await newHome();
+    await home.startRuntime();
+    const agent = home.start();
+    await agent.logged('ready');
+    agent.signal('SIGHUP');
+    expect(await agent.exit()).toBe(0);
+    expect(existsSync(home.socketPath)).toBe(false);
   });
 
   it('ends at once at the second signal', async () => {

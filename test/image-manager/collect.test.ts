@@ -1,6 +1,17 @@
 import { describe, expect, it } from 'vitest';
 import { resolveImageManagerOptions } from '../../src/image-manager/options.ts';
-import { gate, openBench, PRIVATE, PRIVATE_ID, PUBLIC, PUBLIC_ID, secretOf, until } from './kit.ts';
+import type { PruneResult } from '../../src/image-pull-manager.ts';
+import {
+  type Bench,
+  gate,
+  openBench,
+  PRIVATE,
+  PRIVATE_ID,
+  PUBLIC,
+  PUBLIC_ID,
+  secretOf,
+  until,
+} from './kit.ts';
 
 const ensure = {
   image: PRIVATE,
@@ -24,16 +35,8 @@ describe('collecting', () => {
 
   it('keeps what was pulled after the list was asked for', async () => {
     await using bench = await openBench();
-    const { images, runtime, pullManager } = bench;
-    const listing = gate();
-    const answer = gate();
-    runtime.onList = async () => {
-      listing.open();
-      await answer.promise;
-      return [];
-    };
-    const collecting = images.collect();
-    await listing.promise;
+    const { images, pullManager } = bench;
+    const { collecting, answer } = await collectedLate(bench);
     await images.ensureImage(ensure);
     answer.open();
     expect(await collecting).toMatchObject({ pruned: 0, kept: 1 });
@@ -46,15 +49,7 @@ describe('collecting', () => {
     await images.ensureImage(ensure);
     await runtime.removeImage(PRIVATE);
     await nextMillisecond();
-    const listing = gate();
-    const answer = gate();
-    runtime.onList = async () => {
-      listing.open();
-      await answer.promise;
-      return [];
-    };
-    const collecting = images.collect();
-    await listing.promise;
+    const { collecting, answer } = await collectedLate(bench);
     // The same tenant with the same secret: the record stays as it was, with its old time.
     await images.ensureImage(ensure);
     answer.open();
@@ -225,4 +220,21 @@ async function collected(images: {
 }): Promise<{ pruned: number; kept: number }> {
   await nextMillisecond();
   return images.collect();
+}
+
+/** A collection whose list is asked for and not answered: it will be empty. */
+async function collectedLate({ runtime, images }: Bench): Promise<{
+  readonly collecting: Promise<PruneResult>;
+  readonly answer: { open: () => void };
+}> {
+  const listing = gate();
+  const answer = gate();
+  runtime.onList = async () => {
+    listing.open();
+    await answer.promise;
+    return [];
+  };
+  const collecting = images.collect();
+  await listing.promise;
+  return { collecting, answer };
 }
