@@ -7,9 +7,9 @@ import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { compileAside } from './compile-project.mjs';
 
-const { out, remove } = compileAside('test/prove/tsconfig.json');
-process.once('exit', remove);
 try {
+  const { out, remove } = compileAside('test/prove/tsconfig.json');
+  process.once('exit', remove);
   const { prove } = await import(pathToFileURL(join(out, 'test', 'prove', 'run.js')).href);
   process.exitCode = await prove(process.argv.slice(2));
 } catch (error) {

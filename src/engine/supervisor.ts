@@ -186,7 +186,9 @@ export class Supervisor {
     const startUp = watchStartUp(pool);
     try {
       const ended: Promise<WireError | undefined> = pool.run(task);
-      const failure = await Promise.race([ended, startUp.failed]);
+      const failure = await Promise.race([ended, startUp.failed]).catch((error: unknown) => {
+        throw deathOf(task.workerIndex, error);
+      });
       if (failure !== undefined) throw fromWire(failure);
     } finally {
       startUp.end();
@@ -216,6 +218,13 @@ function watchStartUp(pool: Piscina): { readonly failed: Promise<never>; end(): 
   // A death that the task itself reports is told by the task.
   failed.catch(() => {});
   return { failed, end: () => clearInterval(timer) };
+}
+
+/** An opening that fails for a dead thread has a code: the pool's own words have none. */
+function deathOf(workerIndex: number, cause: unknown): PullManagerError {
+  if (cause instanceof PullManagerError) return cause;
+  const problem = `worker ${workerIndex} died: ${nameOf(cause)}`;
+  return new PullManagerError('WORKER_LOST', problem, { workerIndex, cause });
 }
 
 function nameOf(error: unknown): string {

@@ -1,7 +1,8 @@
+import type { Worker } from 'node:worker_threads';
 import { describe, expect, it } from 'vitest';
 import { errorCode } from '../../src/errors.ts';
 import { stripeOf } from '../../src/locks/stripe.ts';
-import type { PullManager } from '../../src/pull-manager.ts';
+import { PullManager } from '../../src/pull-manager.ts';
 import { secret } from '../support/credentials.ts';
 import { eventually, intentsOf, open, settles } from '../support/engines.ts';
 import { COMMAND, FileStore } from '../support/file-store.ts';
@@ -254,4 +255,31 @@ describe('a store in memory that is lost with its worker', () => {
     await manager.recordImagePullFailed('begun');
     expect(manager.stats()).toMatchObject({ records: 2, intents: 0 });
   });
+});
+
+describe('a worker that dies while the engine opens', () => {
+  it.each([0, 5, 20, 60])(
+    'makes the opening fail with a code, %d ms after its start',
+    async (ms) => {
+      const store = await FileStore.create();
+      let isOpen = false;
+      const kill = (worker: Worker): void => {
+        setTimeout(() => isOpen || worker.terminate(), ms);
+      };
+      process.on('worker', kill);
+      try {
+        const manager = await PullManager.open({ store: store.options, workerCount: 2 });
+        isOpen = true;
+        await manager.close();
+      } catch (error) {
+        expect(errorCode(error)).toBe(LOST);
+        expect(error).toMatchObject({ message: expect.stringContaining('died') });
+      } finally {
+        process.removeListener('worker', kill);
+      }
+      // The directory is free again.
+      const manager = await open({ store: store.options, workerCount: 2 });
+      await manager.recordPullIntent('app');
+    },
+  );
 });

@@ -1,0 +1,132 @@
+/** The command line of the soak; `scripts/soak.mjs` compiles it and calls it. */
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import type { StoreOptions } from '../../src/accessors/backend.ts';
+import { defaultWorkerCount } from '../../src/options.ts';
+import { formatBytes, formatCount, formatNs } from '../../src/terminal/format.ts';
+import { type Column, tableLines } from '../../src/terminal/table.ts';
+import type { Flatness, Series } from './flatness.ts';
+import { type SoakReport, soak } from './soak.ts';
+
+const HELP = `npm run soak -- [--hours N | --minutes N] [--store journal|lmdb|kubelet|memory] [--workers N]
+                [--callers N] [--images N] [--seed N] [--json FILE]
+
+Mixed load on one engine while images and tenants come and go for ever, workers die, threads attach
+and leave, and the engine is reopened. Exits 1 where an answer is wrong, or where memory, descriptors,
+threads or the store still grow after the warm-up. Ctrl-C ends it early and judges what there is.
+`;
+
+const COLUMNS: readonly Column[] = [
+  { title: 'after the warm-up' },
+  { title: 'early', align: 'right' },
+  { title: 'late', align: 'right' },
+  { title: 'growth', align: 'right' },
+  { title: 'allowed', align: 'right' },
+  { title: '' },
+];
+
+/** Runs what the command line says; gives the exit code. */
+export async function main(args: readonly string[]): Promise<number> {
+  const { values } = parseArgs({
+    args: [...args],
+    options: {
+      hours: { type: 'string' },
+      minutes: { type: 'string', default: '10' },
+      store: { type: 'string', default: 'journal' },
+      workers: { type: 'string', default: String(defaultWorkerCount()) },
+      callers: { type: 'string', default: '32' },
+      images: { type: 'string', default: '3000' },
+      seed: { type: 'string', default: String(Date.now() % 1_000_000) },
+      json: { type: 'string' },
+      help: { type: 'boolean', default: false },
+    },
+  });
+  if (values.help) {
+    process.stdout.write(HELP);
+    return 0;
+  }
+  const directory = mkdtempSync(join(tmpdir(), 'pullwarden-soak-'));
+  const interrupted = new AbortController();
+  process.once('SIGINT', () => interrupted.abort());
+  const hours = values.hours === undefined ? 0 : numberOf('hours', values.hours);
+  const seed = numberOf('seed', values.seed);
+  try {
+    const report = await soak({
+      store: storeOf(values.store, join(directory, 'store')),
+      directory,
+      minutes: hours > 0 ? hours * 60 : numberOf('minutes', values.minutes),
+      seed,
+      workerCount: numberOf('workers', values.workers),
+      callers: numberOf('callers', values.callers),
+      images: numberOf('images', values.images),
+      signal: interrupted.signal,
+      log: (line) => console.log(line),
+    });
+    if (values.json !== undefined) {
+      writeFileSync(values.json, `${JSON.stringify({ seed, store: values.store, ...report })}\n`);
+    }
+    return verdict(report, values.store, seed);
+  } finally {
+    rmSync(directory, { recursive: true, force: true });
+  }
+}
+
+function verdict(report: SoakReport, store: string, seed: number): number {
+  const { flatness, failures, wrong, wrongCount } = report;
+  const count = formatCount;
+  console.log(
+    `\n${store}, seed ${seed}: ${report.minutes.toFixed(1)} min, ${count(report.operations)} operations ` +
+      `on ${count(report.imagesSeen)} images, ${count(report.pruned)} records pruned; ` +
+      `${report.workersKilled} workers killed, ${report.threadsAttached} threads attached, ` +
+      `reopened ${report.reopened} times; ${count(report.troubles)} calls met a dead worker\n`,
+  );
+  if (flatness.length > 0) {
+    const rows = flatness.map((figure) => rowOf(figure));
+    console.log([...tableLines(COLUMNS, rows, Number.POSITIVE_INFINITY)].join('\n'));
+  }
+  for (const text of wrong) console.log(`WRONG: ${text}`);
+  for (const [code, times] of Object.entries(failures)) console.log(`FAILED: ${code} ${times}`);
+  const growing = flatness.filter(({ isFlat }) => !isFlat).map(({ name }) => name);
+  const problems = [
+    ...(wrongCount > 0 ? [`${count(wrongCount)} wrong`] : []),
+    ...(Object.keys(failures).length > 0 ? ['unexplained failures'] : []),
+    ...(growing.length > 0 ? [`growing: ${growing.join(', ')}`] : []),
+    ...(flatness.length === 0 ? ['too short to say whether anything grows'] : []),
+  ];
+  console.log(problems.length === 0 ? '\nFLAT' : `\nFAILED: ${problems.join('; ')}`);
+  return problems.length === 0 ? 0 : 1;
+}
+
+function rowOf({ name, unit, early, late, growth, allowed, isFlat }: Flatness): string[] {
+  const shown = (value: number): string =>
+    value < 0 ? `-${format(-value, unit)}` : format(value, unit);
+  return [
+    name,
+    shown(early),
+    shown(late),
+    shown(growth),
+    shown(allowed),
+    isFlat ? 'flat' : 'GROWS',
+  ];
+}
+
+function format(value: number, unit: Series['unit']): string {
+  if (unit === 'bytes') return formatBytes(value);
+  return unit === 'ns' ? formatNs(value) : formatCount(Math.round(value));
+}
+
+function storeOf(kind: string, path: string): StoreOptions {
+  if (kind === 'memory') return { kind };
+  if (kind === 'kubelet') return { kind, dir: path };
+  if (kind === 'journal') return { kind, path };
+  if (kind === 'lmdb') return { kind, path };
+  throw new Error(`--store must be journal, lmdb, kubelet or memory, not ${kind}`);
+}
+
+function numberOf(flag: string, text: string): number {
+  const value = Number(text);
+  if (Number.isFinite(value) && value >= 0 && text.trim() !== '') return value;
+  throw new Error(`--${flag} must be a number, not ${text}`);
+}
