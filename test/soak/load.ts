@@ -1,5 +1,5 @@
 /** The load of a soak: pulls and decisions on a changing node, each answer compared with what is known. */
-import { setImmediate as turnOfEventLoop } from 'node:timers/promises';
+import { setTimeout as delay, setImmediate as turnOfEventLoop } from 'node:timers/promises';
 import hdr, { type Histogram } from 'hdr-histogram-js';
 import { errorCode } from '../../src/errors.ts';
 import type { PullManager } from '../../src/pull-manager.ts';
@@ -15,6 +15,10 @@ const VERSIONS = 3;
 const STEPS_PER_TURN = 64;
 /** Wrong answers that are kept as text. */
 const WRONG_KEPT_MAX = 20;
+
+/** A worker is replaced in less time than these take. */
+const GIVE_UP_ATTEMPTS = 200;
+const GIVE_UP_PAUSE_MS = 50;
 
 /** What happens to a call when a worker has died. */
 const WORKER_LOST = 'ERR_PULLMANAGER_WORKER_LOST';
@@ -115,9 +119,24 @@ export class SoakLoad {
     } catch (error) {
       image.isLost = true;
       this.fail(error);
+      await this.#giveUp(manager, image);
     } finally {
       image.isPulling = false;
     }
+  }
+
+  /** Takes back an intent that may have been left, so that those of lost images do not pile up. */
+  async #giveUp(manager: PullManager, { image }: ChurnImage): Promise<void> {
+    for (let attempt = 0; attempt < GIVE_UP_ATTEMPTS; attempt++) {
+      try {
+        await delay(GIVE_UP_PAUSE_MS);
+        await manager.recordImagePullFailed(image);
+        return;
+      } catch (error) {
+        this.fail(error);
+      }
+    }
+    this.complain(`the intent of ${image} cannot be taken back`);
   }
 
   async #decide(random: Random): Promise<void> {

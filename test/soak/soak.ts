@@ -52,11 +52,15 @@ export interface SoakReport {
 /** Samples of a whole soak; more than a chart shows are of no use. */
 const SAMPLES = 600;
 const SAMPLE_MS_MIN = 1_000;
-const PRUNE_MS = 2_500;
+const PRUNE_MS = 1_000;
 const ATTACH_MS = 5_000;
 const KILL_MS = 7_500;
 const REOPENINGS = 3;
 const QUESTIONS_OF_ATTACHED = 200;
+const EXTENSION = extname(import.meta.url);
+const ATTACHED = new URL(`./attached${EXTENSION}`, import.meta.url);
+/** In a checkout the sources are not compiled. */
+const ATTACHED_ARGV = EXTENSION === '.ts' ? ['--import', 'tsx'] : [];
 /** An engine that takes longer than this to open or to close hangs. */
 const HANG_MS = 60_000;
 
@@ -198,8 +202,7 @@ class Soak {
       tenant,
       questions: QUESTIONS_OF_ATTACHED,
     };
-    const url = new URL(`./attached${extname(import.meta.url)}`, import.meta.url);
-    const thread = new Worker(url, { workerData: task });
+    const thread = new Worker(ATTACHED, { workerData: task, execArgv: ATTACHED_ARGV });
     this.#attached.add(thread);
     try {
       const [answer] = (await inTime('an attached thread', once(thread, 'message'))) as [
