@@ -57,10 +57,8 @@ const ATTACH_MS = 5_000;
 const KILL_MS = 7_500;
 const REOPENINGS = 3;
 const QUESTIONS_OF_ATTACHED = 200;
-const EXTENSION = extname(import.meta.url);
-const ATTACHED = new URL(`./attached${EXTENSION}`, import.meta.url);
-/** In a checkout the sources are not compiled. */
-const ATTACHED_ARGV = EXTENSION === '.ts' ? ['--import', 'tsx'] : [];
+/** What an attached thread runs: in a checkout the sources are not compiled. */
+const ATTACHED = attachedCode(new URL(`./attached${extname(import.meta.url)}`, import.meta.url));
 /** An engine that takes longer than this to open or to close hangs. */
 const HANG_MS = 60_000;
 
@@ -202,7 +200,7 @@ class Soak {
       tenant,
       questions: QUESTIONS_OF_ATTACHED,
     };
-    const thread = new Worker(ATTACHED, { workerData: task, execArgv: ATTACHED_ARGV });
+    const thread = new Worker(ATTACHED, { eval: true, workerData: task });
     this.#attached.add(thread);
     try {
       const [answer] = (await inTime('an attached thread', once(thread, 'message'))) as [
@@ -296,6 +294,12 @@ class Soak {
       flatness: isLong ? judged.map(flatnessOf) : [],
     };
   }
+}
+
+function attachedCode({ href }: URL): string {
+  const load = `import(${JSON.stringify(href)})`;
+  if (!href.endsWith('.ts')) return load;
+  return `import('tsx/esm/api').then(({ register }) => { register(); return ${load}; })`;
 }
 
 async function inTime<T>(what: string, work: Promise<T>): Promise<T> {
