@@ -16,9 +16,14 @@ export function wholeNumber(flag: string, text: string | undefined): number | un
 }
 
 /** A row that says why nothing was done, which is a failure where everything has to be there. */
-export function skippedReport(proof: string, what: string, skipped: string): ProofReport {
+export function skippedReport(
+  proof: string,
+  what: string,
+  skipped: string,
+  isRequired: boolean = IS_REQUIRED,
+): ProofReport {
   const failures: ProofFailure[] = [];
-  if (IS_REQUIRED) {
+  if (isRequired) {
     const replay = `PULLWARDEN_REQUIRE_REAL=1 npm run prove -- ${proof}`;
     failures.push({ what: `${what}: skipped, where nothing may be`, detail: skipped, replay });
   }

@@ -16,6 +16,7 @@ type Style = 'returns' | 'promises' | 'calls back';
 
 const order = JSON.parse(process.env[KILL_ORDER]!) as KillOrder;
 const { appendFileSync, readlinkSync, writeSync } = fs;
+const SECTOR_BYTES = 512;
 const counts = new Map<string, number>();
 
 /** The thread comes to a point. The process may end there, after `last`. */
@@ -40,14 +41,48 @@ function kindOf(file: unknown): string | undefined {
   }
 }
 
-/** Puts a call between its points; `halfOf` does the first half of its work. */
+/** A call that writes. */
+interface Write {
+  readonly fd: number;
+  readonly bytes: Uint8Array;
+  readonly position: number;
+}
+
+function writeFrom(
+  fd: unknown,
+  bytes: unknown,
+  offset: unknown = 0,
+  length: unknown = (bytes as Uint8Array).length - (offset as number),
+  // Without a position it appends, as all files here do.
+  position: unknown = fs.fstatSync(fd as number).size,
+): Write {
+  const from = offset as number;
+  const part = (bytes as Uint8Array).subarray(from, from + (length as number));
+  return { fd: fd as number, bytes: part, position: position as number };
+}
+
+/**
+ * What may be there of a write in whose middle the process was killed: whole sectors from the front,
+ * as docs/journal-format.md has it; kernels copy whole pages. Undefined: the write is in one sector.
+ */
+function halfOf({ fd, bytes, position }: Write): (() => void) | undefined {
+  const middle = position + bytes.length / 2;
+  const below = Math.floor(middle / SECTOR_BYTES) * SECTOR_BYTES - position;
+  const length = below > 0 ? below : below + SECTOR_BYTES;
+  if (length <= 0 || length >= bytes.length) return undefined;
+  return () => {
+    writeSync(fd, bytes, 0, length, position);
+  };
+}
+
+/** Puts a call between its points. */
 function surround(
   calls: Calls,
   name: string,
   style: Style,
   verb: string,
   fileOf: (self: unknown, args: readonly unknown[]) => unknown,
-  halfOf?: (file: unknown, args: readonly unknown[]) => void,
+  writeOf?: (file: unknown, args: readonly unknown[]) => Write,
 ): void {
   const original = calls[name]!;
   calls[name] = function (...args) {
@@ -57,7 +92,8 @@ function surround(
     const point = `${verb} ${kind}`;
     const after = (): void => come(`after ${point}`);
     come(`before ${point}`);
-    if (halfOf !== undefined) come(`halfway ${point}`, () => halfOf(file, args));
+    const half = writeOf === undefined ? undefined : halfOf(writeOf(file, args));
+    if (half !== undefined) come(`halfway ${point}`, half);
     if (style === 'calls back') {
       const done = args.pop() as Call;
       return original.call(this, ...args, (...answer: unknown[]) => {
@@ -80,14 +116,10 @@ function surround(
 const first = (_self: unknown, args: readonly unknown[]): unknown => args[0];
 const ownFd = (self: unknown): unknown => (self as FileHandle).fd;
 
-function halfOfWrite(fd: unknown, bytes: unknown, offset: unknown, length: unknown, at: unknown) {
-  const half = (length as number) >> 1;
-  writeSync(fd as number, bytes as Uint8Array, offset as number, half, at as number);
-}
-const halfOfArgs = (fd: unknown, args: readonly unknown[]): void =>
-  halfOfWrite(fd, args[1], args[2], args[3], args[4]);
-const halfOfOwn = (fd: unknown, args: readonly unknown[]): void =>
-  halfOfWrite(fd, args[0], args[1], args[2], args[3]);
+const writeOfArgs = (fd: unknown, args: readonly unknown[]): Write =>
+  writeFrom(fd, args[1], args[2], args[3], args[4]);
+const writeOfOwn = (fd: unknown, args: readonly unknown[]): Write =>
+  writeFrom(fd, args[0], args[1], args[2], args[3]);
 
 const VERBS = {
   rename: 'rename',
@@ -104,9 +136,9 @@ await handle.close();
 const sync = fs as unknown as Calls;
 const promises = fs.promises as unknown as Calls;
 
-surround(sync, 'writeSync', 'returns', 'write', first, halfOfArgs);
-surround(sync, 'write', 'calls back', 'write', first, halfOfArgs);
-surround(handles, 'write', 'promises', 'write', ownFd, halfOfOwn);
+surround(sync, 'writeSync', 'returns', 'write', first, writeOfArgs);
+surround(sync, 'write', 'calls back', 'write', first, writeOfArgs);
+surround(handles, 'write', 'promises', 'write', ownFd, writeOfOwn);
 surround(handles, 'writeFile', 'promises', 'write', ownFd);
 surround(promises, 'writeFile', 'promises', 'write', first);
 for (const name of ['fsyncSync', 'fdatasyncSync']) surround(sync, name, 'returns', 'flush', first);
