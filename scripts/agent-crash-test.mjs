@@ -11,7 +11,6 @@ import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { parseArgs } from 'node:util';
 import { compileAside } from './compile-project.mjs';
-import { seconds } from './crash-test.mjs';
 
 async function main() {
   const { values } = parseArgs({
@@ -50,7 +49,7 @@ async function main() {
         `(${report.killsAtSteps} at ${steps.length} steps), ${report.runtimeKills} of the runtime ` +
         `(${report.runtimeKillsInTheGap} with the image visible, ${report.unanswered} pulls left ` +
         `unanswered); ${report.checks} checks and ${report.proofs} proofs, ` +
-        `${report.violations.length} violations; ${seconds(performance.now() - startedMs)}`,
+        `${report.violations.length} violations; ${((performance.now() - startedMs) / 1_000).toFixed(1)} s`,
     );
     console.log(`by step: ${steps.join(', ')}`);
     for (const violation of report.violations) console.log(`FAILED: ${violation}`);

@@ -24,6 +24,9 @@ readonly PROGRAMS=(
   htpasswd:apache2-utils
   openssl:openssl
   setpriv:util-linux
+  mkfs.ext4:e2fsprogs
+  mkfs.xfs:xfsprogs
+  strace:strace
 )
 # Where Debian puts daemons need not be on the PATH of a user.
 export PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin"

@@ -9,10 +9,10 @@ import type { StoreOptions } from '../../src/accessors/backend.ts';
 import { SharedState, WORKER, WORKER_STATE } from '../../src/protocol/shared-state.ts';
 import { PullManager } from '../../src/pull-manager.ts';
 import { Random } from '../../src/util/random.ts';
-import { EVENT, type StormEvent, stormEvent } from './crash-log.ts';
-import { CrashModel } from './crash-model.ts';
-import { CrashStorm } from './crash-storm.ts';
-import { type Dump, dumpOf } from './crash-sweep.ts';
+import { EVENT, type StormEvent, stormEvent } from '../prove/crashes/log.ts';
+import { CrashModel } from '../prove/crashes/model.ts';
+import { CrashStorm } from '../prove/crashes/storm.ts';
+import { type Dump, dumpOf } from '../prove/crashes/sweep.ts';
 
 /** A longer run sets the variable. Each engine sees several deaths; waits between them double. */
 const ENGINES = Number(process.env.PULLWARDEN_DEATH_ENGINES ?? 2);

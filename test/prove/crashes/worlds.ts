@@ -73,6 +73,8 @@ export class KeyWorlds<S> {
   readonly #running = new Map<number, { slots: number[]; isOptional: boolean }>();
   /** By slot, the slot that must have happened before; -1: none. */
   readonly #after: number[] = new Array(SLOTS).fill(-1);
+  /** States since the window was opened. */
+  #window: Set<number> | undefined;
 
   constructor(initial: S, textOf: (state: S) => string) {
     this.#table = new StateTable(textOf);
@@ -81,9 +83,7 @@ export class KeyWorlds<S> {
 
   /** The distinct states of all worlds. */
   get states(): S[] {
-    const ids = new Set<number>();
-    for (const world of this.#worlds) ids.add(Math.floor(world / MASKS));
-    return Array.from(ids, (id) => this.#table.stateOf(id));
+    return Array.from(idsOf(this.#worlds), (id) => this.#table.stateOf(id));
   }
 
   start(operation: KeyOperation<S>): void {
@@ -98,12 +98,18 @@ export class KeyWorlds<S> {
     this.#running.set(operation.id, { slots, isOptional: operation.isOptional });
   }
 
-  /** The operation was answered: it has taken effect by now, or never will if it need not. */
-  acknowledge(id: number): void {
+  /**
+   * The operation was answered: it has taken effect by now, or never will if it need not. False: it
+   * cannot have taken effect in any world.
+   */
+  acknowledge(id: number): boolean {
     const operation = this.#running.get(id);
-    if (operation === undefined) return;
+    if (operation === undefined) return true;
     this.#branch();
-    this.#end(id, operation.isOptional ? 0 : maskOf(operation.slots));
+    const required = operation.isOptional ? 0 : maskOf(operation.slots);
+    const canBe = Array.from(this.#worlds).some((world) => hasAll(world % MASKS, required));
+    this.#end(id, canBe ? required : 0);
+    return canBe;
   }
 
   /** The operation failed: it has taken effect by now or never will. */
@@ -113,17 +119,24 @@ export class KeyWorlds<S> {
     this.#end(id, 0);
   }
 
+  /** From here to `crash`, a crash may have been at any moment. */
+  openWindow(): void {
+    this.#window = new Set();
+    this.#branch();
+  }
+
   /** Everything that runs ends here, done or not; `afterwards` is what a restart makes of a state. */
   crash(afterwards: (state: S) => S): CrashWorlds<S> {
     this.#branch();
     const before = this.#worlds;
     const table = this.#table;
+    const possible = this.#window ?? idsOf(before);
+    this.#window = undefined;
     const masks = new Map<number, number>();
     for (const [id, { slots }] of this.#running) masks.set(id, maskOf(slots));
     this.#worlds = new Set();
-    for (const world of before) {
-      const state = afterwards(table.stateOf(Math.floor(world / MASKS)));
-      this.#worlds.add(table.idOf(state) * MASKS);
+    for (const id of possible) {
+      this.#worlds.add(table.idOf(afterwards(table.stateOf(id))) * MASKS);
     }
     this.#running.clear();
     this.#slots.fill(undefined);
@@ -169,7 +182,11 @@ export class KeyWorlds<S> {
   }
 
   #branch(): void {
-    if (this.#running.size === 0) return;
+    if (this.#running.size > 0) this.#spread();
+    if (this.#window !== undefined) for (const id of idsOf(this.#worlds)) this.#window.add(id);
+  }
+
+  #spread(): void {
     const open = Array.from(this.#worlds);
     for (let world = open.pop(); world !== undefined; world = open.pop()) {
       const id = Math.floor(world / MASKS);
@@ -196,7 +213,7 @@ export class KeyWorlds<S> {
     const worlds = new Set<number>();
     for (const world of this.#worlds) {
       const mask = world % MASKS;
-      if ((mask & required) !== required) continue;
+      if (!hasAll(mask, required)) continue;
       worlds.add(world - mask + (mask & ~gone));
     }
     this.#worlds = worlds;
@@ -207,7 +224,7 @@ export class KeyWorlds<S> {
 
   /** A key that rests in one state needs no table of the past. */
   #prune(): void {
-    if (this.#running.size > 0 || this.#worlds.size !== 1) return;
+    if (this.#running.size > 0 || this.#worlds.size !== 1 || this.#window !== undefined) return;
     const [state] = this.states;
     this.#table = this.#table.renewed();
     this.#worlds = new Set([this.#table.idOf(state!) * MASKS]);
@@ -216,4 +233,15 @@ export class KeyWorlds<S> {
 
 function maskOf(slots: readonly number[]): number {
   return slots.reduce((mask, slot) => mask | (1 << slot), 0);
+}
+
+function hasAll(mask: number, required: number): boolean {
+  return (mask & required) === required;
+}
+
+/** Numbers of the states of worlds. */
+function idsOf(worlds: ReadonlySet<number>): Set<number> {
+  const ids = new Set<number>();
+  for (const world of worlds) ids.add(Math.floor(world / MASKS));
+  return ids;
 }

@@ -2,8 +2,8 @@
  * What intents and pulled records are to the checker, and what each operation does to them:
  * the operations and the merging, written down a second time, independently of the engine.
  */
-import type { ImagePullCredentials, ImagePulledRecord } from '../../src/records/record.ts';
-import type { Effect } from './crash-worlds.ts';
+import type { ImagePullCredentials, ImagePulledRecord } from '../../../src/records/record.ts';
+import type { Effect } from './worlds.ts';
 
 /** The intent of one image. */
 export interface IntentState {
@@ -108,6 +108,19 @@ export function findMatch(
     const matches =
       recorded.secrets.has(coordinates) || [...recorded.secrets.values()].includes(hash);
     return matches ? [state] : [];
+  };
+}
+
+/** A decision finds the proof of this service account, or that the image is everybody's. */
+export function isProven(
+  imageName: string,
+  credentials: ImagePullCredentials,
+): Effect<RecordState> {
+  const [account = ''] = nameStateOf(credentials).accounts;
+  return (state) => {
+    const proofs = state?.names.get(imageName);
+    if (proofs === undefined) return [];
+    return proofs.isNodeWide || proofs.accounts.has(account) ? [state] : [];
   };
 }
 

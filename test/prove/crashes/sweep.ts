@@ -3,12 +3,12 @@
  * what those answers have to be.
  */
 
-import type { PullManager } from '../../src/pull-manager.ts';
+import type { PullManager } from '../../../src/pull-manager.ts';
 import type {
   ImagePullCredentials,
   ImagePulledRecord,
   PodCredentials,
-} from '../../src/records/record.ts';
+} from '../../../src/records/record.ts';
 import {
   foreignCredentials,
   IMAGE_COUNT,
@@ -17,7 +17,7 @@ import {
   mayBeNodeWide,
   refOf,
   refsOf,
-} from './crash-universe.ts';
+} from './universe.ts';
 
 /** The content of a store and its answers, as JSON. */
 export interface Dump {

@@ -2,19 +2,20 @@
  * The images, references and tenants of crash tests: everything is a small number, so that an event
  * fits in a few bytes, and the text of each is a function of it.
  */
-import type { RuntimeImage } from '../../src/images/image-service.ts';
+import type { RuntimeImage } from '../../../src/images/image-service.ts';
 import type {
   ImagePullCredentials,
   ImagePullSecret,
   ImagePullServiceAccount,
   PodCredentials,
-} from '../../src/records/record.ts';
+} from '../../../src/records/record.ts';
 
-export const IMAGE_COUNT = 1_000;
+/** Few, so that a store is read and asked about in no time, and callers meet on keys. */
+export const IMAGE_COUNT = 240;
 /** Tenants that are given access; those from here on never are. */
 export const TENANT_COUNT = 64;
 /** Prunes leave out one class of references in turn. */
-export const PRUNE_CLASSES = 40;
+export const PRUNE_CLASSES = 20;
 const SHARED_GROUPS = 8;
 
 /** Kinds of credentials, the low byte of a code; tenant and version are above it. */

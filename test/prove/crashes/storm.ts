@@ -3,9 +3,17 @@
  * end, secrets that rotate, pruning, and tenants that must not get in.
  */
 import { setTimeout as delay, setImmediate as turnOfEventLoop } from 'node:timers/promises';
-import type { PullManager } from '../../src/pull-manager.ts';
-import { Random } from '../../src/util/random.ts';
-import { EVENT, type EventSink, OPERATION, type StormEvent, stormEvent } from './crash-log.ts';
+import type { PullManager } from '../../../src/pull-manager.ts';
+import { Random } from '../../../src/util/random.ts';
+import {
+  ANSWER,
+  EVENT,
+  type EventSink,
+  FOREIGN,
+  OPERATION,
+  type StormEvent,
+  stormEvent,
+} from './log.ts';
 import {
   CREDENTIALS,
   credentialsCode,
@@ -20,7 +28,7 @@ import {
   refOf,
   refsOf,
   tenantOf,
-} from './crash-universe.ts';
+} from './universe.ts';
 
 export interface StormOptions {
   readonly manager: PullManager;
@@ -39,6 +47,12 @@ class PullFailure extends Error {}
 /** More operations at a time would leave a key with too many possible states. */
 const RUNNING_PER_KEY_MAX = 5;
 const PRUNE_EVERY_MS = 15;
+/** By the reason of a decision. */
+const ANSWERS = {
+  mustAuthenticate: ANSWER.REFUSED,
+  credentialRecordFound: ANSWER.FOUND,
+  credentialPolicyAllowed: ANSWER.ALLOWED,
+} as const;
 /** A call that is aborted may still take effect. */
 const UNDECIDED = 'ERR_PULLMANAGER_ABORTED';
 
@@ -98,7 +112,8 @@ export class CrashStorm {
     const { manager } = this.#options;
     const text = imageOf(image);
     const kind = random.below(100);
-    if (kind < 12) return this.#match(random, image, ref);
+    if (kind < 6) return this.#look(random, image, ref);
+    if (kind < 14) return this.#match(random, image, ref);
     if (kind < 24) return this.#withPull(random, image, ref);
     if (kind < 27) {
       return this.#write(OPERATION.FAILED, { image }, () => manager.recordImagePullFailed(text));
@@ -106,7 +121,7 @@ export class CrashStorm {
     if (!(await this.#write(OPERATION.INTENT, { image }, () => manager.recordPullIntent(text)))) {
       return !this.#isStopped;
     }
-    if (random.below(3) === 0) await this.#lookForeign(random, image, ref);
+    if (random.below(3) === 0) await this.#look(random, image, ref);
     const outcome = random.below(100);
     if (outcome < 10) return true;
     if (random.below(4) === 0) await turnOfEventLoop();
@@ -167,14 +182,25 @@ export class CrashStorm {
     );
   }
 
-  /** While a pull of the image is in flight, nobody gets in who has not proven access. */
-  async #lookForeign(random: Random, image: number, ref: number): Promise<void> {
-    if (mayBeNodeWide(image)) return;
+  /** Somebody without access asks, or a tenant that may have some. */
+  async #look(random: Random, image: number, ref: number): Promise<boolean> {
+    const isForeign = random.below(2) === 0;
     const foreign = foreignCredentials(image);
-    const presented = foreign[random.below(foreign.length)]!;
-    const decision = await this.#options.manager.decide(imageOf(image), refOf(ref), presented);
-    if (decision.reason !== 'credentialRecordFound') return;
-    this.#options.sink(stormEvent(EVENT.VIOLATION, { image, ref, timeMs: Date.now() }));
+    const credentials = isForeign
+      ? FOREIGN
+      : credentialsCode(CREDENTIALS.ACCOUNT, tenantOf(image, random.below(4)));
+    const presented = isForeign
+      ? foreign[random.below(foreign.length)]!
+      : podCredentialsOf(credentials);
+    const started = this.#start(OPERATION.LOOK, { image, ref, credentials });
+    const { reason } = await this.#options.manager.decide(imageOf(image), refOf(ref), presented);
+    if (isForeign && reason === 'credentialRecordFound' && !mayBeNodeWide(image)) {
+      this.#options.sink(stormEvent(EVENT.VIOLATION, { image, ref, timeMs: Date.now() }));
+    }
+    // An error says nothing about what there is.
+    if (reason === 'error') this.#end(EVENT.REJECT, started);
+    else this.#end(EVENT.ACK, { ...started, unlisted: ANSWERS[reason] });
+    return true;
   }
 
   async #prune(random: Random): Promise<void> {
@@ -249,10 +275,11 @@ export class CrashStorm {
   }
 
   #occupy({ operation, image, ref }: StormEvent, change: number): void {
-    const { MATCH, PRUNE, PULLED } = OPERATION;
+    const { LOOK, MATCH, PRUNE, PULLED } = OPERATION;
     if (operation === PRUNE) return;
-    const keys = operation === MATCH ? [] : [`i${image}`];
-    if (operation === PULLED || operation === MATCH) keys.push(`r${ref}`);
+    const isQuestion = operation === MATCH || operation === LOOK;
+    const keys = isQuestion ? [] : [`i${image}`];
+    if (operation === PULLED || isQuestion) keys.push(`r${ref}`);
     for (const key of keys) {
       const running = (this.#running.get(key) ?? 0) + change * (operation === MATCH ? 2 : 1);
       if (running === 0) this.#running.delete(key);

@@ -14,7 +14,7 @@
  * | 4 | u32 | id of the operation, unique in the file |
  * | 8, 12 | u32 | image, image reference: indexes into the universe |
  * | 16 | u32 | credentials: a code of the universe |
- * | 20 | u32 | class of references left out by a prune |
+ * | 20 | u32 | class of references left out by a prune; of an ACK of a look: its answer |
  * | 24 | f64 | wall clock in milliseconds; of a START of a prune: its cut-off |
  */
 import * as fs from 'node:fs';
@@ -42,7 +42,21 @@ export const OPERATION = {
   /** A decision whose credentials may be recorded because they match. */
   MATCH: 4,
   PRUNE: 5,
+  /** A decision that changes nothing. */
+  LOOK: 6,
 } as const;
+
+/** Answers to a look. */
+export const ANSWER = {
+  REFUSED: 1,
+  /** The record proves access. */
+  FOUND: 2,
+  /** Neither intent nor record: the policy lets everybody in. */
+  ALLOWED: 3,
+} as const;
+
+/** Credentials of a look that are foreign to the image, whichever they are. */
+export const FOREIGN = 0xffff_ffff;
 
 /** One event. Fields that do not apply are 0. */
 export interface StormEvent {
@@ -82,6 +96,12 @@ export function openEventLog(path: string): EventSink {
     record.writeDoubleLE(event.timeMs, 24);
     if (fs.writeSync(fd, record) !== RECORD_BYTES) throw new Error('the event log is full');
   };
+}
+
+/** Number of events in a log that may still grow. */
+export function countEvents(path: string): number {
+  const size = fs.statSync(path, { throwIfNoEntry: false })?.size ?? 0;
+  return Math.floor(size / RECORD_BYTES);
 }
 
 /** All events of a log; none where there is no file. */

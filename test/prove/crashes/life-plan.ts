@@ -1,14 +1,16 @@
 /** What a life of a store is told by its parent. */
 
-import type { StoreOptions } from '../../src/accessors/backend.ts';
-import type { JournalTuning } from '../../src/accessors/journal/tuning.ts';
+import type { StoreOptions } from '../../../src/accessors/backend.ts';
+import type { JournalTuning } from '../../../src/accessors/journal/tuning.ts';
+import type { WriteBehindTuning } from '../../../src/accessors/kubelet/write-behind.ts';
 
 /** The plan of one life; JSON. */
 export interface LifePlan {
   readonly store: StoreOptions;
   readonly workerCount: number;
   readonly stripeCount: number;
-  readonly tuning: Partial<JournalTuning>;
+  readonly journal: Partial<JournalTuning>;
+  readonly writeBehind: Partial<WriteBehindTuning>;
   readonly seed: number;
   readonly callers: number;
   /** See `StormOptions`. */

@@ -1,30 +1,29 @@
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { rmSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
-import type { ImagePulledRecord } from '../../src/records/record.ts';
-import { EVENT, OPERATION, type StormEvent, stormEvent } from './crash-log.ts';
-import { CrashModel } from './crash-model.ts';
-import { type Dump, rightAnswers } from './crash-sweep.ts';
+import type { ImagePulledRecord } from '../../../src/records/record.ts';
+import { ANSWER, EVENT, FOREIGN, OPERATION, type StormEvent, stormEvent } from './log.ts';
+import { CrashModel } from './model.ts';
+import { type Dump, rightAnswers } from './sweep.ts';
 import {
   CREDENTIALS,
   credentialsCode,
   credentialsOf,
   imageNameOf,
   imageOf,
+  PRUNE_CLASSES,
   refOf,
   refsOf,
   tenantOf,
-} from './crash-universe.ts';
+} from './universe.ts';
 
 const IMAGE = 120;
 const [REF] = refsOf(IMAGE);
+const OTHER = { image: IMAGE + 20, ref: refsOf(IMAGE + 20)[0] };
 const TENANT = tenantOf(IMAGE, 0);
 const SECRET = credentialsCode(CREDENTIALS.SECRET, TENANT, 1);
 const ROTATED = credentialsCode(CREDENTIALS.SECRET, TENANT, 2);
 const SHARED = credentialsCode(CREDENTIALS.SHARED_SECRET, TENANT, 0);
-const FOREIGN = credentialsCode(CREDENTIALS.SECRET, TENANT + 1, 1);
+const ANOTHERS = credentialsCode(CREDENTIALS.SECRET, TENANT + 1, 1);
+const ACCOUNT = credentialsCode(CREDENTIALS.ACCOUNT, TENANT);
 const NOW = 1_800_000_000_000;
 
 /** Writes down what happened, one millisecond each. */
@@ -47,6 +46,13 @@ class Story {
 
   did(operation: number, fields: Partial<StormEvent> = {}): this {
     return this.ack(this.start(operation, fields));
+  }
+
+  /** Somebody asks and is answered. */
+  looked(credentials: number, answer: number, key = { image: IMAGE, ref: REF }): this {
+    const fields = { operation: LOOK, ...key, credentials };
+    const id = this.start(LOOK, fields);
+    return this.#add(EVENT.ACK, { ...fields, id, unlisted: answer });
   }
 
   #add(event: number, fields: Partial<StormEvent>): this {
@@ -83,13 +89,13 @@ function kindsAfter(story: Story, seen: Dump): string[] {
   return findings.map(({ kind }) => kind);
 }
 
-const { INTENT, PULLED, FAILED, MATCH, PRUNE } = OPERATION;
+const { INTENT, PULLED, FAILED, MATCH, PRUNE, LOOK } = OPERATION;
 const INTENT_THERE = dump({ intents: [imageOf(IMAGE)] });
 const NOTHING = dump({});
 const RECORD = recordOf(SECRET, NOW + 4);
 const RECORD_THERE = dump({ records: [RECORD] });
 const pulled = (): Story => new Story().did(INTENT).did(PULLED, { credentials: SECRET });
-const unlisted = REF % 40;
+const unlisted = REF % PRUNE_CLASSES;
 
 describe('what a store holds after a kill', () => {
   const cases: { name: string; story: () => Story; seen: Dump; kinds: string[] }[] = [
@@ -164,7 +170,7 @@ describe('what a store holds after a kill', () => {
     {
       name: 'a record with credentials that nobody gave',
       story: pulled,
-      seen: dump({ records: [recordOf(FOREIGN, NOW + 4)] }),
+      seen: dump({ records: [recordOf(ANOTHERS, NOW + 4)] }),
       kinds: ['loss'],
     },
     {
@@ -228,6 +234,49 @@ describe('what a store holds after a kill', () => {
       kinds: [],
     },
     {
+      name: 'a stranger refused for an intent that is gone',
+      story: () => started(INTENT).looked(FOREIGN, ANSWER.REFUSED),
+      seen: NOTHING,
+      kinds: ['access'],
+    },
+    {
+      name: 'a stranger refused for an intent that is there',
+      story: () => started(INTENT).looked(FOREIGN, ANSWER.REFUSED),
+      seen: INTENT_THERE,
+      kinds: [],
+    },
+    {
+      name: 'a stranger refused for an intent whose pull may have ended since',
+      story: () => started(FAILED, started(INTENT).looked(FOREIGN, ANSWER.REFUSED)),
+      seen: NOTHING,
+      kinds: [],
+    },
+    {
+      name: 'a stranger refused for a record that a prune may have taken since',
+      story: () => started(PRUNE, refusedForRecord(), { unlisted, timeMs: NOW + 900 }),
+      seen: NOTHING,
+      kinds: [],
+    },
+    {
+      name: 'a stranger refused for a record that a prune listed',
+      story: () =>
+        started(PRUNE, refusedForRecord(), { unlisted: unlisted + 1, timeMs: NOW + 900 }),
+      seen: NOTHING,
+      kinds: ['loss', 'access'],
+    },
+    {
+      name: 'a tenant let in by a pull that nobody was told of, and that is gone',
+      story: () => letInEarly(),
+      seen: INTENT_THERE,
+      kinds: ['loss'],
+    },
+    {
+      name: 'a tenant let in by a pull that nobody was told of, and that is there',
+      story: () => letInEarly(),
+      seen: dump({ intents: [imageOf(IMAGE)], records: [recordOf(ACCOUNT, NOW + 4)] }),
+      kinds: [],
+    },
+    {
       name: 'a foreign tenant that is let in',
       story: pulled,
       seen: { ...RECORD_THERE, answers: lettingIn(RECORD_THERE) },
@@ -255,10 +304,67 @@ describe('what a store holds after a kill', () => {
   });
 });
 
+describe('under load', () => {
+  it('finds a tenant who is let in by what nobody recorded', () => {
+    const story = new Story().did(INTENT).looked(ACCOUNT, ANSWER.FOUND);
+    const findings = new CrashModel().advance(story.events, undefined, undefined, { timeMs: NOW });
+    expect(findings.map(({ kind }) => kind)).toEqual(['access']);
+  });
+});
+
+describe('a crash at an unknown moment', () => {
+  /** What may be there after a crash after the first pull and before the end of the rest. */
+  function kindsWithin(rest: (story: Story) => Story, seen: Dump): string[] {
+    const model = new CrashModel();
+    const end = { timeMs: NOW + 1_000 };
+    const { events: before } = pulled();
+    const { events } = rest(pulled());
+    model.advance(before, undefined, undefined, { ...end, events });
+    model.openWindow();
+    model.advance(events.slice(before.length), undefined, undefined, end);
+    model.crash();
+    const findings = model.follow([stormEvent(EVENT.READY)], seen, undefined, end);
+    return findings.map(({ kind }) => kind);
+  }
+
+  const intent = (story: Story): Story => story.did(INTENT);
+  const intentAndPrune = (story: Story): Story =>
+    story.did(INTENT).did(PRUNE, { unlisted, timeMs: NOW + 900 });
+  const intentAndRefusal = (story: Story): Story =>
+    story.did(INTENT, OTHER).looked(FOREIGN, ANSWER.REFUSED, OTHER);
+  const BOTH_THERE = dump({ intents: [imageOf(IMAGE)], records: [RECORD] });
+
+  it.each([
+    { name: 'the state at its beginning', rest: intentAndPrune, seen: RECORD_THERE, kinds: [] },
+    { name: 'a state in between', rest: intentAndPrune, seen: BOTH_THERE, kinds: [] },
+    { name: 'the state at its end', rest: intentAndPrune, seen: INTENT_THERE, kinds: [] },
+    { name: 'a crash before a refusal', rest: intentAndRefusal, seen: RECORD_THERE, kinds: [] },
+    { name: 'a loss from before', rest: intent, seen: INTENT_THERE, kinds: ['loss'] },
+    {
+      name: 'what never was',
+      rest: intentAndPrune,
+      seen: dump({ records: [recordOf(ANOTHERS, NOW + 4)] }),
+      kinds: ['invention'],
+    },
+  ])('gives $kinds for $name', ({ rest, seen, kinds }) => {
+    expect(kindsWithin(rest, seen)).toEqual(kinds);
+  });
+});
+
 /** Left unanswered by the kill. */
 function started(operation: number, story = new Story(), fields: Partial<StormEvent> = {}): Story {
   story.start(operation, fields);
   return story;
+}
+
+function refusedForRecord(): Story {
+  return pulled().looked(FOREIGN, ANSWER.REFUSED);
+}
+
+/** The pull is not answered, the tenant is. */
+function letInEarly(): Story {
+  const story = started(PULLED, new Story().did(INTENT), { credentials: ACCOUNT });
+  return story.looked(ACCOUNT, ANSWER.FOUND);
 }
 
 function rejected(operation: number): Story {
@@ -278,47 +384,3 @@ function lettingIn({ answers }: Dump): string[] {
   const at = answers.indexOf('true mustAuthenticate');
   return answers.with(at, 'false credentialRecordFound');
 }
-
-const RUNNER = fileURLToPath(new URL('../../scripts/crash-test.mjs', import.meta.url));
-const LOG_STORE = fileURLToPath(new URL('../fixtures/stress/log-store.mjs', import.meta.url));
-
-/** Of an acknowledged record, or of one that the kill left unanswered but that is there by half. */
-const LOST_CREDENTIALS = /missing: |is in none of \d+ possible states/;
-
-/** Runs the kills of the crash test on a store that is honest, or not. */
-async function killStore(mode: string): Promise<{ code: number; output: string }> {
-  const args = [RUNNER, '--kills', '6', '--seed', '7', '--store', `module:${LOG_STORE}?${mode}`];
-  const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] });
-  let output = '';
-  child.stdout.setEncoding('utf8').on('data', (text: string) => {
-    output += text;
-  });
-  const [code] = (await once(child, 'close')) as [number];
-  const directory = /last lives: (\S+)/.exec(output)?.[1];
-  if (directory !== undefined) rmSync(directory, { recursive: true, force: true });
-  return { code, output };
-}
-
-describe('kills of a real process', { timeout: 120_000 }, () => {
-  it('finds nothing in a store that keeps its promises', async () => {
-    const { code, output } = await killStore('honest');
-    expect(output).toMatch(/6 kills under load .* 0 losses, 0 findings/);
-    expect(code).toBe(0);
-  });
-
-  it.each([
-    { mode: 'writesLate', name: 'acknowledges before it writes', found: /loss|revival/ },
-    { mode: 'losesCredentials', name: 'drops credentials now and then', found: LOST_CREDENTIALS },
-    {
-      mode: 'opensToAll',
-      name: 'opens records to everybody now and then',
-      found: /true,\[\],\[\]|a foreign tenant was let in/,
-    },
-  ])('finds out a store that $name', async ({ mode, found }) => {
-    const { code, output } = await killStore(mode);
-    expect(output).toMatch(/FAILED: \d+ \w+/);
-    expect(output).toMatch(found);
-    expect(output).toMatch(/again: node scripts\/crash-test\.mjs/);
-    expect(code).toBe(1);
-  });
-});

@@ -2,35 +2,22 @@
  * Follows the logs of one store's lives and says, each time the store was looked at, what of it
  * cannot be.
  */
-import { EVENT, OPERATION, type StormEvent } from './crash-log.ts';
+import { KeyHistories, textOf } from './key-histories.ts';
+import { type CrashedKeys, KnownKeys } from './known-keys.ts';
+import { ANSWER, EVENT, FOREIGN, OPERATION, type StormEvent } from './log.ts';
+import { adoptionOf, type KeyOperations, keyOperationsOf, type Outcome } from './operations.ts';
+import { Refusals } from './refusals.ts';
 import {
-  beginPull,
-  endPull,
-  findMatch,
   type IntentState,
-  intentText,
   isRecord,
   missingProofs,
-  NO_INTENT,
-  pruneRecord,
   type RecordState,
-  recordPulled,
   recordText,
-  restartIntent,
   seenRecord,
-} from './crash-states.ts';
-import { type Dump, wrongAnswers } from './crash-sweep.ts';
-import {
-  credentialsOf,
-  IMAGE_COUNT,
-  imageNameOf,
-  imageOf,
-  PRUNE_CLASSES,
-  podCredentialsOf,
-  refOf,
-  runtimeImageIndexes,
-} from './crash-universe.ts';
-import { type CrashWorlds, type KeyOperation, KeyWorlds } from './crash-worlds.ts';
+} from './states.ts';
+import { type Dump, wrongAnswers } from './sweep.ts';
+import { IMAGE_COUNT, imageOf, refOf, runtimeImageIndexes } from './universe.ts';
+import type { KeyWorlds } from './worlds.ts';
 
 /** Something that must not be. */
 export interface Finding {
@@ -48,19 +35,14 @@ export interface Finding {
 export interface LifeEnd {
   /** No operation of that life ended later. */
   readonly timeMs: number;
+  /** All of its events, where only a part of them is followed. */
+  readonly events?: readonly StormEvent[];
 }
 
-/** Operations on keys of both kinds. */
+/** An operation that runs. */
 interface Started {
   readonly event: StormEvent;
-  readonly images: readonly number[];
-  readonly refs: readonly number[];
-}
-
-/** When and how an operation ended. */
-interface Outcome {
-  readonly timeMs: number;
-  readonly isAcknowledged: boolean;
+  readonly parts: KeyOperations;
 }
 
 const ADOPTED_BASE = 0x8000_0000;
@@ -71,20 +53,15 @@ export class CrashModel {
   acknowledged = 0;
   /** Intents and records that were compared so far. */
   compared = 0;
+  /** Refusals that were held against a store after a crash. */
+  refusals = 0;
   readonly #timeResolutionMs: number;
-  readonly #intents = new Map<number, KeyWorlds<IntentState>>();
-  readonly #records = new Map<number, KeyWorlds<RecordState>>();
+  readonly #keys = new KnownKeys();
   readonly #running = new Map<number, Started>();
-  /** The last events of each key, to explain a finding. */
-  readonly #histories = new Map<string, string[]>();
+  readonly #refusals = new Refusals();
+  readonly #histories = new KeyHistories();
   /** The worlds at the last crash, where nothing happened since. */
-  #crash:
-    | {
-        readonly pulls: readonly Started[];
-        readonly intents: ReadonlyMap<number, CrashWorlds<IntentState>>;
-        readonly records: ReadonlyMap<number, CrashWorlds<RecordState>>;
-      }
-    | undefined;
+  #crash: (CrashedKeys & { readonly pulls: readonly Started[] }) | undefined;
 
   /** @param timeResolutionMs The store keeps times in such steps, rounded down. */
   constructor(timeResolutionMs = 1) {
@@ -116,7 +93,7 @@ export class CrashModel {
     end: LifeEnd,
   ): Finding[] {
     const findings: Finding[] = [];
-    const outcomes = outcomesOf(events);
+    const outcomes = outcomesOf(end.events ?? events);
     const running = this.#running;
     for (const event of events) {
       switch (event.event) {
@@ -124,16 +101,19 @@ export class CrashModel {
           if (runtimeSeed !== undefined) this.#startAdoption(runtimeSeed, event, end);
           break;
         case EVENT.READY:
-          for (const id of running.keys()) this.#finish(id, true);
+          for (const id of running.keys()) findings.push(...this.#finish(id, true));
           if (dump !== undefined) findings.push(...this.#check(dump, runtimeSeed !== undefined));
           this.#crash = undefined;
           break;
         case EVENT.START:
-          running.set(event.id, this.#start(event, outcomes.get(event.id), end));
+          this.#start(event, outcomes.get(event.id), end);
           break;
         case EVENT.ACK:
           this.acknowledged++;
-          this.#finish(event.id, true);
+          if (event.operation === OPERATION.LOOK && event.credentials === FOREIGN) {
+            this.#refusals.answer(event.id, event.unlisted === ANSWER.REFUSED);
+          }
+          findings.push(...this.#finish(event.id, true));
           break;
         case EVENT.REJECT:
           this.#finish(event.id, false);
@@ -151,19 +131,24 @@ export class CrashModel {
 
   /** The process ends, in whatever way. */
   crash(): void {
-    const intents = new Map<number, CrashWorlds<IntentState>>();
-    const records = new Map<number, CrashWorlds<RecordState>>();
-    for (const [image, worlds] of this.#intents) intents.set(image, worlds.crash(restartIntent));
-    for (const [ref, worlds] of this.#records)
-      records.set(
-        ref,
-        worlds.crash((state) => state),
-      );
+    const keys = this.#keys.crash();
     const running = Array.from(this.#running.values());
     this.#running.clear();
-    for (const { images, refs } of running) this.#note(images, refs, 'killed');
+    this.#refusals.crash();
+    for (const { parts } of running) this.#note(parts, 'killed');
     const pulls = running.filter(({ event }) => event.operation === OPERATION.PULLED);
-    this.#crash = { pulls, intents, records };
+    this.#crash = keys === undefined ? undefined : { ...keys, pulls };
+  }
+
+  /** From here to `crash`, the crash may have been at any moment. Follow the parts with `advance`. */
+  openWindow(): void {
+    this.#keys.openWindow();
+    this.#refusals.openWindow();
+  }
+
+  /** Begins with what a store holds. */
+  begin(dump: Dump): void {
+    this.#keys.begin(dump);
   }
 
   /** Compares a store that is open and at rest with what it may hold. */
@@ -173,95 +158,46 @@ export class CrashModel {
 
   /** Pulls in flight, of images of which it is certain. */
   certainPulls(): Map<number, number> {
-    const certain = new Map<number, number>();
-    for (const [image, worlds] of this.#intents) {
-      const [state, ...others] = worlds.states;
-      if (others.length === 0 && state!.isStored) certain.set(image, state!.count);
-    }
-    return certain;
+    return this.#keys.certainPulls();
   }
 
-  #intentsOf(image: number): KeyWorlds<IntentState> {
-    let worlds = this.#intents.get(image);
-    if (worlds === undefined) {
-      worlds = new KeyWorlds(NO_INTENT, intentText);
-      this.#intents.set(image, worlds);
-    }
-    return worlds;
+  #start(event: StormEvent, outcome: Outcome | undefined, end: LifeEnd): void {
+    const { operation, id, image, ref, credentials } = event;
+    const parts = keyOperationsOf(event, outcome, end.timeMs, (timeMs) => this.#kept(timeMs));
+    if (operation === OPERATION.LOOK && credentials === FOREIGN) this.#refusals.ask(id, image, ref);
+    this.#run(event, parts, `start ${textOf(event)}`);
   }
 
-  #recordsOf(ref: number): KeyWorlds<RecordState> {
-    let worlds = this.#records.get(ref);
-    if (worlds === undefined) {
-      worlds = new KeyWorlds<RecordState>(undefined, recordText);
-      this.#records.set(ref, worlds);
+  #run(event: StormEvent, parts: KeyOperations, note: string): void {
+    const { operation, id } = event;
+    this.#running.set(id, { event, parts });
+    for (const [image, part] of parts.intents) this.#keys.intent(image).start(part);
+    for (const [ref, part] of parts.records) this.#keys.record(ref).start(part);
+    if (operation !== OPERATION.INTENT) {
+      const records = operation === OPERATION.PRUNE ? [...parts.records.keys()] : [];
+      this.#refusals.beginRemoval(id, { intents: [...parts.intents.keys()], records });
     }
-    return worlds;
+    this.#note(parts, note);
   }
 
-  #start(event: StormEvent, outcome: Outcome | undefined, end: LifeEnd): Started {
-    const { operation, id, image, ref } = event;
-    const isAnswered = outcome?.isAcknowledged === true;
-    const toMs = outcome?.timeMs ?? end.timeMs;
-    const images: number[] = [];
-    const refs: number[] = [];
-    if (operation === OPERATION.INTENT) {
-      this.#intentsOf(image).start(once(id, beginPull(isAnswered)));
-      images.push(image);
-    }
-    if (operation === OPERATION.FAILED || operation === OPERATION.PULLED) {
-      this.#intentsOf(image).start(once(id, endPull(isAnswered)));
-      images.push(image);
-    }
-    if (operation === OPERATION.PULLED) {
-      const credentials = credentialsOf(event.credentials);
-      const effect = recordPulled(
-        imageNameOf(image),
-        credentials,
-        this.#kept(event.timeMs),
-        this.#kept(toMs),
-      );
-      this.#recordsOf(ref).start(once(id, effect));
-      refs.push(ref);
-    }
-    if (operation === OPERATION.MATCH) {
-      const { secrets = [] } = podCredentialsOf(event.credentials);
-      const [secret] = secrets;
-      if (secret !== undefined) {
-        const name = imageNameOf(image);
-        const credentials = { kubernetesSecrets: [secret] };
-        const effects = [
-          findMatch(name, credentials),
-          recordPulled(name, credentials, this.#kept(event.timeMs), this.#kept(toMs)),
-        ];
-        this.#recordsOf(ref).start({ id, effects, isOptional: true });
-        refs.push(ref);
-      }
-    }
-    if (operation === OPERATION.PRUNE) {
-      for (let key = event.unlisted; key < IMAGE_COUNT; key += PRUNE_CLASSES) {
-        this.#recordsOf(key).start(once(id, pruneRecord(this.#kept(event.timeMs))));
-        refs.push(key);
-      }
-    }
-    this.#note(images, refs, `start ${textOf(event)}`);
-    return { event, images, refs };
-  }
-
-  #finish(id: number, isAcknowledged: boolean): void {
+  #finish(id: number, isAcknowledged: boolean): Finding[] {
     const started = this.#running.get(id);
-    if (started === undefined) return;
+    if (started === undefined) return [];
     this.#running.delete(id);
-    const { images, refs, event } = started;
-    this.#note(images, refs, `${isAcknowledged ? 'ack' : 'reject'} ${textOf(event)}`);
-    const worlds = [
-      ...images.map((image) => this.#intentsOf(image)),
-      ...refs.map((ref) => this.#recordsOf(ref)),
-    ];
-    for (const key of worlds) {
-      if (isAcknowledged) key.acknowledge(id);
-      else key.reject(id);
-    }
+    this.#refusals.endRemoval(id);
+    const { parts, event } = started;
+    this.#note(parts, `${isAcknowledged ? 'ack' : 'reject'} ${textOf(event)}`);
+    const findings: Finding[] = [];
+    const finish = (key: string, worlds: KeyWorlds<IntentState> | KeyWorlds<RecordState>): void => {
+      if (!isAcknowledged) worlds.reject(id);
+      else if (!worlds.acknowledge(id)) {
+        const message = `an answer that no state of the store gives${this.#histories.of(key)}`;
+        findings.push({ kind: 'access', message });
+      }
+    };
+    for (const image of parts.intents.keys()) finish(`i${image}`, this.#keys.intent(image));
+    for (const ref of parts.records.keys()) finish(`r${ref}`, this.#keys.record(ref));
+    return findings;
   }
 
   /** A time as the store keeps it. */
@@ -269,27 +205,14 @@ export class CrashModel {
     return Math.floor(timeMs / this.#timeResolutionMs) * this.#timeResolutionMs;
   }
 
-  /** What reconciliation at open may do: adopt each left-over intent whose image the runtime has. */
   #startAdoption(seed: number, opening: StormEvent, end: LifeEnd): void {
     this.#crash = undefined;
+    const [fromMs, toMs] = [this.#kept(opening.timeMs), this.#kept(end.timeMs)];
     for (const image of runtimeImageIndexes(seed)) {
-      const intents = this.#intentsOf(image);
-      if (!intents.states.some(({ isStored }) => isStored)) continue;
+      if (!this.#keys.intent(image).states.some(({ isStored }) => isStored)) continue;
       const id = ADOPTED_BASE + image;
-      const effect = recordPulled(
-        imageNameOf(image),
-        null,
-        this.#kept(opening.timeMs),
-        this.#kept(end.timeMs),
-      );
-      intents.start(once(id, endPull(true)));
-      this.#recordsOf(image).start({ id, effects: [effect], isOptional: true });
-      this.#note([image], [image], 'adoption at open');
-      this.#running.set(id, {
-        event: { ...opening, id, image, ref: image },
-        images: [image],
-        refs: [image],
-      });
+      const event = { ...opening, id, image, ref: image };
+      this.#run(event, adoptionOf(id, image, fromMs, toMs), 'adoption at open');
     }
   }
 
@@ -317,6 +240,7 @@ export class CrashModel {
       if (known.has(key)) continue;
       findings.push({ kind: 'invention', message: `nobody ever named ${JSON.stringify(key)}` });
     }
+    this.#checkRefusals(intents, records, findings);
     for (const message of wrongAnswers(dump, isRunning)) findings.push({ kind: 'access', message });
     const counted = `${dump.intents.length} intents, ${dump.records.length} records`;
     if (dump.counted !== counted) {
@@ -328,27 +252,27 @@ export class CrashModel {
   }
 
   #checkIntent(image: number, isStored: boolean, findings: Finding[]): void {
-    const wasNamed = this.#intents.has(image);
+    const wasNamed = this.#keys.knowsIntent(image);
     if (!wasNamed && !isStored) return;
-    const expected = this.#intentsOf(image);
+    const expected = this.#keys.intent(image);
     const agrees = (state: IntentState): boolean => state.isStored === isStored;
     if (expected.observe(agrees, (state) => state)) {
-      this.#note([image], [], isStored ? 'seen' : 'seen absent');
+      this.#histories.note([image], [], isStored ? 'seen' : 'seen absent');
       return;
     }
     findings.push({
       kind: isStored ? (wasNamed ? 'revival' : 'invention') : 'loss',
-      message: `the intent of ${imageOf(image)} is ${isStored ? 'there' : 'gone'}${this.#history(`i${image}`)}`,
+      message: `the intent of ${imageOf(image)} is ${isStored ? 'there' : 'gone'}${this.#histories.of(`i${image}`)}`,
     });
     expected.reset({ isStored, count: 0 });
   }
 
   #checkRecord(ref: number, seen: RecordState, findings: Finding[]): void {
-    const wasNamed = this.#records.has(ref);
+    const wasNamed = this.#keys.knowsRecord(ref);
     if (!wasNamed && seen === undefined) return;
-    const expected = this.#recordsOf(ref);
+    const expected = this.#keys.record(ref);
     if (expected.observe(isRecord(seen), () => seen)) {
-      this.#note([], [ref], `seen ${recordText(seen)}`);
+      this.#histories.note([], [ref], `seen ${recordText(seen)}`);
       return;
     }
     const states = expected.states;
@@ -366,9 +290,26 @@ export class CrashModel {
           .slice(0, 8)
           .map((state) => `    possible: ${recordText(state)}\n`)
           .join('') +
-        this.#history(`r${ref}`),
+        this.#histories.of(`r${ref}`),
     });
     expected.reset(seen);
+  }
+
+  #checkRefusals(
+    intents: ReadonlySet<string>,
+    records: ReadonlyMap<string, RecordState>,
+    findings: Finding[],
+  ): void {
+    const broken = this.#refusals.broken(
+      (image) => intents.has(imageOf(image)),
+      (ref) => records.has(refOf(ref)),
+    );
+    for (const { image, ref } of broken) {
+      const message = `a stranger was refused ${imageOf(image)} ${refOf(ref)} and is let in now`;
+      const histories = this.#histories.of(`i${image}`) + this.#histories.of(`r${ref}`);
+      findings.push({ kind: 'access', message: message + histories });
+    }
+    this.refusals += this.#refusals.count;
   }
 
   /** Where an intent can only be gone because a pull under way ended it, that pull's record is there. */
@@ -387,47 +328,21 @@ export class CrashModel {
       const states = this.#crash!.records.get(ref)?.statesWith(ids) ?? [];
       if (states.some(isRecord(seen))) continue;
       const message = `an intent is gone, the record of its pull is not at ${refOf(ref)}`;
-      findings.push({ kind: 'order', message: message + this.#history(`r${ref}`) });
+      findings.push({ kind: 'order', message: message + this.#histories.of(`r${ref}`) });
     }
     return findings;
   }
 
-  #note(images: readonly number[], refs: readonly number[], text: string): void {
-    const keys = [...images.map((image) => `i${image}`), ...refs.map((ref) => `r${ref}`)];
-    for (const key of keys) {
-      const lines = this.#histories.get(key) ?? [];
-      lines.push(text);
-      if (lines.length > 24) lines.shift();
-      this.#histories.set(key, lines);
-    }
+  #note({ intents, records }: KeyOperations, text: string): void {
+    this.#histories.note([...intents.keys()], [...records.keys()], text);
   }
-
-  #history(key: string): string {
-    const lines = this.#histories.get(key) ?? ['nothing was ever started here'];
-    return `\n    last events of the key:${lines.map((line) => `\n      ${line}`).join('')}`;
-  }
-}
-
-function once<S>(id: number, effect: (state: S) => readonly S[]): KeyOperation<S> {
-  return { id, effects: [effect], isOptional: false };
 }
 
 function outcomesOf(events: readonly StormEvent[]): Map<number, Outcome> {
   const outcomes = new Map<number, Outcome>();
-  for (const { event, id, timeMs } of events) {
+  for (const { event, id, timeMs, unlisted: answer } of events) {
     if (event !== EVENT.ACK && event !== EVENT.REJECT) continue;
-    outcomes.set(id, { timeMs, isAcknowledged: event === EVENT.ACK });
+    outcomes.set(id, { timeMs, isAcknowledged: event === EVENT.ACK, answer });
   }
   return outcomes;
-}
-
-const NAMES = ['open', 'intent', 'pulled', 'failed', 'match', 'prune'];
-
-function textOf(event: StormEvent): string {
-  const { operation, id, image, ref, credentials, unlisted, timeMs } = event;
-  const name = `#${id} ${NAMES[operation]}`;
-  if (operation === OPERATION.PRUNE) return `${name} class ${unlisted} until ${timeMs}`;
-  const given = operation === OPERATION.PULLED || operation === OPERATION.MATCH;
-  if (!given) return `${name} ${image}`;
-  return `${name} ${image} ref ${ref} ${JSON.stringify(credentialsOf(credentials))} at ${timeMs}`;
 }
