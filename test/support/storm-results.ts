@@ -94,14 +94,14 @@ export function madeUpResult(shape: StormShape = {}, own: Partial<StormResult> =
     ? { model: 'open' as const, ratePerSecond: { from: 20_000, to: 20_000 }, callersMax: 1_024 }
     : { model: 'closed' as const, concurrency: { from: 64, to: 64 } };
   const stages = [...new Set(intervals.map(({ stage }) => stage))].map((name) => {
-    const own = intervals.filter(({ stage }) => stage === name);
+    const inside = intervals.filter(({ stage }) => stage === name);
     return {
       name,
-      startMs: own[0]!.atMs,
-      durationMs: own.length * intervalMs,
+      startMs: inside[0]!.atMs,
+      durationMs: inside.length * intervalMs,
       load,
-      operations: own.reduce((sum, one) => sum + one.operations, 0),
-      operationsPerSecond: own[0]!.operationsPerSecond,
+      operations: inside.reduce((sum, one) => sum + one.operations, 0),
+      operationsPerSecond: inside[0]!.operationsPerSecond,
       errors: 0,
       wrongDecisions: 0,
       arrivals,

@@ -234,7 +234,12 @@
       },
       scales: {
         x: { time: false, min: x.min, max: x.max },
-        y: { distr: /** @type {any} */ (y.isLogarithmic ? 3 : 1), range: () => [y.min, y.max] },
+        y: {
+          // The library's names for them exist in its types only.
+          // oxlint-disable-next-line typescript/no-unsafe-enum-assignment
+          distr: y.isLogarithmic ? 3 : 1,
+          range: () => [y.min, y.max],
+        },
       },
       axes: [
         {
