@@ -1,13 +1,14 @@
 /** Distributions of latencies, as the curves that HdrHistogram plots. */
 import { decodeFromCompressedBase64, type Histogram } from 'hdr-histogram-js';
 import { invalidArgument } from '../../../errors.ts';
-import { formatNs } from '../../../terminal/format.ts';
 import { OPERATIONS, type OperationName } from '../../recorder.ts';
 import type { OperationResult, Quantiles, StormResult } from '../../result-schema.ts';
 import type { Chart, ChartLimit, ChartLine, Tone } from './chart.ts';
+import { chartText } from './chart-text.ts';
 import type { Figure } from './figure.ts';
 import { limitsOn } from './limits.ts';
 import { scaleFor } from './scales.ts';
+import type { Side } from './time-figures.ts';
 
 /** Points of a curve in each tenth of what is left: from the 90th percentile to the 99th. */
 const POINTS_PER_DECADE = 12;
@@ -21,7 +22,7 @@ const CAPTION =
   'many were answered, on a logarithmic axis. The end of a line is the longest of all.';
 
 /** A line of a percentile chart, before it shares its axis with others. */
-export interface Curve {
+interface Curve {
   readonly look: Pick<ChartLine, 'name' | 'tone' | 'stroke'>;
   /** Place on the axis and nanoseconds, ascending. */
   readonly points: ReadonlyMap<number, number>;
@@ -65,12 +66,26 @@ export function writePercentiles(result: StormResult): Figure {
   });
 }
 
+/** One operation of two storms. */
+export function overlaidPercentiles(
+  operation: OperationName,
+  title: string,
+  sides: readonly Side[],
+): Figure {
+  const curves = sides.map(({ name, tone, result }, i) => {
+    const stroke = i === 0 ? 'solid' : 'dashed';
+    return responseCurve(name, tone, stroke, result.perOperation[operation], operation);
+  });
+  const caption = CAPTION;
+  return percentileFigure(`${operation}-percentiles`, title, curves, { caption, limits: [] });
+}
+
 /**
  * The curve of an operation's response times.
  *
  * @throws `INVALID_ARGUMENT` where its histogram is none.
  */
-export function responseCurve(
+function responseCurve(
   name: string,
   tone: Tone,
   stroke: ChartLine['stroke'],
@@ -118,7 +133,7 @@ function serviceCurve(
 }
 
 /** A figure of curves on one axis. */
-export function percentileFigure(
+function percentileFigure(
   id: string,
   title: string,
   curves: readonly Curve[],
@@ -142,9 +157,12 @@ export function percentileFigure(
   };
   const rows = TABLE_NINES.filter((nines) => values.includes(nines)).map((nines) => [
     percentileName(nines),
-    ...curves.map(({ points }) => cell(points.get(nines))),
+    ...curves.map(({ points }) => chartText(points.get(nines), 'ns')),
   ]);
-  const longest = ['max', ...curves.map(({ points }) => cell([...points.values()].at(-1)))];
+  const longest = [
+    'max',
+    ...curves.map(({ points }) => chartText([...points.values()].at(-1), 'ns')),
+  ];
   const columns = ['percentile', ...curves.map(({ look }) => look.name)];
   return { chart, table: { columns, rows: [...rows, longest] } };
 }
@@ -178,8 +196,4 @@ function percentileName(nines: number): string {
 
 function positive(value: number | undefined): number | null {
   return value === undefined || value <= 0 ? null : value;
-}
-
-function cell(ns: number | undefined): string {
-  return ns === undefined ? '–' : formatNs(ns);
 }

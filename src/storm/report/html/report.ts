@@ -1,7 +1,7 @@
 /** The report of a storm as one page. */
 import { formatBytes, formatCount, formatNs } from '../../../terminal/format.ts';
-import type { Environment, StormResult } from '../../result-schema.ts';
-import { table } from './figure.ts';
+import type { StormResult } from '../../result-schema.ts';
+import { type Figure, table } from './figure.ts';
 import { html, type Markup } from './markup.ts';
 import { pageText, type Section } from './page.ts';
 import { decidePercentiles, writePercentiles } from './percentile-figures.ts';
@@ -11,6 +11,7 @@ import {
   eventsTable,
   keyFigures,
   loadText,
+  machineRows,
   operationsTable,
   stagesTable,
   thresholdsTable,
@@ -18,12 +19,19 @@ import {
   verdictBox,
   wrongList,
 } from './sections.ts';
+import { timeFigure } from './time-figures.ts';
 import {
-  commitFigures,
-  latencyFigures,
-  machineFigures,
-  throughputFigures,
-} from './time-figures.ts';
+  BATCH_SIZE,
+  COMMITS,
+  DECIDE_LATENCY,
+  EVENT_LOOP,
+  LAG,
+  MEMORY,
+  PROCESSORS,
+  THROUGHPUT,
+  type TimePlan,
+  WRITE_LATENCY,
+} from './time-plans.ts';
 
 /**
  * The report of a storm: one HTML file with everything in it, which asks nothing of a network.
@@ -31,6 +39,9 @@ import {
  * @throws `INVALID_ARGUMENT` for a histogram that is none.
  */
 export function htmlReport(result: StormResult): string {
+  const over = (...plans: readonly TimePlan[]): Figure[] =>
+    plans.map((plan) => timeFigure(result, plan));
+  const isOpen = result.load.model === 'open';
   const isWrong = result.wrong.length > 0 || result.problems.length > 0;
   const sections: (Section | undefined)[] = [
     { id: 'verdict', title: 'Verdict', body: verdictBox(result) },
@@ -41,9 +52,13 @@ export function htmlReport(result: StormResult): string {
       id: 'latency',
       title: 'Latency',
       body: operationsTable(result),
-      figures: [...latencyFigures(result), decidePercentiles(result), writePercentiles(result)],
+      figures: [
+        ...over(DECIDE_LATENCY, WRITE_LATENCY),
+        decidePercentiles(result),
+        writePercentiles(result),
+      ],
     },
-    { id: 'load', title: 'Throughput', figures: throughputFigures(result) },
+    { id: 'load', title: 'Throughput', figures: isOpen ? over(THROUGHPUT, LAG) : over(THROUGHPUT) },
     result.stages.length > 1
       ? { id: 'stages', title: 'Stages', body: table(stagesTable(result), 'Stages') }
       : undefined,
@@ -51,13 +66,17 @@ export function htmlReport(result: StormResult): string {
       id: 'batches',
       title: 'Batches and commits',
       body: html`<p>${commitsText(result)}</p>`,
-      figures: commitFigures(result),
+      figures: over(BATCH_SIZE, COMMITS),
     },
     { id: 'decisions', title: 'Decisions by reason', body: decisionsTable(result) },
     result.events.length > 0
       ? { id: 'events', title: 'Events', body: table(eventsTable(result), 'Events') }
       : undefined,
-    { id: 'machine-load', title: 'Processors and memory', figures: machineFigures(result) },
+    {
+      id: 'machine-load',
+      title: 'Processors and memory',
+      figures: over(PROCESSORS, EVENT_LOOP, MEMORY),
+    },
     { id: 'again', title: 'Run it again', body: again(result) },
     { id: 'environment', title: 'Environment', body: definitions(environmentRows(result)) },
   ];
@@ -115,15 +134,4 @@ function environmentRows(result: StormResult): [string, string][] {
     rows.push(['the storm itself', text]);
   }
   return rows;
-}
-
-/** The machine of a result. */
-export function machineRows(machine: Environment): [string, string][] {
-  return [
-    ['processor', `${machine.cpu}, ${formatCount(machine.cores)} cores`],
-    ['memory', formatBytes(machine.memoryBytes)],
-    ['platform', machine.platform],
-    ['Node.js', machine.node],
-    ['pullwarden', machine.pullwarden],
-  ];
 }

@@ -8,7 +8,7 @@ import {
   formatShare,
 } from '../../../terminal/format.ts';
 import { OPERATIONS } from '../../recorder.ts';
-import type { Load, Quantiles, Ramp, StormResult } from '../../result-schema.ts';
+import type { Environment, Load, Quantiles, Ramp, StormResult } from '../../result-schema.ts';
 import type { WrongAnswer } from '../../wrong-answer.ts';
 import { formatLimit, formatMetric, type StormVerdict, stormVerdict } from '../verdict.ts';
 import { type Table, table } from './figure.ts';
@@ -266,4 +266,15 @@ function wrongAnswer(wrong: WrongAnswer): Markup {
 /** Pairs of a name and a value. */
 export function definitions(rows: readonly (readonly [string, string])[]): Markup {
   return html`<dl class="facts">${rows.map(([name, value]) => html`<div><dt>${name}</dt><dd>${value}</dd></div>`)}</dl>`;
+}
+
+/** The machine of a result. */
+export function machineRows(machine: Environment): [string, string][] {
+  return [
+    ['processor', `${machine.cpu}, ${formatCount(machine.cores)} cores`],
+    ['memory', formatBytes(machine.memoryBytes)],
+    ['platform', machine.platform],
+    ['Node.js', machine.node],
+    ['pullwarden', machine.pullwarden],
+  ];
 }
