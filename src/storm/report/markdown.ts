@@ -22,7 +22,7 @@ export function markdownReport(result: StormResult): string {
   const { word, reasons } = stormVerdict(result);
   const blocks: (string | undefined)[] = [
     `### pullwarden storm ${code(result.scenario)}: ${word}`,
-    `${reasons.join('; ')}.`,
+    sentence(reasons.join('; ')),
     thresholdsTable(result),
     latencyTable(result),
     figuresTable(result),
@@ -30,6 +30,10 @@ export function markdownReport(result: StormResult): string {
     again(result),
   ];
   return `${blocks.filter((block) => block !== undefined).join('\n\n')}\n`;
+}
+
+function sentence(text: string): string {
+  return `${text.slice(0, 1).toUpperCase()}${text.slice(1)}.`;
 }
 
 function thresholdsTable({ thresholds }: StormResult): string | undefined {

@@ -123,21 +123,13 @@
     ctx.restore();
   }
 
-  /** Events and limits, over everything. @param {uPlot} u @param {Chart} chart */
-  function drawNotes(u, chart) {
-    u.ctx.save();
-    useFont(u.ctx);
-    u.ctx.lineWidth = Plot.pxRatio;
-    drawMarks(u, chart);
-    clip(u);
-    drawLimits(u, chart);
-    u.ctx.restore();
-  }
-
-  /** @param {uPlot} u @param {Chart} chart */
+  /** Events, behind the lines. @param {uPlot} u @param {Chart} chart */
   function drawMarks(u, { marks, spans }) {
     const { ctx, bbox } = u;
     const ratio = Plot.pxRatio;
+    ctx.save();
+    useFont(ctx);
+    ctx.lineWidth = ratio;
     const top = bbox.top - (spans.length > 0 ? LABEL_HEIGHT : 0) * ratio;
     const end = bbox.left + bbox.width;
     ctx.strokeStyle = ctx.fillStyle = colour('ink');
@@ -154,12 +146,16 @@
       ctx.fillText(label, start, top - 4 * ratio);
       free = start + width + 8 * ratio;
     }
+    ctx.restore();
   }
 
-  /** @param {uPlot} u @param {Chart} chart */
+  /** Limits, over the lines. @param {uPlot} u @param {Chart} chart */
   function drawLimits(u, { limits }) {
     const { ctx, bbox } = u;
     const ratio = Plot.pxRatio;
+    ctx.save();
+    clip(u);
+    useFont(ctx);
     ctx.textAlign = 'right';
     for (const { value, label, isKept } of limits) {
       const y = u.valToPos(value, 'y', true);
@@ -169,20 +165,24 @@
       ctx.setLineDash([12 * ratio, 4 * ratio, 3 * ratio, 4 * ratio]);
       line(ctx, bbox.left, y, bbox.left + bbox.width, y);
       const isHigh = y - bbox.top < LABEL_HEIGHT * ratio;
-      const text = `${isKept ? '✓ kept' : '✕ crossed'}: ${label}`;
+      const [mark, word] = isKept ? ['✓', 'kept'] : ['✕', 'crossed'];
+      const room = bbox.width - 8 * ratio;
+      const whole = `${mark} ${word}: ${label}`;
+      const text = ctx.measureText(whole).width > room ? `${mark} ${label}` : whole;
       const at = /** @type {const} */ ([
         bbox.left + bbox.width - 4 * ratio,
         y + (isHigh ? LABEL_HEIGHT - 4 : -4) * ratio,
       ]);
       // It must be readable on the lines that it covers.
-      const { width } = ctx.measureText(text);
+      const width = Math.min(room, ctx.measureText(text).width);
       ctx.fillStyle = colour('ground');
       ctx.globalAlpha = 0.8;
       ctx.fillRect(at[0] - width, at[1] - 11 * ratio, width, 14 * ratio);
       ctx.globalAlpha = 1;
       ctx.fillStyle = stroke;
-      ctx.fillText(text, ...at);
+      ctx.fillText(text, ...at, room);
     }
+    ctx.restore();
   }
 
   /** @param {uPlot} u */
@@ -264,18 +264,20 @@
       ],
       series: [
         {},
-        ...chart.lines.map(({ name, tone, stroke, isJoined = false }) => ({
+        ...chart.lines.map(({ name, tone, stroke, isJoined = false }, i) => ({
           label: name,
           stroke: colour(`tone-${tone}`),
           width: 2,
           dash: DASHES[stroke],
           spanGaps: isJoined,
-          points: { fill: colour('ground') },
+          // Smaller ones over larger ones: equal values of several lines are all seen.
+          points: { size: Math.max(4, 10 - 2 * i), fill: colour('ground') },
         })),
       ],
       hooks: {
         drawClear: [(u) => drawSpans(u, chart)],
-        draw: [(u) => drawNotes(u, chart)],
+        drawAxes: [(u) => drawMarks(u, chart)],
+        draw: [(u) => drawLimits(u, chart)],
         setCursor: [onCursor],
       },
     };
