@@ -29,7 +29,7 @@ const STAMP = join(ROOT, 'node_modules', '.cache', 'pullwarden', 'build-stamp');
 const INPUTS = ['src', 'workers', 'tsconfig.json', 'tsconfig.build.json'];
 export const COMPILER = join(ROOT, 'node_modules', 'typescript', 'bin', 'tsc');
 /** What of the sources is neither compiled nor left out: files that are read at run time. */
-const READ_AT_RUN_TIME = /\.proto$/;
+const READ_AT_RUN_TIME = /\.(proto|css|client\.js)$/;
 const EXECUTABLE = 'src/cli/main.js';
 
 /** Path, size and time of every input, one a line: differs as soon as any source does. */

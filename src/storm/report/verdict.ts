@@ -1,0 +1,57 @@
+/** What a storm comes to in a few words, the same in every report. */
+import { formatBytes, formatCount, formatNs, formatShare, plural } from '../../terminal/format.ts';
+import type { StormResult } from '../result-schema.ts';
+import type { MetricUnit, ThresholdResult } from '../thresholds.ts';
+
+/** Whether a storm passed, and why not. */
+export interface StormVerdict {
+  readonly word: 'PASSED' | 'FAILED' | 'INTERRUPTED';
+  /** For people, without a full stop. */
+  readonly reasons: readonly string[];
+}
+
+/** The verdict on a storm. A storm that was interrupted with nothing wrong so far did not pass. */
+export function stormVerdict(result: StormResult): StormVerdict {
+  const reasons: string[] = [];
+  const { wrongDecisions, wrongRecords, errors, thresholds, interrupted } = result;
+  if (wrongDecisions > 0) reasons.push(plural(wrongDecisions, 'wrong decision'));
+  if (wrongRecords > 0) reasons.push(plural(wrongRecords, 'wrong record'));
+  if (errors > 0) reasons.push(plural(errors, 'failed operation'));
+  const crossed = thresholds.filter(({ passed }) => !passed).length;
+  if (crossed > 0) reasons.push(`${plural(crossed, 'threshold')} crossed`);
+  const isFailed = reasons.length > 0;
+  if (interrupted) reasons.push('it was interrupted: the figures are of the time until then');
+  if (isFailed) return { word: 'FAILED', reasons };
+  if (interrupted) return { word: 'INTERRUPTED', reasons };
+  if (!result.passed) return { word: 'FAILED', reasons: ['see the result'] };
+  const right = result.verified.isOn
+    ? 'every decision was right, and what is stored is what was acknowledged'
+    : 'no operation failed; decisions were not checked';
+  return { word: 'PASSED', reasons: [right] };
+}
+
+/** A metric of a threshold as people read it. */
+export function formatMetric(value: number, unit: MetricUnit): string {
+  if (!Number.isFinite(value)) return 'none';
+  switch (unit) {
+    case 'ns':
+      return formatNs(value);
+    case 'bytes':
+      return formatBytes(value);
+    case 'share':
+      return formatShare(value);
+    case 'count':
+      return Number.isInteger(value) ? formatCount(value) : formatDecimal(value);
+  }
+}
+
+/** A number with up to three decimals, for example `0.125`. */
+export function formatDecimal(value: number): string {
+  return value.toLocaleString('en-US', { maximumFractionDigits: value < 10 ? 3 : 1 });
+}
+
+/** What a threshold asks for, for example `< 2 ms`. */
+export function formatLimit({ rule, limit, unit }: ThresholdResult): string {
+  const comparison = /<=|>=|==|!=|<|>/.exec(rule)?.[0] ?? '';
+  return `${comparison} ${formatMetric(limit, unit)}`.trim();
+}
