@@ -198,6 +198,7 @@ export function madeUpResult(shape: StormShape = {}, own: Partial<StormResult> =
     ],
     wrong: [],
     problems: [],
+    failure: undefined,
     interrupted: false,
     passed: true,
     runs: [],
