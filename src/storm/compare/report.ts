@@ -46,7 +46,7 @@ export function formatChange(change: number | undefined): string {
 export function comparisonText(
   comparison: Comparison,
   paint: Paint = PLAIN,
-  width = WIDTH,
+  width: number = WIDTH,
 ): string {
   const { metrics, warnings, passed, scenario } = comparison;
   const rows = metrics.map(rowOf);
