@@ -85,7 +85,7 @@ export class StormState {
     readonly engine: StormEngine;
   }) {
     this.ledger = parts.ledger;
-    this.universe = parts.ledger.universe;
+    this.universe = parts.shape.universe;
     this.verifier = parts.verifier;
     this.shape = parts.shape;
     this.recorder = parts.recorder;

@@ -1,0 +1,67 @@
+/** Brings an engine to the state that it had when the recording of a trace began. */
+import type { Credential } from '../tenants.ts';
+import type { TracedCredentials } from './format.ts';
+import type { Trace } from './read-trace.ts';
+import { ReplayPulls } from './replay-pulls.ts';
+import type { Stage } from './replay-state.ts';
+import { isOneProof } from './trace-credentials.ts';
+
+/** Writes under way at the same time. */
+const FILLERS = 256;
+
+/**
+ * Writes the records and intents that a trace begins with.
+ *
+ * @returns How many of them cannot be written: see `Replayed.unplayable`.
+ */
+export async function fillFromTrace(trace: Trace, stage: Stage): Promise<number> {
+  const { universe, state } = stage;
+  const pulls = new ReplayPulls(stage);
+  let left = 0;
+  const work: (() => Promise<unknown>)[] = [];
+  for (const line of trace.state) {
+    if (line.op === 'leftOver') {
+      work.push(() => pulls.intent(line.image, performance.now()));
+      continue;
+    }
+    const proofs = proofsOf(trace, stage, line.credentials);
+    const isNamed = universe.isNamed[universe.imageOf(line.name, line.imageRef)]!;
+    if (!isNamed || proofs === undefined) {
+      left++;
+      continue;
+    }
+    work.push(async () => {
+      for (const proof of proofs) {
+        await pulls.intent(line.name, performance.now());
+        await pulls.pulled(line.name, line.imageRef, proof, performance.now());
+      }
+    });
+  }
+  let next = 0;
+  const fill = async (): Promise<void> => {
+    while (next < work.length && !state.isStopping) await work[next++]!();
+  };
+  await Promise.all(Array.from({ length: FILLERS }, fill));
+  return left;
+}
+
+/** The pulls that recorded these credentials; undefined where none can have. */
+function proofsOf(
+  trace: Trace,
+  { universe }: Stage,
+  number: number | null,
+): (Credential | null)[] | undefined {
+  if (number === null) return [null];
+  const traced = trace.credentials[number]!;
+  const { serviceAccounts = [] } = traced;
+  if (serviceAccounts.length < 2)
+    return isOneProof(traced) ? [universe.credentials[number]!] : undefined;
+  // One pull shows one service account.
+  const [first, ...others] = serviceAccounts;
+  const parts: TracedCredentials[] = [
+    { ...traced, serviceAccounts: [first!] },
+    ...others.map((account) => ({ serviceAccounts: [account] })),
+  ];
+  if (!parts.every(isOneProof)) return undefined;
+  return parts.map((part) => universe.tenants.credential(number, part));
+}
