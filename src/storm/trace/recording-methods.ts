@@ -34,6 +34,7 @@ function operations(manager: Recorded, recorder: TraceRecorder): Partial<Recorde
       return manager.recordImagePullFailed(image);
     },
     withPull(image, pull, options) {
+      if (typeof pull !== 'function') return manager.withPull!(image, pull, options);
       recorder.intent(recorder.now(), image);
       return manager.withPull!(
         image,

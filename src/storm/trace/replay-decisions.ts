@@ -34,7 +34,7 @@ export class ReplayDecisions {
   /** Whether the trace's line can be asked at all. */
   isPlayable({ image, imageRef }: TracedQuestion): boolean {
     const { universe } = this.#stage;
-    return imageRef === '' || universe.isNamed[universe.imageOf(image, imageRef)]!;
+    return imageRef === '' || universe.imageOf(image, imageRef) !== undefined;
   }
 
   async decide(question: TracedQuestion, step: number, dueMs: number): Promise<void> {
@@ -77,7 +77,7 @@ export class ReplayDecisions {
     const release = (): void => void this.#freeSlots.push(slot);
     const asked = { image: text, imageRef, pod: credential.pod };
     if (imageRef === '') return { ...asked, ...this.#checkAbsent(text, release, { step, method }) };
-    const image = universe.imageOf(text, imageRef);
+    const image = universe.imageOf(text, imageRef)!;
     const isVerifiable = this.#isVerifiable[credentials] ?? true;
     if (state.isVerified) state.verifier.begin(slot, image, credential);
     return {

@@ -1,6 +1,6 @@
 /** Brings an engine to the state that it had when the recording of a trace began. */
 import type { Credential } from '../tenants.ts';
-import type { TracedCredentials } from './format.ts';
+import type { StateLine, TracedCredentials } from './format.ts';
 import type { Trace } from './read-trace.ts';
 import { ReplayPulls } from './replay-pulls.ts';
 import type { Stage } from './replay-state.ts';
@@ -20,13 +20,12 @@ export async function fillFromTrace(trace: Trace, stage: Stage): Promise<number>
   let left = 0;
   const work: (() => Promise<unknown>)[] = [];
   for (const line of trace.state) {
-    if (line.op === 'leftOver') {
+    if (line.op === 'leftOver' && universe.imagesOf(line.image).length > 0) {
       work.push(() => pulls.intent(line.image, performance.now()));
       continue;
     }
-    const proofs = proofsOf(trace, stage, line.credentials);
-    const isNamed = universe.isNamed[universe.imageOf(line.name, line.imageRef)]!;
-    if (!isNamed || proofs === undefined) {
+    const proofs = line.op === 'record' ? proofsOf(trace, stage, line) : undefined;
+    if (line.op === 'leftOver' || proofs === undefined) {
       left++;
       continue;
     }
@@ -49,19 +48,17 @@ export async function fillFromTrace(trace: Trace, stage: Stage): Promise<number>
 function proofsOf(
   trace: Trace,
   { universe }: Stage,
-  number: number | null,
+  { name, imageRef, credentials }: Extract<StateLine, { readonly op: 'record' }>,
 ): (Credential | null)[] | undefined {
-  if (number === null) return [null];
-  const traced = trace.credentials[number]!;
-  const { serviceAccounts = [] } = traced;
-  if (serviceAccounts.length < 2)
-    return isOneProof(traced) ? [universe.credentials[number]!] : undefined;
+  if (universe.imageOf(name, imageRef) === undefined) return undefined;
+  if (credentials === null) return [null];
+  const traced = trace.credentials[credentials]!;
+  const [first, ...others] = traced.serviceAccounts ?? [];
   // One pull shows one service account.
-  const [first, ...others] = serviceAccounts;
   const parts: TracedCredentials[] = [
-    { ...traced, serviceAccounts: [first!] },
+    { ...traced, serviceAccounts: first === undefined ? [] : [first] },
     ...others.map((account) => ({ serviceAccounts: [account] })),
   ];
   if (!parts.every(isOneProof)) return undefined;
-  return parts.map((part) => universe.tenants.credential(number, part));
+  return parts.map((part) => universe.tenants.credential(credentials, part));
 }

@@ -146,6 +146,7 @@ class Replay {
     const { universe } = this.#stage;
     switch (operation.op) {
       case 'intent':
+        return universe.imagesOf(operation.image).length > 0;
       case 'prune':
         return true;
       case 'failed':
@@ -155,7 +156,7 @@ class Replay {
         return (
           imageRef !== '' &&
           this.#pulls.isOpen(image) &&
-          universe.isNamed[universe.imageOf(image, imageRef)]! &&
+          universe.imageOf(image, imageRef) !== undefined &&
           (credentials === null || this.#isProof[credentials]!)
         );
       }

@@ -1,7 +1,7 @@
 /**
  * The keys of a trace, numbered for ledger and verifier. There an image has one reference; where a
  * trace has several for one text, each pair counts as an image of its own, and an intent is that of
- * all of them.
+ * all of them. What is no image name is left out: nothing can be recorded of it.
  */
 import type { KubeletBehaviour } from '../../compatibility.ts';
 import { IMAGE_TEXT } from '../../images/image-text.ts';
@@ -22,8 +22,6 @@ export class TraceUniverse implements Keyspace {
   readonly nameOfImage: Int32Array;
   readonly refOfImage: Int32Array;
   readonly imagesOfRef: readonly (readonly number[])[];
-  /** By image: whether its text is an image name; what is none has no record. */
-  readonly isNamed: readonly boolean[];
   readonly tenants: TraceCredentials;
   /** By number of the trace's line; 0: nothing is presented. */
   readonly credentials: readonly Credential[];
@@ -36,16 +34,14 @@ export class TraceUniverse implements Keyspace {
     const refs = new Map<string, number>();
     const nameOfImage: number[] = [];
     const refOfImage: number[] = [];
-    const isNamed: boolean[] = [];
     const add = (text: string, imageRef: string): void => {
       const key = keyOf(text, imageRef);
-      if (this.#numbers.has(key)) return;
+      const name = this.#numbers.has(key) ? undefined : nameOrNone(nameOf, text);
+      if (name === undefined) return;
       const image = this.images.length;
       this.#numbers.set(key, image);
       this.images.push(text);
-      const name = nameOrNone(nameOf, text);
-      isNamed.push(name !== undefined);
-      nameOfImage.push(numberOf(names, name ?? text));
+      nameOfImage.push(numberOf(names, name));
       refOfImage.push(numberOf(refs, imageRef));
       const sameText = this.#imagesOfText.get(text);
       if (sameText === undefined) this.#imagesOfText.set(text, [image]);
@@ -54,7 +50,6 @@ export class TraceUniverse implements Keyspace {
     for (const [text, imageRef] of pairsOf(trace)) add(text, imageRef);
     // Of what was never decided on or pulled there may still be an intent.
     for (const text of textsOf(trace)) if (!this.#imagesOfText.has(text)) add(text, NO_REF);
-    this.isNamed = isNamed;
     this.names = [...names.keys()];
     this.refs = [...refs.keys()];
     this.nameOfImage = Int32Array.from(nameOfImage);
@@ -72,14 +67,14 @@ export class TraceUniverse implements Keyspace {
     return proof.nodePodsAccessible === true;
   }
 
-  /** Number of a text with a reference; it must be in the trace. */
-  imageOf(text: string, imageRef: string): number {
-    return this.#numbers.get(keyOf(text, imageRef))!;
+  /** Number of a text with a reference; undefined where the text is no image name. */
+  imageOf(text: string, imageRef: string): number | undefined {
+    return this.#numbers.get(keyOf(text, imageRef));
   }
 
-  /** Numbers of a text, with whatever references it had. */
+  /** Numbers of a text, with whatever references it had; none where it is no image name. */
   imagesOf(text: string): readonly number[] {
-    return this.#imagesOfText.get(text)!;
+    return this.#imagesOfText.get(text) ?? [];
   }
 }
 
