@@ -105,8 +105,8 @@ describe('a recording', () => {
     await recorded.decide(APP, REF, { secrets: [OTHER], serviceAccount: OTHER });
     await recording.close();
     const text = await readFile(path, 'utf8');
-    for (const private_ of [HASH, 'uid-of', 'team-', 'login', 'registry.example', REF]) {
-      expect(text).not.toContain(private_);
+    for (const secret of [HASH, 'uid-of', 'team-', 'login', 'registry.example', REF]) {
+      expect(text).not.toContain(secret);
     }
     expect(text).toContain('"image":"trace.example/image-1:t1","imageRef":"ref-1"');
     expect((await stat(path)).mode & 0o777).toBe(0o600);
