@@ -1,8 +1,8 @@
-/** One caller of a storm: a loop that does what its plan says, one operation at a time. */
+/** One caller of a storm: a loop that does what its plan says, one request at a time. */
 import type { PodCredentials } from '../records/record.ts';
 import type { StormDecision, StormRequest } from './engine.ts';
 import { BATCH_SIZE, OUTCOME, Plan, STEP } from './plan.ts';
-import { Pulls } from './pulls.ts';
+import { type OpenPull, Pulls } from './pulls.ts';
 import type { OperationName } from './recorder.ts';
 import type { StormState } from './state.ts';
 import type { Credential } from './tenants.ts';
@@ -16,8 +16,15 @@ const ANSWER_OF_REASON: Readonly<Record<StormDecision['reason'], number>> = {
   error: ANSWER.ERROR,
 };
 
-/** One caller in so many leaves its open pulls in the end, to see their intents survive. */
-const LEAVING_CALLERS = 8;
+/** Pulls that one caller, or all callers of an open load, have open at most. */
+const OPEN_PULLS_MAX = 8;
+const SHARED_OPEN_PULLS_MAX = 512;
+
+/** What the callers of an open load share: the requests, and the pulls that they leave open. */
+export interface SharedRequests {
+  readonly plan: Plan;
+  readonly openPulls: OpenPull[];
+}
 
 /** Runs the steps of one plan against the engine. */
 export class Caller {
@@ -25,26 +32,40 @@ export class Caller {
   readonly #plan: Plan;
   readonly #number: number;
   readonly #slot: number;
-  /** When the last operation ended. */
+  /** When the operation was to begin: the last one's end, or the arrival of the request. */
   #lastMs = 0;
+  /** When it was called; kept in an open load only. */
+  #calledMs = 0;
+  /** Step that is under way, and the disturbance when its operation began. */
+  #step = 0;
+  #disturbance = 0;
   readonly #pulls: Pulls;
   readonly #batch: StormRequest[] = [];
   readonly #batchImages = new Int32Array(BATCH_SIZE);
   readonly #batchCredentials: Credential[] = [];
 
-  /** @param number 0-based; the caller uses the verifier's slots from `number * BATCH_SIZE` on. */
-  constructor(state: StormState, number: number) {
+  /**
+   * @param number 0-based; the caller uses the verifier's slots from `number * BATCH_SIZE` on.
+   * @param requests What all callers share, or how many there are, each with a plan of its own.
+   */
+  constructor(state: StormState, number: number, requests: SharedRequests | number) {
     this.#state = state;
     this.#number = number;
     this.#slot = number * BATCH_SIZE;
-    this.#plan = new Plan(state.shape, number);
-    this.#pulls = new Pulls(state, (operation) => this.#measure(operation));
+    const isShared = typeof requests === 'object';
+    this.#plan = isShared ? requests.plan : new Plan(state.shapes[0]!, number, requests);
+    this.#pulls = new Pulls(
+      state,
+      (operation) => this.#measure(operation),
+      isShared ? requests.openPulls : [],
+      isShared ? SHARED_OPEN_PULLS_MAX : OPEN_PULLS_MAX,
+    );
   }
 
   /** Does steps until the storm is over. */
   async run(): Promise<void> {
     const state = this.#state;
-    const { counts } = state;
+    const { counts, load } = state;
     const plan = this.#plan;
     this.#lastMs = performance.now();
     while (!state.isStopping && counts.operations < state.operationsMax) {
@@ -52,7 +73,19 @@ export class Caller {
         await this.#park();
         continue;
       }
-      plan.next();
+      if (load !== undefined) {
+        let intendedMs = load.take(this.#lastMs);
+        if (Number.isNaN(intendedMs)) intendedMs = await this.#await(load.wait());
+        if (Number.isNaN(intendedMs)) continue;
+        this.#arrive(intendedMs);
+      } else if (this.#number >= state.activeCallers) {
+        await this.#await(state.sleep());
+        this.#lastMs = performance.now();
+        continue;
+      }
+      plan.next(state.shapes[load === undefined ? state.stage : load.stage]!);
+      const { step } = plan;
+      this.#step = step;
       if (plan.kind === STEP.MUST_ATTEMPT) {
         // The most frequent step, here and not in a method of its own: a promise less.
         const { image, credential } = plan;
@@ -70,20 +103,19 @@ export class Caller {
         }
         this.#measureDecisions(1);
       } else {
-        const pending = this.#step();
+        const pending = this.#request();
         if (pending !== undefined) await pending;
       }
-      if (this.#pulls.openCount > 0) await this.#pulls.endDue(plan.step);
+      if (this.#pulls.openCount > 0) await this.#pulls.endDue(step);
       if (state.isSliceOver(this.#lastMs)) {
         await state.turn();
         this.#lastMs = performance.now();
       }
-      if (counts.operations >= state.nextTickOperations || this.#lastMs >= state.nextTickMs) {
-        state.onTick();
-      }
+      if (counts.operations >= state.nextTickOperations) state.onTick();
     }
-    const isLeaving = state.gate !== undefined || this.#number % LEAVING_CALLERS === 0;
-    if (!isLeaving) await this.#pulls.endDue(Number.POSITIVE_INFINITY);
+    // Those that wait must see that it is over.
+    state.stop();
+    if (state.gate === undefined) await this.#pulls.endAll();
     state.parkedCount++;
   }
 
@@ -97,14 +129,28 @@ export class Caller {
   async #park(): Promise<void> {
     const state = this.#state;
     this.#pulls.abandon();
-    state.parkedCount++;
-    await state.gate;
-    state.parkedCount--;
+    await this.#await(state.gate);
     this.#lastMs = performance.now();
   }
 
+  /** Waits without anything under way. */
+  async #await<T>(what: T | Promise<T>): Promise<T> {
+    const state = this.#state;
+    state.parkedCount++;
+    const answer = await what;
+    state.parkedCount--;
+    return answer;
+  }
+
+  /** A request begins that was to begin at some time before. */
+  #arrive(intendedMs: number): void {
+    this.#calledMs = performance.now();
+    this.#lastMs = intendedMs;
+    this.#state.recorder.recordLag(Math.max(0, this.#calledMs - intendedMs));
+  }
+
   /** `undefined` where the step is over already. */
-  #step(): Promise<void> | undefined {
+  #request(): Promise<void> | undefined {
     const { kind, image, credential, outcome, pullSteps } = this.#plan;
     switch (kind) {
       case STEP.MUST_ATTEMPT_LAZY:
@@ -120,7 +166,7 @@ export class Caller {
           image,
           credential,
           outcome,
-          pullSteps === 0 ? 0 : this.#plan.step + pullSteps,
+          pullSteps === 0 ? 0 : this.#step + pullSteps,
         );
       default:
         return this.#pulls.withPull(image, credential, outcome);
@@ -183,8 +229,9 @@ export class Caller {
   }
 
   async #decideBatch(): Promise<void> {
-    const { engine, isVerified, verifier, universe } = this.#state;
+    const { disturbance, engine, isVerified, verifier, universe } = this.#state;
     const plan = this.#plan;
+    this.#disturbance = disturbance;
     for (let index = 0; index < BATCH_SIZE; index++) {
       const { image, credential } = plan;
       this.#batchImages[index] = image;
@@ -209,18 +256,25 @@ export class Caller {
       for (let index = 0; index < BATCH_SIZE; index++) {
         if (isVerified) verifier.cancel(this.#slot + index);
       }
-      this.#state.fail(error);
+      this.#state.fail(error, this.#disturbance);
     }
     this.#measureDecisions(BATCH_SIZE);
   }
 
   #begin(image: number, credential: Credential): void {
-    const { isVerified, verifier } = this.#state;
+    const { disturbance, isVerified, verifier } = this.#state;
+    this.#disturbance = disturbance;
     if (isVerified) verifier.begin(this.#slot, image, credential);
   }
 
   #checkPlain(image: number, credential: Credential, mustPull: boolean, method: string): void {
     const answer = mustPull ? ANSWER.MUST_PULL : ANSWER.ALLOW;
+    const state = this.#state;
+    // A killed worker answers "must pull" as well, without a word why.
+    if (mustPull && state.isVerified && state.isDisturbed(this.#disturbance)) {
+      state.verifier.cancel(this.#slot);
+      return;
+    }
     this.#check(this.#slot, image, credential, answer, method);
   }
 
@@ -266,7 +320,7 @@ export class Caller {
       state.keepWrong(() =>
         describeWrong(verifier, slot, {
           caller: this.#number,
-          step: this.#plan.step,
+          step: this.#step,
           operation: counts.operations + 1,
           method,
           image,
@@ -279,24 +333,30 @@ export class Caller {
 
   #failDecision(slot: number, error: unknown): void {
     if (this.#state.isVerified) this.#state.verifier.cancel(slot);
-    this.#state.fail(error);
+    this.#state.fail(error, this.#disturbance);
   }
 
   #measureDecisions(count: number): void {
-    const nowMs = performance.now();
-    const { counts, recorder } = this.#state;
+    const { counts } = this.#state;
     counts.operations += count;
     counts.decisions += count;
-    // What a closing engine refuses or finishes late is not its latency.
-    if (this.#state.gate === undefined) recorder.record('decide', nowMs - this.#lastMs, count);
-    this.#lastMs = nowMs;
+    this.#record('decide', count);
   }
 
   #measure(operation: OperationName): void {
+    this.#state.counts.operations++;
+    this.#record(operation, 1);
+  }
+
+  #record(operation: OperationName, count: number): void {
     const nowMs = performance.now();
-    const { counts, gate, recorder } = this.#state;
-    counts.operations++;
-    if (gate === undefined) recorder.record(operation, nowMs - this.#lastMs);
+    const { gate, load, recorder } = this.#state;
+    // What a closing engine refuses or finishes late is not its latency.
+    if (gate === undefined) {
+      recorder.record(operation, nowMs - this.#lastMs, count);
+      if (load !== undefined) recorder.recordService(operation, nowMs - this.#calledMs, count);
+    }
     this.#lastMs = nowMs;
+    this.#calledMs = nowMs;
   }
 }

@@ -1,7 +1,8 @@
-/** What happens to a storm from outside while its callers run: prunings and restarts. */
+/** What happens to a storm from outside while its callers run: prunings, restarts, deaths. */
 
-import { PullManagerError } from '../errors.ts';
+import { errorCode, PULL_MANAGER_ERROR_CODES, PullManagerError } from '../errors.ts';
 import type { EngineStats } from '../metrics/stats.ts';
+import { plural } from '../terminal/format.ts';
 import type { OpenEngine, StormRuntimeImage } from './engine.ts';
 import { checkIntents, checkRecord, checkRecords } from './listing-check.ts';
 import { listedRefs } from './plan.ts';
@@ -17,15 +18,22 @@ const CUT_OFF_MS = 250;
 /** After this time an engine that does not come to rest counts as hung. */
 const REST_TIMEOUT_MS = 60_000;
 
+/** Records that are read to see whether every worker answers: far more than there are workers. */
+const ANSWERS_WANTED = 256;
+const ANSWERS_LOOK_MS = 5;
+
 const EVENT_OF_RESTART = 1 << 20;
 
-/** Prunes the records of references that are gone, and checks the outcome. */
-export async function prune(state: StormState, event: number, share: number): Promise<void> {
-  const { counts, engine, ledger, recorder, universe, verifier } = state;
+/** Ends one of the engine's threads; answers which, or undefined where it has none. */
+export type KillWorker = (choice: number) => Promise<string | undefined>;
+
+/** Prunes the records of references that are gone, and checks the outcome; answers what it did. */
+export async function prune(state: StormState, event: number, share: number): Promise<string> {
+  const { counts, engine, isVerified, ledger, recorder, universe, verifier } = state;
   const isListed = listedRefs(universe, event, share);
   const imageRefs = universe.refs.filter((_, ref) => isListed[ref] === 1);
   const untilMs = Date.now() - (event % 2 === 0 ? 0 : CUT_OFF_MS);
-  const begun = ledger.beginPrune(isListed, untilMs);
+  const begun = isVerified ? ledger.beginPrune(isListed, untilMs) : { removals: [] };
   const startedMs = performance.now();
   let pruned: number;
   try {
@@ -36,14 +44,16 @@ export async function prune(state: StormState, event: number, share: number): Pr
     for (const { write } of begun.removals) write.isMaybe = true;
     ledger.endPrune(begun);
     state.fail(error);
-    return;
+    return 'failed';
   }
-  recorder.record('pruneUnknownRecords', performance.now() - startedMs);
+  const tookMs = performance.now() - startedMs;
+  recorder.record('pruneUnknownRecords', tookMs);
+  recorder.recordService('pruneUnknownRecords', tookMs);
   counts.operations++;
   counts.prunings++;
   counts.prunedRecords += pruned;
   const { sure, possible, unsure } = ledger.endPrune(begun);
-  if (pruned < sure || pruned > possible) {
+  if (isVerified && (pruned < sure || pruned > possible)) {
     state.keepProblems([`pruned ${pruned} records instead of ${sure} to ${possible}`]);
   }
   for (const ref of unsure.slice(0, PROBES_MAX)) {
@@ -58,7 +68,49 @@ export async function prune(state: StormState, event: number, share: number): Pr
       ledger.settle(ref);
     }
   }
+  return plural(pruned, 'record');
 }
+
+/**
+ * Ends a thread of the engine in the middle of its work, and waits until its replacement answers.
+ * What fails in between is to be expected; what was acknowledged before is not forgotten.
+ */
+export async function killWorker(
+  state: StormState,
+  event: number,
+  kill: KillWorker,
+): Promise<string> {
+  const { counts, ledger } = state;
+  state.disturbance++;
+  const thread = await kill(event);
+  if (thread === undefined) {
+    state.disturbance++;
+    return 'no worker to kill';
+  }
+  counts.workersKilled++;
+  await withTimeout('replacing a killed worker', answering(state));
+  ledger.endLost();
+  state.disturbance++;
+  return thread;
+}
+
+/** Waits until every worker answers. */
+async function answering({ engine, universe }: StormState): Promise<void> {
+  const asked = universe.refs.slice(0, ANSWERS_WANTED);
+  for (;;) {
+    const reads = await Promise.allSettled(asked.map((ref) => engine.getImagePulledRecord(ref)));
+    // What was refused together with these was told in turns of the loop that are over now.
+    await new Promise((resolve) => {
+      setTimeout(resolve, ANSWERS_LOOK_MS);
+    });
+    const failures = reads.filter((read) => read.status === 'rejected');
+    const other = failures.find(({ reason }) => errorCode(reason) !== WORKER_LOST);
+    if (other !== undefined) throw other.reason;
+    if (failures.length === 0) return;
+  }
+}
+
+const { WORKER_LOST } = PULL_MANAGER_ERROR_CODES;
 
 /**
  * Closes the engine while its callers are at work, so that pulls are left half-way, and opens it
@@ -76,12 +128,13 @@ export async function restart(
     readonly callerCount: number;
     readonly onClose: (stats: EngineStats) => void;
   },
-): Promise<void> {
+): Promise<string> {
   const { counts, ledger, universe } = state;
   let openGate = (): void => {};
   state.gate = new Promise((resolve) => {
     openGate = resolve;
   });
+  state.load?.pause(performance.now());
   try {
     await withTimeout('closing the engine', state.engine.close());
     options.onClose(state.engine.stats());
@@ -90,7 +143,7 @@ export async function restart(
     const isListed = listedRefs(universe, event, 1 - LISTED_AFTER_RESTART);
     const startedMs = Date.now();
     state.engine = await options.open(runtimeImages(universe, isListed), state.verifier.policy);
-    if (options.isDurable) {
+    if (options.isDurable && state.isVerified) {
       // Intents are compared as texts: what was typed in another way stays.
       ledger.restart(
         (image) =>
@@ -98,24 +151,28 @@ export async function restart(
           universe.images[image] === universe.fullImages[image],
         startedMs,
       );
-    } else {
+    } else if (state.isVerified) {
       ledger.forget();
     }
     counts.restarts++;
     await checkListings(state);
+    const { records, intents } = state.engine.stats();
+    return `with ${plural(records, 'record')} and ${plural(intents, 'intent')}`;
   } catch (error) {
     // Nobody goes on with an engine that is not there.
-    state.isStopping = true;
+    state.stop();
     throw error;
   } finally {
     state.gate = undefined;
+    state.load?.resume(performance.now());
     openGate();
   }
 }
 
 /** Compares everything that the engine lists with the ledger; no operation may be under way. */
 export async function checkListings(state: StormState): Promise<void> {
-  const { engine, ledger, universe, verifier } = state;
+  const { engine, isVerified, ledger, universe, verifier } = state;
+  if (!isVerified) return;
   const read = verifier.beginRead();
   const intents = await engine.listImagePullIntents();
   const records = await engine.listImagePulledRecords();

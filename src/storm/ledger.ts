@@ -96,6 +96,14 @@ export class Ledger {
     this.#enterIntent(image);
   }
 
+  /** The worker that was to note an intent was killed: whether it did is not known. */
+  loseIntent(image: number): void {
+    const intent = this.#leaveIntent(image);
+    intent.pendingIntents--;
+    intent.unsure++;
+    this.#enterIntent(image);
+  }
+
   beginFailure(image: number): void {
     const intent = this.#leaveIntent(image);
     intent.pendingFailures++;
@@ -107,6 +115,15 @@ export class Ledger {
     intent.pendingFailures--;
     if (isDone) intent.count--;
     else intent.isLost = true;
+    this.#enterIntent(image);
+  }
+
+  /** The worker that was to note a failure was killed. */
+  loseFailure(image: number): void {
+    const intent = this.#leaveIntent(image);
+    intent.pendingFailures--;
+    intent.count--;
+    intent.unsure++;
     this.#enterIntent(image);
   }
 
@@ -154,11 +171,33 @@ export class Ledger {
     if (isDone) intent.count--;
     else intent.isLost = true;
     if (isDone) for (const write of pull.writes) write.end = this.clock;
-    else leaveAstray(record, pull.writes);
+    else leaveAstray(pull.writes, record.strays);
     if (isDone && pull.isChange) {
       record.updatedFromMs = Math.max(record.updatedFromMs, pull.startedMs);
     }
     this.#endRecordWrite(pull.ref, record);
+  }
+
+  /** A worker that was to record a pull was killed: what it did of it is not known. */
+  losePull(pull: PullWrite): void {
+    const record = this.#leaveRecord(pull.ref);
+    const intent = this.intents[pull.image]!;
+    intent.pendingPulls--;
+    intent.count--;
+    intent.unsure++;
+    leaveAstray(pull.writes, record.lost);
+    this.#endRecordWrite(pull.ref, record);
+  }
+
+  /** The killed workers are replaced: what they have not done of their work never happens. */
+  endLost(): void {
+    for (const [ref, record] of this.records.entries()) {
+      if (record.lost.length === 0) continue;
+      this.#leaveRecord(ref);
+      this.#endTimes(record);
+      for (const write of record.lost.splice(0)) write.end = this.clock;
+      this.#settleRecord(ref, record);
+    }
   }
 
   /** A decision may add a secret that it matched to the record. */
@@ -180,7 +219,7 @@ export class Ledger {
     const record = this.#leaveRecord(learning.ref);
     learning.proof.end = this.clock;
     learning.existence.end = this.clock;
-    if (how === 'stray') leaveAstray(record, [learning.proof, learning.existence]);
+    if (how === 'stray') leaveAstray([learning.proof, learning.existence], record.strays);
     if (how === 'never') {
       learning.place.remove(learning.proof);
       record.exists.remove(learning.existence);
@@ -249,6 +288,7 @@ export class Ledger {
       before.pendingIntents = 0;
       before.pendingFailures = 0;
       before.pendingPulls = 0;
+      before.unsure = 0;
       before.isLost = false;
       before.leftOver = LEFT_OVER.NO;
       if (mayBePresent) before.leftOver = mayBeAbsent ? LEFT_OVER.UNKNOWN : LEFT_OVER.YES;
@@ -260,8 +300,9 @@ export class Ledger {
         before.leftOver = LEFT_OVER.NO;
         this.#endTimes(record);
       }
-      if (record.strays.length > 0) this.#endTimes(record);
-      for (const write of record.strays.splice(0)) write.end = this.clock;
+      const strays = [...record.strays.splice(0), ...record.lost.splice(0)];
+      if (strays.length > 0) this.#endTimes(record);
+      for (const write of strays) write.end = this.clock;
       this.#settleRecord(ref, record);
     }
   }
@@ -278,6 +319,7 @@ export class Ledger {
       record.pendingWrites = 0;
       record.removals.length = 0;
       record.strays.length = 0;
+      record.lost.length = 0;
       record.updatedFromMs = Number.NEGATIVE_INFINITY;
       record.updatedToMs = Number.NEGATIVE_INFINITY;
     }
@@ -391,10 +433,10 @@ export class Ledger {
   }
 }
 
-function leaveAstray(record: RecordTrack, writes: readonly Write[]): void {
+function leaveAstray(writes: readonly Write[], strays: Write[]): void {
   for (const write of writes) {
     write.end = Number.POSITIVE_INFINITY;
     write.isMaybe = true;
   }
-  record.strays.push(...writes);
+  strays.push(...writes);
 }

@@ -3,8 +3,9 @@ import type { EngineStats } from '../metrics/stats.ts';
 import { Caller } from './caller.ts';
 import type { StormDecision, StormEngine } from './engine.ts';
 import { Ledger } from './ledger.ts';
-import { BATCH_SIZE, type PlanOptions, PlanShape } from './plan.ts';
+import { BATCH_SIZE, PlanShape } from './plan.ts';
 import { Recorder } from './recorder.ts';
+import type { RequestOptions } from './stages.ts';
 import { StormState } from './state.ts';
 import type { Universe } from './universe.ts';
 import { Verifier } from './verifier.ts';
@@ -24,10 +25,10 @@ const CALLERS = 64;
 /** Measures the overhead with the operations of a scenario; takes about a quarter of a second. */
 export async function measureOverhead(
   universe: Universe,
-  options: PlanOptions,
+  options: RequestOptions,
   { policy, behaviour }: Pick<Verifier, 'policy' | 'behaviour'>,
 ): Promise<Overhead> {
-  const shape = new PlanShape(universe, { ...options, decisionShare: 1 });
+  const shape = new PlanShape(universe, { ...options, decisionShare: 1, mix: undefined });
   const begin = (ledger: Ledger): Verifier =>
     new Verifier(ledger, policy, CALLERS * BATCH_SIZE, behaviour);
   const plain: number[] = [];
@@ -49,7 +50,13 @@ async function timeRound(
   const ledger = new Ledger(universe);
   const verifier = begin(ledger);
   const recorder = new Recorder();
-  const state = new StormState({ ledger, verifier, shape, recorder, engine: NULL_ENGINE });
+  const state = new StormState({
+    ledger,
+    verifier,
+    shapes: [shape],
+    recorder,
+    engine: NULL_ENGINE,
+  });
   state.isVerified = isVerified;
   state.keepsWrong = false;
   for (let image = 0; image < universe.images.length; image++) {
@@ -62,7 +69,10 @@ async function timeRound(
   }
   try {
     state.operationsMax = OPERATIONS;
-    const callers = Array.from({ length: CALLERS }, (_, number) => new Caller(state, number));
+    const callers = Array.from(
+      { length: CALLERS },
+      (_, number) => new Caller(state, number, CALLERS),
+    );
     // Processor time: what else runs on the machine does not count.
     const before = process.cpuUsage();
     await Promise.all(callers.map((caller) => caller.run()));

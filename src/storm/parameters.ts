@@ -1,29 +1,63 @@
-/** The parameters of a storm: one table for the command line, scenario files and the help text. */
-import {
-  COMPATIBILITY_LEVELS,
-  type CompatibilityLevel,
-  checkCompatibility,
-} from '../compatibility.ts';
-import { invalidArgument, quote } from '../errors.ts';
+/** The parameters of a storm: one table for the command line, scenario files, schema and help text. */
+import { COMPATIBILITY_LEVELS, type CompatibilityLevel } from '../compatibility.ts';
 import { POLICIES, type PolicyName } from '../policies/enforcer.ts';
-import { parseDuration } from '../util/duration.ts';
-import { suggestion } from '../util/suggest.ts';
+import { type Field, type FieldTable, type Moment, parseField } from './field.ts';
+import type { EventResult, Ramp } from './result-schema.ts';
 
-/** Everything that shapes a storm. Shares are from 0 to 1, times in milliseconds. */
+/** How often each kind of request is made, as weights. */
+export interface Mix {
+  readonly mustAttemptImagePull?: number;
+  readonly decide?: number;
+  readonly decideSync?: number;
+  readonly decideBatch?: number;
+  readonly pull?: number;
+  readonly withPull?: number;
+}
+
+/** One stage as a scenario says it: what is left out is as in the whole scenario. */
+export interface StageParameters {
+  readonly name?: string;
+  readonly duration: number;
+  readonly rate?: Ramp;
+  readonly concurrency?: Ramp;
+  readonly decisionShare?: number;
+  readonly failureShare?: number;
+  readonly skew?: number;
+  readonly rolloutShare?: number;
+  readonly mix?: Mix;
+}
+
+/** Something that is done to the engine at one moment. */
+export interface EventParameters {
+  readonly at: Moment;
+  readonly do: EventResult['kind'];
+}
+
+/** Everything that shapes a storm. Shares are from 0 to 1, times in milliseconds, rates a second. */
 export interface StormParameters {
   readonly seed: number | undefined;
   readonly operations: number | undefined;
   readonly duration: number | undefined;
-  readonly concurrency: number;
+  /** Undefined: a closed load. */
+  readonly rate: number | undefined;
+  readonly concurrency: number | undefined;
+  readonly arrivals: 'even' | 'poisson';
+  readonly stages: readonly StageParameters[];
+  readonly events: readonly EventParameters[];
+  readonly repeat: number;
+  readonly verify: boolean;
+  readonly interval: number;
   readonly workers: number | undefined;
   readonly stripes: number | undefined;
   readonly store: string;
   readonly images: string | undefined;
   readonly tenants: number;
   readonly records: number | undefined;
+  readonly tenantsPerRecord: number;
   readonly policy: PolicyName;
   readonly compatibility: CompatibilityLevel;
   readonly decisionShare: number;
+  readonly mix: Mix | undefined;
   readonly failureShare: number;
   readonly preloadedShare: number;
   readonly publicShare: number;
@@ -37,6 +71,7 @@ export interface StormParameters {
   readonly rolloutEvery: number;
   readonly restarts: number;
   readonly prunings: number;
+  readonly workerKills: number;
   readonly prunedShare: number;
   readonly thresholds: readonly string[];
 }
@@ -44,25 +79,86 @@ export interface StormParameters {
 /** Name of a parameter. */
 export type ParameterName = keyof StormParameters;
 
-type Kind = 'count' | 'share' | 'number' | 'duration' | 'text' | 'texts' | 'policy' | 'level';
-
 /** One parameter: its type and limits, and how it is shown. */
-export interface Parameter {
-  readonly kind: Kind;
-  readonly minimum?: number;
-  readonly maximum?: number;
+export interface Parameter extends Field {
   /** Name of the flag; without it the parameter is for scenario files only. */
   readonly flag?: string;
   readonly placeholder?: string;
-  readonly help: string;
   /** How the default is described where it is no plain value. */
   readonly defaultHelp?: string;
 }
 
 const SEED_MAX = 0xffff_ffff;
+const DAY_MS = 86_400_000;
+const RATE = { kind: 'rate', minimum: 0.001, maximum: 10_000_000 } as const;
+const CALLERS = { kind: 'count', minimum: 1, maximum: 65_536 } as const;
+const SKEW: Field = {
+  kind: 'number',
+  minimum: 0,
+  maximum: 10,
+  help: 'Zipf exponent of popularity; 0: uniform',
+};
+const WEIGHT = { kind: 'number', minimum: 0, maximum: 1_000_000 } as const;
+
+const MIX: Field = {
+  kind: 'object',
+  help: 'how often each kind of request is made, as weights; instead of decisionShare',
+  fields: {
+    mustAttemptImagePull: { ...WEIGHT, help: 'one decision, as a kubelet asks for it' },
+    decide: { ...WEIGHT, help: 'one decision with its reason' },
+    decideSync: { ...WEIGHT, help: 'one decision without waiting, where that is possible' },
+    decideBatch: { ...WEIGHT, help: '16 decisions at once' },
+    pull: { ...WEIGHT, help: 'an intent, and the outcome at once or later' },
+    withPull: { ...WEIGHT, help: 'the same through one call' },
+  },
+};
+
+const STAGE: FieldTable = {
+  name: { kind: 'text', help: 'how results and thresholds call it' },
+  duration: { kind: 'duration', minimum: 1, maximum: DAY_MS, isRequired: true, help: 'how long' },
+  rate: { ...RATE, minimum: 0, isRamp: true, help: 'requests a second that arrive' },
+  concurrency: { ...CALLERS, isRamp: true, help: 'callers that wait for their answers' },
+  decisionShare: { kind: 'share', help: 'as in the whole scenario' },
+  failureShare: { kind: 'share', help: 'as in the whole scenario' },
+  skew: { ...SKEW, help: 'as in the whole scenario' },
+  rolloutShare: { kind: 'share', help: 'as in the whole scenario' },
+  mix: { ...MIX, help: 'as in the whole scenario' },
+};
+
+const EVENT: FieldTable = {
+  at: { kind: 'moment', isRequired: true, help: 'a time such as 3s, or a share such as 50%' },
+  do: {
+    kind: 'choice',
+    choices: ['restart', 'prune', 'killWorker'],
+    noun: 'event',
+    isRequired: true,
+    help: 'what happens',
+  },
+};
 
 /** All parameters, in the order of the help text. */
 export const PARAMETERS: Readonly<Record<ParameterName, Parameter>> = {
+  rate: {
+    ...RATE,
+    flag: 'rate',
+    placeholder: 'N',
+    help: 'open load: so many requests a second arrive, whether or not earlier ones were answered',
+  },
+  concurrency: {
+    ...CALLERS,
+    flag: 'concurrency',
+    placeholder: 'N',
+    help: 'without --rate, closed load: callers, each with one request in flight; with it, at most so many',
+    defaultHelp: '1,024 with a rate',
+  },
+  duration: {
+    kind: 'duration',
+    minimum: 1,
+    maximum: DAY_MS,
+    flag: 'duration',
+    placeholder: 'TIME',
+    help: 'end after this time, for example 500ms, 10s, 2m; stages are stretched to it',
+  },
   operations: {
     kind: 'count',
     minimum: 1,
@@ -71,21 +167,13 @@ export const PARAMETERS: Readonly<Record<ParameterName, Parameter>> = {
     help: 'end after this many operations',
     defaultHelp: 'none',
   },
-  duration: {
-    kind: 'duration',
-    minimum: 1,
-    maximum: 86_400_000,
-    flag: 'duration',
-    placeholder: 'TIME',
-    help: 'end after this time, for example 500ms, 10s, 2m',
-  },
-  concurrency: {
+  repeat: {
     kind: 'count',
     minimum: 1,
-    maximum: 65_536,
-    flag: 'concurrency',
+    maximum: 100,
+    flag: 'repeat',
     placeholder: 'N',
-    help: 'callers, each with one operation in flight',
+    help: 'run so often, each time on a fresh store; the result is of the median run',
   },
   seed: {
     kind: 'count',
@@ -93,7 +181,7 @@ export const PARAMETERS: Readonly<Record<ParameterName, Parameter>> = {
     maximum: SEED_MAX,
     flag: 'seed',
     placeholder: 'N',
-    help: 'the same seed gives each caller the same sequence of operations',
+    help: 'the same seed gives the same sequence of requests',
     defaultHelp: 'random, printed',
   },
   workers: {
@@ -144,7 +232,9 @@ export const PARAMETERS: Readonly<Record<ParameterName, Parameter>> = {
     defaultHelp: 'one for each image that is pulled at all',
   },
   policy: {
-    kind: 'policy',
+    kind: 'choice',
+    choices: POLICIES,
+    noun: 'policy',
     flag: 'policy',
     placeholder: 'NAME',
     help: `verification policy: ${POLICIES.join(', ')}`,
@@ -162,7 +252,34 @@ export const PARAMETERS: Readonly<Record<ParameterName, Parameter>> = {
     help: "fail with exit code 99 unless this holds, for example 'decide.p99<2ms'; may be repeated",
     defaultHelp: 'none',
   },
+  verify: {
+    kind: 'boolean',
+    flag: 'no-verify',
+    help: 'check no decision: to measure without what checking costs',
+    defaultHelp: 'every decision is checked',
+  },
+  arrivals: {
+    kind: 'choice',
+    choices: ['even', 'poisson'],
+    noun: 'spacing of arrivals',
+    help: 'open load: requests arrive evenly, or at random moments as from many independent sources',
+  },
+  stages: { kind: 'list', fields: STAGE, help: 'stages, one after the other' },
+  events: { kind: 'list', fields: EVENT, help: 'what happens when' },
+  interval: {
+    kind: 'duration',
+    minimum: 100,
+    maximum: 3_600_000,
+    help: 'time of one row of the result over time',
+  },
+  tenantsPerRecord: {
+    kind: 'count',
+    minimum: 1,
+    maximum: 1_000,
+    help: 'tenants whose credentials each record of a private image holds at the beginning',
+  },
   decisionShare: { kind: 'share', help: 'share of operations that are decisions' },
+  mix: MIX,
   failureShare: { kind: 'share', help: 'share of permitted pulls that fail all the same' },
   preloadedShare: { kind: 'share', help: 'share of images that are never pulled' },
   publicShare: { kind: 'share', help: 'share of images that anybody may pull' },
@@ -170,17 +287,26 @@ export const PARAMETERS: Readonly<Record<ParameterName, Parameter>> = {
   sharedSecretShare: { kind: 'share', help: 'share of tenants whose login others use too' },
   serviceAccountShare: { kind: 'share', help: 'share of tenants with service accounts' },
   rotatedShare: { kind: 'share', help: 'share of tenants whose secrets change' },
-  rotateEvery: { kind: 'count', minimum: 0, help: 'steps of a caller between changes; 0: never' },
-  skew: {
-    kind: 'number',
+  rotateEvery: {
+    kind: 'count',
     minimum: 0,
-    maximum: 10,
-    help: 'Zipf exponent of popularity; 0: uniform',
+    help: 'requests, of all callers together, between changes of a secret; 0: never',
   },
-  rolloutShare: { kind: 'share', help: 'share of steps on the image that is rolled out' },
-  rolloutEvery: { kind: 'count', minimum: 1, help: 'steps of a caller for each rolled-out image' },
-  restarts: { kind: 'count', minimum: 0, maximum: 1_000, help: 'restarts in the middle' },
+  skew: SKEW,
+  rolloutShare: { kind: 'share', help: 'share of requests for the image that is rolled out' },
+  rolloutEvery: {
+    kind: 'count',
+    minimum: 1,
+    help: 'requests, of all callers together, for each rolled-out image',
+  },
+  restarts: { kind: 'count', minimum: 0, maximum: 1_000, help: 'restarts, evenly spread' },
   prunings: { kind: 'count', minimum: 0, maximum: 100_000, help: 'prunings, evenly spread' },
+  workerKills: {
+    kind: 'count',
+    minimum: 0,
+    maximum: 1_000,
+    help: 'times that a worker thread is killed, evenly spread',
+  },
   prunedShare: { kind: 'share', help: 'share of references that are gone at a pruning' },
 };
 
@@ -191,57 +317,12 @@ export const PARAMETER_NAMES: readonly ParameterName[] = Object.keys(PARAMETERS)
  * Checks a value for a parameter. On the command line values are text; in files also numbers.
  *
  * @param where How the value is named in errors, for example `--ops` or `storm.json: operations`.
+ * @throws `INVALID_ARGUMENT` naming the value, with the nearest right one.
  */
 export function parseParameter(
   name: ParameterName,
   value: unknown,
   where: string,
 ): StormParameters[ParameterName] {
-  const parameter = PARAMETERS[name];
-  switch (parameter.kind) {
-    case 'text':
-      if (typeof value === 'string' && value !== '') return value;
-      throw invalidArgument(where, 'must be a text');
-    case 'texts': {
-      const list = typeof value === 'string' ? [value] : value;
-      if (Array.isArray(list) && list.every((item) => typeof item === 'string')) return list;
-      throw invalidArgument(where, 'must be a list of texts');
-    }
-    case 'policy':
-      for (const policy of POLICIES) if (policy === value) return policy;
-      throw invalidArgument(
-        where,
-        `${quote(String(value))} is no policy${suggestion(String(value), POLICIES)}`,
-      );
-    case 'level':
-      return checkCompatibility(value, where);
-    case 'duration':
-      return inRange(parameter, parseDuration(value, where), where);
-    default:
-      return inRange(parameter, parseNumber(parameter, value, where), where);
-  }
-}
-
-const PLAIN_NUMBER = /^-?\d+(?:_?\d)*(?:\.\d+)?(?:e\d+)?$/i;
-
-function parseNumber(parameter: Parameter, value: unknown, where: string): number {
-  const isNumber =
-    typeof value === 'number' || (typeof value === 'string' && PLAIN_NUMBER.test(value));
-  const parsed = isNumber ? Number(String(value).replaceAll('_', '')) : Number.NaN;
-  const isWhole = parameter.kind !== 'count' || Number.isSafeInteger(parsed);
-  if (!Number.isFinite(parsed) || !isWhole) {
-    const kind = parameter.kind === 'count' ? 'a whole number' : 'a number';
-    throw invalidArgument(where, `${quote(String(value))} is not ${kind}`);
-  }
-  return parsed;
-}
-
-function inRange(parameter: Parameter, value: number, where: string): number {
-  const isShare = parameter.kind === 'share';
-  const minimum = isShare ? 0 : (parameter.minimum ?? Number.NEGATIVE_INFINITY);
-  const maximum = isShare ? 1 : (parameter.maximum ?? Number.POSITIVE_INFINITY);
-  if (value >= minimum && value <= maximum) return value;
-  if (maximum === Number.POSITIVE_INFINITY)
-    throw invalidArgument(where, `must be at least ${minimum}`);
-  throw invalidArgument(where, `must be from ${minimum} to ${maximum}`);
+  return parseField(PARAMETERS[name], value, where) as StormParameters[ParameterName];
 }

@@ -1,88 +1,30 @@
-/** The result of a storm as one plain object: what `--json` prints and reports are made from. */
-import { availableParallelism, cpus } from 'node:os';
-import type { DecisionReason, Distribution, EngineStats } from '../metrics/stats.ts';
+/** Makes the result of a storm from what its run gave. */
+import { createHash } from 'node:crypto';
+import { errorCode } from '../errors.ts';
+import type { DecisionReason, Distribution } from '../metrics/stats.ts';
 import { DECISION_REASONS } from '../metrics/stats.ts';
+import { environment } from './environment.ts';
+import { metricsOf } from './metrics.ts';
 import type { Overhead } from './overhead.ts';
-import { type LatencyNs, OPERATIONS, type OperationName } from './recorder.ts';
+import type { StormParameters } from './parameters.ts';
+import { encoded, Latencies, OPERATIONS, type OperationName, quantilesOf } from './recorder.ts';
+import {
+  type Arrivals,
+  type OperationResult,
+  type OperationResults,
+  type Quantiles,
+  RESULT_SCHEMA,
+  type StageResult,
+  type StormResult,
+} from './result-schema.ts';
 import type { StormRun } from './run.ts';
 import type { Scenario } from './scenarios.ts';
 import type { StormStore } from './store.ts';
-import {
-  checkThresholds,
-  type Metrics,
-  type Threshold,
-  type ThresholdResult,
-} from './thresholds.ts';
-import type { WrongAnswer } from './wrong-answer.ts';
+import { checkThresholds, type Threshold } from './thresholds.ts';
+import type { StageCounts } from './timeline.ts';
 
-/** Version of the result's shape. */
-export const RESULT_SCHEMA = 'pullwarden.storm/1';
-
-/** Quantiles of a distribution, and how many values it is of. */
-export interface Quantiles extends LatencyNs {
-  readonly count: number;
-}
-
-/** Result of a storm. Times are in the unit that their name ends with. */
-export interface StormResult {
-  readonly schema: typeof RESULT_SCHEMA;
-  readonly scenario: string;
-  /** Command line that repeats the run. */
-  readonly command: string;
-  readonly seed: number;
-  /** `journal`, `lmdb` or `memory`. */
-  readonly store: string;
-  /** How the store is shown, for example `journal (temporary)`. */
-  readonly storeLabel: string;
-  readonly policy: string;
-  readonly workers: number;
-  readonly concurrency: number;
-  readonly images: number;
-  readonly tenants: number;
-  readonly operations: number;
-  readonly durationMs: number;
-  readonly operationsPerSecond: number;
-  readonly wrongDecisions: number;
-  /** Differences between what the engine listed and what it must hold. */
-  readonly wrongRecords: number;
-  readonly errors: number;
-  readonly errorCodes: Readonly<Record<string, number>>;
-  /** Decisions by reason. */
-  readonly decisions: Readonly<Record<DecisionReason, number>>;
-  /** Decisions answered without a trip to a worker, as a share of all. */
-  readonly localShare: number;
-  /** How decisions were checked: one right answer, several, any. */
-  readonly verified: {
-    readonly exact: number;
-    readonly either: number;
-    readonly unverifiable: number;
-  };
-  readonly operationCounts: Readonly<Record<OperationName, number>>;
-  readonly latencyNs: Readonly<Record<OperationName, LatencyNs>>;
-  /**
-   * Of the engine that committed most often between two restarts. With the store `memory`, the
-   * filling before the run counts as well.
-   */
-  readonly batchSize: Quantiles;
-  readonly commitLatencyNs: Quantiles;
-  readonly restarts: number;
-  readonly prunings: number;
-  readonly prunedRecords: number;
-  /** In the end. */
-  readonly records: number;
-  readonly intents: number;
-  readonly writtenBytes: number;
-  readonly overheadNs: Overhead | undefined;
-  readonly thresholds: readonly ThresholdResult[];
-  readonly wrong: readonly WrongAnswer[];
-  readonly problems: readonly string[];
-  readonly interrupted: boolean;
-  readonly passed: boolean;
-  readonly machine: { readonly cpu: string; readonly cores: number; readonly node: string };
-}
-
-/** Makes the result of a run and judges it. */
-export function stormResult(parts: {
+/** What a result is made from. */
+export interface ResultParts {
   readonly scenario: Scenario;
   readonly command: string;
   readonly seed: number;
@@ -90,106 +32,195 @@ export function stormResult(parts: {
   readonly run: StormRun;
   readonly thresholds: readonly Threshold[];
   readonly overhead: Overhead | undefined;
-}): StormResult {
+}
+
+/** Makes the result of a run and judges it. */
+export function stormResult(parts: ResultParts): StormResult {
   const { scenario, seed, store, run, overhead } = parts;
-  const { counts, recorder, universe } = run.state;
-  const { engines } = run;
+  const { state, engines, timeline } = run;
+  const { counts, universe } = state;
   const last = engines.at(-1)!;
   const busiest = engines.reduce((a, b) =>
     b.commits.latencyNs.count > a.commits.latencyNs.count ? b : a,
   );
   const local = sum(engines, (stats) => stats.decisionsLocal) - run.before.decisionsLocal;
   const remote = sum(engines, (stats) => stats.decisionsRemote) - run.before.decisionsRemote;
-  const untested: Omit<StormResult, 'thresholds' | 'passed'> = {
+  const { perOperation, lagNs } = wholeOf(run);
+  const { probes } = timeline;
+  const untested: Untested = {
     schema: RESULT_SCHEMA,
     scenario: scenario.name,
+    description: scenario.description,
+    scenarioHash: hashOf(scenario.parameters, store),
     command: parts.command,
     seed,
+    startedAt: new Date(run.startedAtMs).toISOString(),
+    machine: environment(),
     store: store.options.kind,
     storeLabel: store.label,
     policy: scenario.parameters.policy,
+    compatibility: scenario.parameters.compatibility,
     workers: last.workerCount,
-    concurrency: scenario.parameters.concurrency,
+    stripes: last.stripeCount,
+    load: run.stages[0]!.load,
     images: universe.images.length,
     tenants: universe.tenants.count,
     operations: counts.operations,
     durationMs: Math.round(run.elapsedMs),
     operationsPerSecond: Math.round(counts.operations / (run.elapsedMs / 1_000)),
+    arrivals: state.load === undefined ? undefined : arrivalsOf(timeline.stages, lagNs),
     wrongDecisions: counts.wrongDecisions,
     wrongRecords: counts.wrongRecords,
     errors: counts.errors,
-    errorCodes: Object.fromEntries(run.state.errorCodes),
-    decisions: byReason((reason) => {
-      return sum(engines, (stats) => stats.decisions[reason]) - run.before.decisions[reason];
-    }),
+    errorCodes: Object.fromEntries(state.errorCodes),
+    expectedErrors: counts.expectedErrors,
+    decisions: byReason(
+      (reason) => sum(engines, (stats) => stats.decisions[reason]) - run.before.decisions[reason],
+    ),
     localShare: local + remote === 0 ? 0 : local / (local + remote),
     verified: {
+      isOn: state.isVerified,
       exact: counts.exact,
       either: counts.either,
       unverifiable: counts.unverifiable,
     },
-    operationCounts: byOperation((operation) => recorder.count(operation)),
-    latencyNs: byOperation((operation) => recorder.latencyNs(operation)),
+    latencyNs: byOperation((operation) => {
+      const { p50, p90, p99, p999, p9999, max } = perOperation[operation].responseNs;
+      return { p50, p90, p99, p999, p9999, max };
+    }),
+    perOperation,
+    stages: timeline.stages.map((stage, index) => stageResult(run, stage, index)),
+    intervals: timeline.intervals,
+    events: state.events,
+    eventLoopDelayNs: probes.eventLoopDelayNs,
+    cpu: {
+      mainMs: probes.cpuMainMs,
+      workersMs:
+        probes.cpuMainMs === undefined
+          ? undefined
+          : Math.max(0, probes.cpuAllMs - probes.cpuMainMs),
+      allMs: probes.cpuAllMs,
+      perOperationNs: (probes.cpuAllMs * 1e6) / Math.max(1, counts.operations),
+    },
+    memory: { rssMaxBytes: probes.rssMaxBytes, heapUsedMaxBytes: probes.heapUsedMaxBytes },
     batchSize: quantiles(busiest.commits.batchSize),
     commitLatencyNs: quantiles(busiest.commits.latencyNs),
     restarts: counts.restarts,
     prunings: counts.prunings,
     prunedRecords: counts.prunedRecords,
+    workersKilled: counts.workersKilled,
     records: last.records,
     intents: last.intents,
     writtenBytes: sum(engines, (stats) => stats.writtenBytes) - run.before.writtenBytes,
     overheadNs: overhead,
-    wrong: run.state.wrong,
-    problems: run.state.problems,
+    wrong: state.wrong,
+    problems: state.problems,
+    failure: failureOf(state.failure),
     interrupted: run.wasInterrupted,
-    machine: {
-      cpu: cpus()[0]?.model.trim() ?? 'unknown',
-      cores: availableParallelism(),
-      node: process.version,
-    },
   };
-  const thresholds = checkThresholds(parts.thresholds, metricsOf(untested));
-  const isRight = counts.wrongDecisions === 0 && counts.wrongRecords === 0 && counts.errors === 0;
-  return { ...untested, thresholds, passed: isRight && thresholds.every(({ passed }) => passed) };
+  const metrics = metricsOf(untested);
+  const thresholds = checkThresholds(parts.thresholds, metrics);
+  const isRight =
+    counts.wrongDecisions === 0 &&
+    counts.wrongRecords === 0 &&
+    counts.errors === 0 &&
+    state.failure === undefined;
+  const passed = isRight && thresholds.every((threshold) => threshold.passed);
+  return { ...untested, thresholds, passed, runs: [Object.fromEntries(metrics)] };
 }
 
-/** The figures of a result under the names that thresholds use. */
-export function metricsOf(result: Omit<StormResult, 'thresholds' | 'passed'>): Metrics {
-  const metrics = new Map<string, number>();
-  const addQuantiles = (prefix: string, latency: LatencyNs): void => {
-    const { p50, p90, p99, p999, max } = latency;
-    for (const [name, value] of Object.entries({ p50, p90, p99, p999, max })) {
-      metrics.set(`${prefix}.${name}`, value);
-    }
-  };
-  for (const operation of OPERATIONS) {
-    addQuantiles(operation, result.latencyNs[operation]);
-    metrics.set(`${operation}.count`, result.operationCounts[operation]);
+type Untested = Omit<StormResult, 'thresholds' | 'passed' | 'runs'>;
+
+/** Of several runs of one scenario the one in the middle, with the metrics of all. */
+export function medianResult(results: readonly StormResult[]): StormResult {
+  const isOpen = results[0]!.load.model === 'open';
+  const order = (result: StormResult): number =>
+    isOpen ? result.latencyNs.decide.p99 : result.operationsPerSecond;
+  const sorted = results.toSorted((a, b) => order(a) - order(b));
+  // A run that was wrong is shown before any that was not: it is what counts.
+  const median = results.find(isWrong) ?? sorted[Math.floor((sorted.length - 1) / 2)]!;
+  const passed = results.every((result) => !isWrong(result)) && median.passed;
+  return { ...median, passed, runs: results.flatMap(({ runs }) => runs) };
+}
+
+function isWrong(result: StormResult): boolean {
+  const { errors, failure, interrupted, wrongDecisions, wrongRecords } = result;
+  return errors + wrongDecisions + wrongRecords > 0 || failure !== undefined || interrupted;
+}
+
+function wholeOf(run: StormRun): { perOperation: OperationResults; lagNs: Quantiles } {
+  const { recorder } = run.state;
+  const whole = new Latencies(recorder.isOpen);
+  try {
+    for (const stage of recorder.stages) whole.add(stage);
+    return { perOperation: operationResults(whole), lagNs: quantilesOf(whole.lag) };
+  } finally {
+    whole.close();
   }
-  addQuantiles('commit', result.commitLatencyNs);
-  addQuantiles('batchSize', result.batchSize);
-  const { exact, either, unverifiable } = result.verified;
-  const checked = Math.max(1, exact + either + unverifiable + result.wrongDecisions);
-  const plain = {
-    operations: result.operations,
-    operationsPerSecond: result.operationsPerSecond,
-    durationMs: result.durationMs,
-    wrongDecisions: result.wrongDecisions,
-    wrongRecords: result.wrongRecords,
-    errors: result.errors,
-    localShare: result.localShare,
-    exactShare: exact / checked,
-    unverifiableShare: unverifiable / checked,
-    records: result.records,
-    intents: result.intents,
-    writtenBytes: result.writtenBytes,
-  };
-  for (const [name, value] of Object.entries(plain)) metrics.set(name, value);
-  return metrics;
 }
 
-function sum(engines: readonly EngineStats[], of: (stats: EngineStats) => number): number {
-  return engines.reduce((total, stats) => total + of(stats), 0);
+function stageResult(run: StormRun, counts: StageCounts, index: number): StageResult {
+  const { name, load } = run.stages[index]!;
+  const latencies = run.state.recorder.stages[index]!;
+  const { startMs, durationMs, operations, errors, wrongDecisions } = counts;
+  return {
+    name,
+    startMs,
+    durationMs,
+    load,
+    operations,
+    operationsPerSecond: Math.round((operations / Math.max(1, durationMs)) * 1_000),
+    errors,
+    wrongDecisions,
+    arrivals: load.model === 'open' ? arrivalsOf([counts], quantilesOf(latencies.lag)) : undefined,
+    perOperation: operationResults(latencies),
+  };
+}
+
+function arrivalsOf(stages: readonly StageCounts[], lagNs: Quantiles): Arrivals {
+  const scheduled = sum(stages, (stage) => stage.scheduled);
+  const started = sum(stages, (stage) => stage.started);
+  const askingMs = sum(stages, (stage) => stage.askingMs);
+  const perSecond = (count: number): number => (count / Math.max(1, askingMs)) * 1_000;
+  return {
+    scheduled,
+    started,
+    unstarted: stages.at(-1)?.unstarted ?? 0,
+    wantedPerSecond: perSecond(scheduled),
+    reachedPerSecond: perSecond(started),
+    lagNs,
+  };
+}
+
+function operationResults({ response, service }: Latencies): OperationResults {
+  return byOperation((operation): OperationResult => {
+    const responseNs = quantilesOf(response[operation]);
+    return {
+      count: responseNs.count,
+      responseNs,
+      serviceNs: service === undefined ? responseNs : quantilesOf(service[operation]),
+      histogram: encoded(response[operation]),
+    };
+  });
+}
+
+/** The same for storms that do the same; what only judges or repeats them is left out. */
+function hashOf(parameters: StormParameters, store: StormStore): string {
+  const { seed: _seed, thresholds: _thresholds, repeat: _repeat, ...own } = parameters;
+  const kept = { ...own, store: store.options.kind };
+  const sorted = Object.fromEntries(Object.entries(kept).sort(([a], [b]) => (a < b ? -1 : 1)));
+  return createHash('sha256').update(JSON.stringify(sorted)).digest('hex');
+}
+
+function failureOf(error: unknown): string | undefined {
+  if (error === undefined) return undefined;
+  const message = error instanceof Error ? error.message : 'unknown error';
+  const code = errorCode(error);
+  return code === undefined ? message : `${code}: ${message}`;
+}
+
+function sum<T>(items: readonly T[], of: (item: T) => number): number {
+  return items.reduce((total, item) => total + of(item), 0);
 }
 
 function byReason(count: (reason: DecisionReason) => number): Record<DecisionReason, number> {
@@ -206,6 +237,7 @@ function byOperation<T>(value: (operation: OperationName) => T): Record<Operatio
   >;
 }
 
-function quantiles({ count, p50, p90, p99, p999, max }: Distribution): Quantiles {
-  return { count, p50, p90, p99, p999, max };
+/** The engine's own distributions have no p99.99: it lies between p99.9 and the largest value. */
+function quantiles({ count, mean, p50, p90, p99, p999, max }: Distribution): Quantiles {
+  return { count, mean, p50, p90, p99, p999, p9999: max, max };
 }

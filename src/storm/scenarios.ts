@@ -1,14 +1,19 @@
-/** The built-in scenarios, and scenarios of the user's own. */
+/** Scenarios by name or file, and what a scenario says about one that it begins with. */
 import { readFileSync } from 'node:fs';
-import { COMPATIBILITY_DEFAULT } from '../compatibility.ts';
+import { resolve } from 'node:path';
+import { pathToFileURL } from 'node:url';
 import { errorCode, invalidArgument, PullManagerError, quote } from '../errors.ts';
 import { suggestion } from '../util/suggest.ts';
+import { BUILT_IN, DEFAULT_PARAMETERS, SCENARIO_NAMES } from './built-in.ts';
 import {
   PARAMETER_NAMES,
   type ParameterName,
   parseParameter,
+  type StageParameters,
   type StormParameters,
 } from './parameters.ts';
+import type { Ramp } from './result-schema.ts';
+import { checkStages } from './stages.ts';
 
 /** A scenario: what it shows, and its parameters. */
 export interface Scenario {
@@ -17,105 +22,32 @@ export interface Scenario {
   readonly parameters: StormParameters;
 }
 
-/** What a run without any argument does. */
-export const DEFAULT_SCENARIO = 'mixed';
+/** Keys of a scenario that are no parameters. */
+export const SCENARIO_KEYS = ['$schema', 'extends', 'description'] as const;
 
-/** Values where a scenario says nothing. */
-export const DEFAULT_PARAMETERS: StormParameters = {
-  seed: undefined,
-  operations: undefined,
-  duration: 10_000,
-  concurrency: 64,
-  workers: undefined,
-  stripes: undefined,
-  store: 'journal',
-  images: undefined,
-  tenants: 3_000,
-  records: undefined,
-  policy: 'NeverVerifyPreloadedImages',
-  compatibility: COMPATIBILITY_DEFAULT,
-  decisionShare: 0.9,
-  failureShare: 0.05,
-  preloadedShare: 0.08,
-  publicShare: 0.25,
-  nodeCredentialShare: 0.05,
-  sharedSecretShare: 0.1,
-  serviceAccountShare: 0.15,
-  rotatedShare: 0.2,
-  rotateEvery: 20_000,
-  skew: 1,
-  rolloutShare: 0,
-  rolloutEvery: 2_000,
-  restarts: 0,
-  prunings: 0,
-  prunedShare: 0.02,
-  thresholds: [],
-};
-
-interface BuiltIn {
-  readonly description: string;
-  readonly parameters: Partial<StormParameters>;
-}
-
-const BUILT_IN: Readonly<Record<string, BuiltIn>> = {
-  mixed: {
-    description: 'everything together: decisions, pulls, rotation, pruning and a restart',
-    parameters: { restarts: 1, prunings: 10 },
-  },
-  smoke: {
-    description: 'the same as mixed, over in two seconds',
-    parameters: {
-      duration: 2_000,
-      tenants: 500,
-      records: 2_000,
-      rotateEvery: 2_000,
-      restarts: 1,
-      prunings: 4,
-    },
-  },
-  rollout: {
-    description: 'one new image after another is started on many pods at once',
-    parameters: { decisionShare: 0.7, rolloutShare: 0.8, records: 0, tenants: 500 },
-  },
-  'node-restart': {
-    description: 'the node goes down again and again in the middle of pulls',
-    parameters: { decisionShare: 0.7, restarts: 8, records: 2_000 },
-  },
-  'credential-rotation': {
-    description: 'secrets change all the time while pods with old ones still run',
-    parameters: { rotatedShare: 1, rotateEvery: 1_000, sharedSecretShare: 0.3, tenants: 1_000 },
-  },
-  gc: {
-    description: 'images disappear from the node, and their records are pruned under load',
-    parameters: { decisionShare: 0.8, prunings: 60, prunedShare: 0.15 },
-  },
-};
-
-/** Names of the built-in scenarios. */
-export const SCENARIO_NAMES: readonly string[] = Object.keys(BUILT_IN);
-
-/** One line about a built-in scenario. */
-export function describeScenario(name: string): string {
-  return BUILT_IN[name]?.description ?? '';
-}
+const MODULE = /\.m?js$/;
 
 /**
- * The scenario of a name, or of a JSON file: the parameters of `PARAMETERS`, and `extends`, the name
- * of a built-in scenario to begin with.
+ * The scenario of a name, of a JSON file, or of an ES module whose default export is the same object
+ * or a function of `{ seed }` that answers one, now or later. The object holds parameters, and
+ * `extends`, the name of a built-in scenario to begin with.
  *
  * @throws `INVALID_ARGUMENT` naming the key or value, with the nearest right one.
  */
-export function loadScenario(nameOrFile: string): Scenario {
-  const builtIn = Object.hasOwn(BUILT_IN, nameOrFile) ? BUILT_IN[nameOrFile] : undefined;
-  if (builtIn !== undefined) {
-    const parameters = { ...DEFAULT_PARAMETERS, ...builtIn.parameters };
-    return { name: nameOrFile, description: builtIn.description, parameters };
-  }
+export async function loadScenario(nameOrFile: string, seed: number): Promise<Scenario> {
+  if (Object.hasOwn(BUILT_IN, nameOrFile)) return builtInScenario(nameOrFile);
   if (!/[./\\]/.test(nameOrFile)) {
     const hint = suggestion(nameOrFile, SCENARIO_NAMES);
     throw invalidArgument('scenario', `${quote(nameOrFile)} is not known${hint}`);
   }
-  return parseScenario(readText(nameOrFile), nameOrFile);
+  if (!MODULE.test(nameOrFile)) return parseScenario(readText(nameOrFile), nameOrFile);
+  return scenarioOf(await importScenario(nameOrFile, seed), nameOrFile);
+}
+
+/** The built-in scenario of a name. */
+export function builtInScenario(name: string): Scenario {
+  const { description, parameters } = BUILT_IN[name]!;
+  return { name, description, parameters: { ...DEFAULT_PARAMETERS, ...parameters } };
 }
 
 /** The scenario of a JSON text; `file` is named in errors. */
@@ -127,6 +59,11 @@ export function parseScenario(text: string, file: string): Scenario {
     const detail = error instanceof Error ? error.message : 'malformed';
     throw invalidArgument('scenario', `${file}: is not JSON: ${detail}`);
   }
+  return scenarioOf(value, file);
+}
+
+/** The scenario that an object describes. */
+function scenarioOf(value: unknown, file: string): Scenario {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
     throw invalidArgument('scenario', `${file}: must hold one object`);
   }
@@ -140,25 +77,73 @@ export function parseScenario(text: string, file: string): Scenario {
         const hint = suggestion(String(given), SCENARIO_NAMES);
         throw invalidArgument(where, `must be a built-in scenario${hint}`);
       }
-      base = loadScenario(given);
+      base = builtInScenario(given);
     } else if (key === 'description') {
       if (typeof given !== 'string') throw invalidArgument(where, 'must be a text');
       description = given;
     } else if (isParameter(key)) {
       own[key] = parseParameter(key, given, where);
-    } else {
-      const known = [...PARAMETER_NAMES, 'extends', 'description'];
+    } else if (key !== '$schema') {
+      const known = [...PARAMETER_NAMES, ...SCENARIO_KEYS];
       throw invalidArgument(where, `is not known${suggestion(key, known)}`);
     }
   }
-  const parameters = { ...(base?.parameters ?? DEFAULT_PARAMETERS), ...own } as StormParameters;
-  // A limit of its own replaces the time that is only a default.
-  const isByCount = own.operations !== undefined && own.duration === undefined;
-  return {
-    name: file,
-    description: description || (base?.description ?? ''),
-    parameters: isByCount ? { ...parameters, duration: undefined } : parameters,
-  };
+  if (own.mix !== undefined && own.decisionShare !== undefined) {
+    throw invalidArgument(`${file}: mix`, 'stands instead of decisionShare: give one of them');
+  }
+  const parameters = withOwn(base?.parameters ?? DEFAULT_PARAMETERS, own);
+  checkStages(parameters, file);
+  return { name: file, description: description || (base?.description ?? ''), parameters };
+}
+
+/**
+ * Parameters with some of one's own. What is said replaces what would contradict it: callers without
+ * a rate make the load closed, a number of operations replaces the default time, a rate moves the
+ * rates of all stages in proportion.
+ */
+export function withOwn(
+  base: StormParameters,
+  given: Partial<Record<ParameterName, unknown>>,
+): StormParameters {
+  const own = given as Partial<StormParameters>;
+  const merged: Writable<StormParameters> = { ...base, ...own };
+  if (own.stages === undefined) merged.stages = stagesUnder(base, own);
+  if (own.concurrency !== undefined && own.rate === undefined) merged.rate = undefined;
+  const isClosed = own.stages?.some((stage) => stage.concurrency !== undefined) ?? false;
+  if (isClosed && own.rate === undefined) merged.rate = undefined;
+  if (own.rate !== undefined && own.concurrency === undefined && base.rate === undefined) {
+    merged.concurrency = undefined;
+  }
+  if (own.duration === undefined) {
+    if (own.operations !== undefined && merged.stages.length === 0) merged.duration = undefined;
+    if (own.stages !== undefined && own.stages.length > 0) merged.duration = undefined;
+  }
+  const { duration, operations, stages } = merged;
+  if (duration === undefined && operations === undefined && stages.length === 0) {
+    merged.duration = DEFAULT_PARAMETERS.duration;
+  }
+  if (own.decisionShare !== undefined) merged.mix = undefined;
+  return merged;
+}
+
+type Writable<T> = { -readonly [K in keyof T]: T[K] };
+
+/** The stages of `base` under a load of one's own. */
+function stagesUnder(
+  base: StormParameters,
+  { rate, concurrency }: Partial<StormParameters>,
+): readonly StageParameters[] {
+  if (rate === undefined && concurrency === undefined) return base.stages;
+  const factor = rate === undefined ? undefined : rate / (base.rate ?? rate);
+  return base.stages.map((stage) => {
+    const { rate: stageRate, concurrency: _, ...rest } = stage;
+    if (factor === undefined || stageRate === undefined) return rest;
+    return { ...rest, rate: scaled(stageRate, factor) };
+  });
+}
+
+function scaled({ from, to }: Ramp, factor: number): Ramp {
+  return { from: from * factor, to: to * factor };
 }
 
 function isParameter(key: string): key is ParameterName {
@@ -169,11 +154,28 @@ function readText(file: string): string {
   try {
     return readFileSync(file, 'utf8');
   } catch (cause) {
-    const code = errorCode(cause) ?? 'unreadable';
-    throw new PullManagerError('INVALID_ARGUMENT', `scenario ${file}: cannot be read (${code})`, {
-      argument: 'scenario',
-      path: file,
-      cause,
-    });
+    throw unreadable(file, errorCode(cause) ?? 'unreadable', cause);
   }
+}
+
+async function importScenario(file: string, seed: number): Promise<unknown> {
+  // Errors of an import name what was imported there, which may be another file.
+  readText(file);
+  let exported: unknown;
+  try {
+    const module: { default?: unknown } = await import(pathToFileURL(resolve(file)).href);
+    exported = module.default;
+    return typeof exported === 'function' ? await exported({ seed }) : exported;
+  } catch (cause) {
+    const detail = cause instanceof Error ? quote(cause.message) : typeof cause;
+    throw unreadable(file, detail, cause);
+  }
+}
+
+function unreadable(file: string, detail: string, cause: unknown): PullManagerError {
+  return new PullManagerError('INVALID_ARGUMENT', `scenario ${file}: cannot be read (${detail})`, {
+    argument: 'scenario',
+    path: file,
+    cause,
+  });
 }

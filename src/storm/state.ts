@@ -1,9 +1,11 @@
 /** What the callers of one storm share while it runs. */
-import { errorCode } from '../errors.ts';
+import { errorCode, PULL_MANAGER_ERROR_CODES } from '../errors.ts';
 import type { StormEngine } from './engine.ts';
 import type { Ledger } from './ledger.ts';
+import type { OpenLoad } from './open-load.ts';
 import type { PlanShape } from './plan.ts';
 import type { Recorder } from './recorder.ts';
+import type { EventResult } from './result-schema.ts';
 import type { Universe } from './universe.ts';
 import type { Verifier } from './verifier.ts';
 import type { WrongAnswer } from './wrong-answer.ts';
@@ -28,9 +30,12 @@ export interface StormCounts {
   wrongRecords: number;
   /** Operations that the engine refused or failed. */
   errors: number;
+  /** Those that failed because a worker was killed on purpose. */
+  expectedErrors: number;
   restarts: number;
   prunings: number;
   prunedRecords: number;
+  workersKilled: number;
 }
 
 /** Shared state of a run. */
@@ -38,8 +43,15 @@ export class StormState {
   readonly universe: Universe;
   readonly ledger: Ledger;
   readonly verifier: Verifier;
-  readonly shape: PlanShape;
+  /** By stage. */
+  readonly shapes: readonly PlanShape[];
+  /** 0-based number of the stage. */
+  stage = 0;
   readonly recorder: Recorder;
+  /** Undefined where the load is closed, and while the store is filled. */
+  load: OpenLoad | undefined;
+  /** Callers of a closed load that work at present: those with lower numbers. */
+  activeCallers: number = Number.POSITIVE_INFINITY;
   /** Replaced at each restart. */
   engine: StormEngine;
   readonly counts: StormCounts = {
@@ -51,14 +63,19 @@ export class StormState {
     wrongDecisions: 0,
     wrongRecords: 0,
     errors: 0,
+    expectedErrors: 0,
     restarts: 0,
     prunings: 0,
     prunedRecords: 0,
+    workersKilled: 0,
   };
   readonly wrong: WrongAnswer[] = [];
   readonly problems: string[] = [];
+  readonly events: EventResult[] = [];
+  /** What ended the storm before its time. */
+  failure: unknown;
   readonly errorCodes: Map<string, number> = new Map();
-  /** Whether decisions are checked; off only to measure what checking costs. */
+  /** Whether decisions are checked, and the ledger is kept. */
   isVerified = true;
   /** Whether wrong answers are written down. */
   keepsWrong = true;
@@ -70,26 +87,33 @@ export class StormState {
   parkedCount = 0;
   /** Operations after which callers end. */
   operationsMax: number = Number.POSITIVE_INFINITY;
-  /** Called by callers when `operations` or the time reaches the next event. */
+  /** Called by callers when `operations` reaches the next event. */
   onTick: () => void = () => {};
   nextTickOperations: number = Number.POSITIVE_INFINITY;
-  nextTickMs: number = Number.POSITIVE_INFINITY;
+  /** Rises when a worker is killed, and when it has been replaced: odd in between. */
+  disturbance = 0;
   #sliceEndMs = 0;
+  readonly #sleepers: (() => void)[] = [];
   #turn: Promise<void> | undefined;
 
   constructor(parts: {
     readonly ledger: Ledger;
     readonly verifier: Verifier;
-    readonly shape: PlanShape;
+    readonly shapes: readonly PlanShape[];
     readonly recorder: Recorder;
     readonly engine: StormEngine;
   }) {
     this.ledger = parts.ledger;
     this.universe = parts.shape.universe;
     this.verifier = parts.verifier;
-    this.shape = parts.shape;
+    this.shapes = parts.shapes;
     this.recorder = parts.recorder;
     this.engine = parts.engine;
+  }
+
+  /** The ledger, where writes are entered at all. */
+  get writing(): Ledger | undefined {
+    return this.isVerified ? this.ledger : undefined;
   }
 
   /** Whether the event loop has not turned for a while. */
@@ -109,12 +133,44 @@ export class StormState {
     return this.#turn;
   }
 
-  /** An operation failed. While the engine closes that is to be expected. */
-  fail(error: unknown): void {
-    if (this.gate !== undefined) return;
-    this.counts.errors++;
+  /** Waits until more callers are wanted, or the storm ends. */
+  sleep(): Promise<void> {
+    return new Promise((resolve) => this.#sleepers.push(resolve));
+  }
+
+  wake(): void {
+    for (const resolve of this.#sleepers.splice(0)) resolve();
+  }
+
+  /** Callers end after the operation they are at. */
+  stop(): void {
+    this.isStopping = true;
+    this.load?.end();
+    this.wake();
+  }
+
+  /** Whether a worker was killed or missing since `disturbance` was as given. */
+  isDisturbed(since: number): boolean {
+    return this.disturbance !== since || (since & 1) === 1;
+  }
+
+  /**
+   * An operation failed. While the engine closes that is to be expected.
+   *
+   * @param since The disturbance when it began.
+   * @returns Whether it failed because a worker was killed.
+   */
+  fail(error: unknown, since: number = this.disturbance): boolean {
     const code = errorCode(error) ?? (error instanceof Error ? error.name : typeof error);
-    this.errorCodes.set(code, (this.errorCodes.get(code) ?? 0) + 1);
+    const isKill = code === PULL_MANAGER_ERROR_CODES.WORKER_LOST && this.isDisturbed(since);
+    if (this.gate !== undefined) return isKill;
+    if (isKill) {
+      this.counts.expectedErrors++;
+    } else {
+      this.counts.errors++;
+      this.errorCodes.set(code, (this.errorCodes.get(code) ?? 0) + 1);
+    }
+    return isKill;
   }
 
   keepWrong(wrong: () => WrongAnswer): void {

@@ -2,13 +2,7 @@
 import picomatch from 'picomatch';
 import { invalidArgument, quote } from '../errors.ts';
 import { nearest, suggestion } from '../util/suggest.ts';
-import { OPERATIONS } from './recorder.ts';
-
-/** What a metric is counted in. */
-export type MetricUnit = 'ns' | 'count' | 'share' | 'bytes';
-
-/** A metric of a finished storm; times in nanoseconds, sizes in bytes, shares from 0 to 1. */
-export type Metrics = ReadonlyMap<string, number>;
+import { type MetricScope, type Metrics, type MetricUnit, metricUnits } from './metrics.ts';
 
 /** A rule that was parsed. */
 export interface Threshold {
@@ -17,8 +11,9 @@ export interface Threshold {
   /** Names of the metrics that it is about; more than one where it has a pattern. */
   readonly metrics: readonly string[];
   readonly comparison: Comparison;
-  /** In the unit of the metric. */
+  /** In the unit of the metrics, which all have the same. */
   readonly limit: number;
+  readonly unit: MetricUnit;
 }
 
 /** How a rule came out for one metric. */
@@ -34,30 +29,6 @@ export interface ThresholdResult {
 const COMPARISONS = ['<=', '>=', '==', '!=', '<', '>'] as const;
 type Comparison = (typeof COMPARISONS)[number];
 
-const QUANTILES = ['p50', 'p90', 'p99', 'p999', 'max'] as const;
-
-/** Every metric that a rule may name, with its unit. */
-export const METRICS: ReadonlyMap<string, MetricUnit> = new Map<string, MetricUnit>([
-  ...OPERATIONS.flatMap((operation) => [
-    ...QUANTILES.map((quantile): [string, MetricUnit] => [`${operation}.${quantile}`, 'ns']),
-    [`${operation}.count`, 'count'] as [string, MetricUnit],
-  ]),
-  ...QUANTILES.map((quantile): [string, MetricUnit] => [`commit.${quantile}`, 'ns']),
-  ...QUANTILES.map((quantile): [string, MetricUnit] => [`batchSize.${quantile}`, 'count']),
-  ['operations', 'count'],
-  ['operationsPerSecond', 'count'],
-  ['durationMs', 'count'],
-  ['wrongDecisions', 'count'],
-  ['wrongRecords', 'count'],
-  ['errors', 'count'],
-  ['localShare', 'share'],
-  ['exactShare', 'share'],
-  ['unverifiableShare', 'share'],
-  ['records', 'count'],
-  ['intents', 'count'],
-  ['writtenBytes', 'bytes'],
-]);
-
 const UNITS: Readonly<Record<MetricUnit, Readonly<Record<string, number>>>> = {
   ns: { ns: 1, us: 1e3, µs: 1e3, ms: 1e6, s: 1e9 },
   count: { '': 1, k: 1e3, M: 1e6 },
@@ -68,26 +39,33 @@ const UNITS: Readonly<Record<MetricUnit, Readonly<Record<string, number>>>> = {
 const RULE = /^\s*([^\s<>=!]+)\s*(<=|>=|==|!=|<|>)\s*(-?[\d_]+(?:\.\d+)?)\s*([a-zA-Zµ%]*)\s*$/;
 
 /**
- * Parses a rule: metric, comparison, number, unit. The metric may be a pattern, as in `*.p99<5ms`.
+ * Parses a rule: metric, comparison, number, unit. The metric may be a pattern, as in `*.p99<5ms`,
+ * which stands for those of the whole storm unless it begins with `stage.`.
  *
+ * @param scope What decides which metrics the storm has.
  * @throws `INVALID_ARGUMENT` for anything malformed or unknown, with the nearest right one.
  */
-export function parseThreshold(rule: string, where = '--threshold'): Threshold {
+export function parseThreshold(
+  rule: string,
+  scope: MetricScope = {},
+  where = '--threshold',
+): Threshold {
   const match = RULE.exec(rule);
   if (match === null) {
     throw invalidArgument(where, `${quote(rule)} is no rule: write it like 'decide.p99<2ms'`);
   }
   const [, name = '', comparison, digits = '', unit = ''] = match;
-  const metrics = metricsOf(name, unit, rule, where);
-  const kind = METRICS.get(metrics[0]!)!;
+  const known = metricUnits(scope);
+  const metrics = metricsOf(known, name, unit, rule, where);
+  const kind = known.get(metrics[0]!)!;
   const units = UNITS[kind];
   if (!Object.hasOwn(units, unit)) {
-    const known = Object.keys(units).filter((word) => word !== '');
-    const wanted = known.length === 0 ? 'takes no unit' : `takes ${known.join(', ')}`;
+    const words = Object.keys(units).filter((word) => word !== '');
+    const wanted = words.length === 0 ? 'takes no unit' : `takes ${words.join(', ')}`;
     const problem = unit === '' ? 'lacks a unit' : `has the unit ${quote(unit)}`;
     throw invalidArgument(
       where,
-      `${quote(rule)} ${problem}: ${name} ${wanted}${suggestion(unit, known)}`,
+      `${quote(rule)} ${problem}: ${name} ${wanted}${suggestion(unit, words)}`,
     );
   }
   return {
@@ -95,23 +73,34 @@ export function parseThreshold(rule: string, where = '--threshold'): Threshold {
     metrics,
     comparison: comparison as Comparison,
     limit: Number(digits.replaceAll('_', '')) * units[unit]!,
+    unit: kind,
   };
 }
 
-function metricsOf(name: string, unit: string, rule: string, where: string): string[] {
-  if (METRICS.has(name)) return [name];
+function metricsOf(
+  known: ReadonlyMap<string, MetricUnit>,
+  name: string,
+  unit: string,
+  rule: string,
+  where: string,
+): string[] {
+  if (known.has(name)) return [name];
   const isPattern = /[*?[{(]/.test(name);
-  const isMatch = isPattern ? picomatch(name, { dot: true }) : () => false;
-  const matching = [...METRICS.keys()].filter((metric) => isMatch(metric));
+  // A star stands for one word between points.
+  const isMatch = isPattern ? picomatch(asPath(name), { dot: true }) : () => false;
+  const isOfStage = name.startsWith('stage.');
+  const matching = [...known.keys()].filter(
+    (metric) => metric.startsWith('stage.') === isOfStage && isMatch(asPath(metric)),
+  );
   // Of several metrics the unit says which are meant: `*.p99<2ms` is not about sizes.
-  const fitting = matching.filter((metric) => Object.hasOwn(UNITS[METRICS.get(metric)!], unit));
+  const fitting = matching.filter((metric) => Object.hasOwn(UNITS[known.get(metric)!], unit));
   const metrics = fitting.length > 0 ? fitting : matching;
   if (metrics.length === 0) {
-    const hint = nearest(name, METRICS.keys());
+    const hint = nearest(name, known.keys());
     const meant = hint === undefined ? '' : ` (did you mean "${hint}"?)`;
     throw invalidArgument(where, `${quote(rule)}: no metric is called ${quote(name)}${meant}`);
   }
-  const units = new Set(metrics.map((metric) => METRICS.get(metric)));
+  const units = new Set(metrics.map((metric) => known.get(metric)));
   if (units.size > 1) {
     throw invalidArgument(
       where,
@@ -121,21 +110,32 @@ function metricsOf(name: string, unit: string, rule: string, where: string): str
   return metrics;
 }
 
+function asPath(name: string): string {
+  return name.replaceAll('.', '/');
+}
+
 /** Holds every rule against the metrics; one result for each metric that a rule covers. */
 export function checkThresholds(
   thresholds: readonly Threshold[],
   metrics: Metrics,
 ): ThresholdResult[] {
-  return thresholds.flatMap(({ rule, metrics: names, comparison, limit }) => {
-    // An operation that never ran has no latency to judge, unless it was asked for by name.
-    const isJudged = (name: string): boolean =>
-      names.length === 1 || (metrics.get(`${name.split('.')[0]}.count`) ?? 1) > 0;
+  return thresholds.flatMap(({ rule, metrics: names, comparison, limit, unit }) => {
+    // What never ran has no latency to judge, unless it was asked for by name.
+    const isJudged = (name: string): boolean => names.length === 1 || hasRun(name, metrics);
     return names.filter(isJudged).map((metric) => {
       const actual = metrics.get(metric) ?? Number.NaN;
       const passed = compare(actual, comparison, limit);
-      return { rule, metric, limit, actual, unit: METRICS.get(metric)!, passed };
+      return { rule, metric, limit, actual, unit, passed };
     });
   });
+}
+
+/** Whether a metric that a pattern covers is there at all. */
+function hasRun(name: string, metrics: Metrics): boolean {
+  if (!metrics.has(name)) return false;
+  const words = name.split('.');
+  const operation = words.slice(0, name.startsWith('stage.') ? 3 : 1).join('.');
+  return (metrics.get(`${operation}.count`) ?? 1) > 0;
 }
 
 function compare(actual: number, comparison: Comparison, limit: number): boolean {

@@ -28,6 +28,8 @@ export class RecordTrack {
   pendingWrites = 0;
   /** Writes whose call failed: they may take effect at any time until the engine is closed. */
   readonly strays: Write[] = [];
+  /** Writes whose worker was killed: they may take effect until it is replaced. */
+  readonly lost: Write[] = [];
   /** Removals under way. */
   readonly removals: Write[] = [];
   /**
@@ -106,6 +108,8 @@ export const LEFT_OVER = { NO: 0, YES: 1, UNKNOWN: 2 } as const;
 export class IntentTrack {
   /** Ended intents minus ended outcomes. */
   count = 0;
+  /** Pulls beyond `count` that may be in flight: a worker was killed over their intent or outcome. */
+  unsure = 0;
   pendingIntents = 0;
   pendingFailures = 0;
   pendingPulls = 0;
@@ -124,7 +128,11 @@ export class IntentTrack {
   }
 
   mayBePresent(): boolean {
-    return this.isLost || this.leftOver !== LEFT_OVER.NO || this.count + this.pendingIntents > 0;
+    return (
+      this.isLost ||
+      this.leftOver !== LEFT_OVER.NO ||
+      this.count + this.unsure + this.pendingIntents > 0
+    );
   }
 
   /** Before an event: remembers up to when the flags held. */

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, describe, expect, it } from 'vitest';
-import type { StormResult } from '../../src/storm/result.ts';
+import type { StormResult } from '../../src/storm/result-schema.ts';
 
 const MAIN = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url));
 const SMALL = ['--ops', '3000', '--concurrency', '16', '--tenants', '100', '--records', '300'];
@@ -56,7 +56,7 @@ describe('the command', () => {
     expect(storm).toMatchObject({ code: 0, stderr: '' });
     for (const text of [
       'Example:',
-      '(default: 64)',
+      '(default: 20,000)',
       '(default: 10 s)',
       'node-restart',
       '--no-color',
@@ -98,7 +98,7 @@ describe('storm', () => {
     expect(stderr).toBe('');
     const result = JSON.parse(stdout) as StormResult;
     expect(result).toMatchObject({
-      schema: 'pullwarden.storm/1',
+      schema: 'pullwarden.storm/2',
       scenario: 'mixed',
       seed: 7,
       wrongDecisions: 0,

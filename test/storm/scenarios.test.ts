@@ -1,15 +1,17 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { describe, expect, it } from 'vitest';
+import { afterAll, describe, expect, it } from 'vitest';
+import { DEFAULT_PARAMETERS, SCENARIO_NAMES } from '../../src/storm/built-in.ts';
 import { parseImageList, readImageList } from '../../src/storm/image-list.ts';
-import { PARAMETER_NAMES, parseParameter } from '../../src/storm/parameters.ts';
+import { PARAMETER_NAMES, PARAMETERS, parseParameter } from '../../src/storm/parameters.ts';
 import {
-  DEFAULT_PARAMETERS,
+  builtInScenario,
   loadScenario,
   parseScenario,
-  SCENARIO_NAMES,
+  withOwn,
 } from '../../src/storm/scenarios.ts';
+import { callersMax, stagesOf } from '../../src/storm/stages.ts';
 import { parseStore, prepareStore } from '../../src/storm/store.ts';
 import { nearest } from '../../src/util/suggest.ts';
 
@@ -25,12 +27,14 @@ describe('scenarios', () => {
       new Set(['smoke', 'rollout', 'node-restart', 'credential-rotation', 'gc', 'mixed']),
     );
     for (const name of SCENARIO_NAMES) {
-      const { parameters } = loadScenario(name);
+      const { parameters } = builtInScenario(name);
       expect(Object.keys(parameters).sort()).toEqual([...PARAMETER_NAMES].sort());
       for (const key of PARAMETER_NAMES) {
         const value = parameters[key];
-        const given = key === 'duration' ? `${String(value)}ms` : value;
-        if (value !== undefined) expect(parseParameter(key, given, key)).toEqual(value);
+        const { kind } = PARAMETERS[key];
+        if (value === undefined || kind === 'list') continue;
+        const given = kind === 'duration' ? `${Number(value)}ms` : value;
+        expect(parseParameter(key, given, key)).toEqual(value);
       }
     }
   });
@@ -47,7 +51,7 @@ describe('scenarios', () => {
     const { name, description, parameters } = parseScenario(text, 'mine.json');
     expect({ name, description }).toEqual({ name: 'mine.json', description: 'mine' });
     expect(parameters).toEqual({
-      ...loadScenario('gc').parameters,
+      ...builtInScenario('gc').parameters,
       operations: 5_000,
       duration: undefined,
       tenants: 7,
@@ -73,18 +77,130 @@ describe('scenarios', () => {
     ['{"thresholds": [1]}', /list of texts/],
     ['{"store": ""}', /must be a text/],
     ['{"description": 1}', /must be a text/],
+    ['{"duration": "10sec"}', /"10sec" is no time: .* \(did you mean "s"\?\)/],
+    ['{"rate": "20k/sec"}', /"20k\/sec" is no rate: .* \(did you mean "s"\?\)/],
+    ['{"rate": 0}', /must be from 0\.001/],
+    ['{"arrivals": "poison"}', /did you mean "poisson"/],
+    ['{"verify": "no"}', /must be true or false/],
+    ['{"stages": [{}]}', /stages\[0\] lacks duration/],
+    ['{"stages": {}}', /stages must be a list/],
+    [
+      '{"stages": [{"duration": "1s", "rat": 1}]}',
+      /stages\[0\]\.rat is not known \(did you mean "rate"\?\)/,
+    ],
+    ['{"stages": [{"duration": "1s", "rate": {"from": 1}}]}', /stages\[0\]\.rate lacks to/],
+    ['{"stages": [{"duration": "1s", "name": "a b"}]}', /stages\[0\]\.name must be/],
+    [
+      '{"stages": [{"duration": "1s", "name": "a"}, {"duration": "1s", "name": "a"}]}',
+      /stages\[1\]\.name is taken/,
+    ],
+    [
+      '{"stages": [{"duration": "1s", "rate": 1}, {"duration": "1s", "concurrency": 1}]}',
+      /stages\[0\]\.rate does not fit/,
+    ],
+    ['{"events": [{"at": "3s", "do": "prunes"}]}', /is no event \(did you mean "prune"\?\)/],
+    ['{"events": [{"at": "101%", "do": "prune"}]}', /must be at most 100%/],
+    ['{"events": [{"at": 3, "do": "prune"}]}', /is no time/],
+    ['{"mix": {"decideAll": 1}}', /mix\.decideAll is not known/],
+    ['{"mix": {"decide": 0}}', /mix has no weight above 0/],
+    ['{"mix": {"decide": 1}, "decisionShare": 0.5}', /give one of them/],
+    ['{"workerKills": 1, "workers": 0}', /workers must be at least 1/],
   ])('refuses %s', (text, message) => {
     expect(() => parseScenario(text, 'mine.json')).toThrow(usage(message));
   });
 
-  it('suggests the name that was meant, and names the file that is not there', () => {
-    expect(() => loadScenario('smok')).toThrow(
-      usage(/"smok" is not known \(did you mean "smoke"\?\)/),
-    );
-    expect(() => loadScenario('constructor')).toThrow(usage(/is not known$/));
-    expect(() => loadScenario('./none.json')).toThrow(
-      usage(/none\.json: cannot be read \(ENOENT\)/),
-    );
+  it('suggests the name that was meant, and names the file that is not there', async () => {
+    const refused = (name: string, message: RegExp): Promise<void> =>
+      expect(loadScenario(name, 1)).rejects.toThrow(usage(message));
+    await refused('smok', /"smok" is not known \(did you mean "smoke"\?\)/);
+    await refused('constructor', /is not known$/);
+    await refused('./none.json', /none\.json: cannot be read \(ENOENT\)/);
+    await refused('./none.mjs', /none\.mjs: cannot be read \(ENOENT\)/);
+  });
+
+  describe('as modules', () => {
+    const directory = mkdtempSync(join(tmpdir(), 'pullwarden-test-'));
+    afterAll(() => rmSync(directory, { recursive: true }));
+    const module = (name: string, text: string): string => {
+      writeFileSync(join(directory, name), text);
+      return join(directory, name);
+    };
+
+    it('are an object, or a function of the seed', async () => {
+      const plain = module('plain.mjs', "export default { extends: 'gc', tenants: 9 };");
+      expect((await loadScenario(plain, 1)).parameters).toMatchObject({ prunings: 60, tenants: 9 });
+      const made = module(
+        'made.mjs',
+        'export default async ({ seed }) => ({ tenants: seed % 100, rate: 5 });',
+      );
+      expect((await loadScenario(made, 1_234)).parameters).toMatchObject({ tenants: 34, rate: 5 });
+    });
+
+    it.each([
+      ['key.mjs', 'export default { tenant: 1 };', /key\.mjs: tenant is not known/],
+      ['none.mjs', 'export const tenants = 1;', /none\.mjs: must hold one object/],
+      ['throws.mjs', "throw new Error('not today');", /throws\.mjs: cannot be read .*not today/],
+      ['syntax.mjs', 'export default {', /syntax\.mjs: cannot be read/],
+    ])('refuses %s', async (name, text, message) => {
+      await expect(loadScenario(module(name, text), 1)).rejects.toThrow(usage(message));
+    });
+  });
+});
+
+describe('a load', () => {
+  const own = (text: string) => parseScenario(text, 'f').parameters;
+  const loads = (text: string) => stagesOf(own(text), 'f').map(({ load }) => load);
+
+  it('is open by default, and closed where there are callers but no rate', () => {
+    const steady = { from: 20_000, to: 20_000 };
+    expect(loads('{}')).toEqual([{ model: 'open', ratePerSecond: steady, callersMax: 1_024 }]);
+    const four = { from: 4, to: 4 };
+    expect(loads('{"concurrency": 4}')).toEqual([{ model: 'closed', concurrency: four }]);
+    expect(loads('{"concurrency": 4, "rate": "1.2k/m"}')).toEqual([
+      { model: 'open', ratePerSecond: { from: 20, to: 20 }, callersMax: 4 },
+    ]);
+  });
+
+  it('moves in stages', () => {
+    const text = `{"concurrency": 3, "stages": [
+      {"duration": "1s", "concurrency": {"from": 1, "to": 9}}, {"name": "b", "duration": "2s"}]}`;
+    expect(stagesOf(own(text), 'f').map(({ name, durationMs }) => [name, durationMs])).toEqual([
+      ['stage-1', 1_000],
+      ['b', 2_000],
+    ]);
+    expect(loads(text)).toEqual([
+      { model: 'closed', concurrency: { from: 1, to: 9 } },
+      { model: 'closed', concurrency: { from: 3, to: 3 } },
+    ]);
+    expect(callersMax(own(text))).toBe(9);
+  });
+
+  it('of stages is moved by what is said later', () => {
+    const { parameters } = builtInScenario('rollout');
+    const rates = (said: Parameters<typeof withOwn>[1]) =>
+      stagesOf(withOwn(parameters, said), 'rollout').map(({ load, durationMs }) => [
+        durationMs,
+        load.model === 'open' ? load.ratePerSecond.to : load.concurrency.to,
+      ]);
+    expect(rates({})).toEqual([
+      [3_000, 5_000],
+      [4_000, 20_000],
+      [3_000, 5_000],
+    ]);
+    expect(rates({ rate: 2_000, duration: 1_000 })).toEqual([
+      [300, 500],
+      [400, 2_000],
+      [300, 500],
+    ]);
+    expect(rates({ concurrency: 7 }).map(([, load]) => load)).toEqual([7, 7, 7]);
+  });
+
+  it('ends: by its time, its operations or its stages', () => {
+    const durations = (text: string) => stagesOf(own(text), 'f').map((stage) => stage.durationMs);
+    expect(durations('{"operations": 5}')).toEqual([Number.POSITIVE_INFINITY]);
+    expect(durations('{"operations": 5, "duration": "3s"}')).toEqual([3_000]);
+    expect(durations('{"extends": "rollout", "stages": []}')).toEqual([10_000]);
+    expect(durations('{"operations": 5, "stages": [{"duration": "1s"}]}')).toEqual([1_000]);
   });
 });
 

@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
+import type { Progress } from '../../src/storm/progress.ts';
 import { ProgressLine, progressText } from '../../src/storm/report/progress-line.ts';
 import { formatSummary } from '../../src/storm/report/summary.ts';
-import type { StormResult } from '../../src/storm/result.ts';
-import type { Progress } from '../../src/storm/run.ts';
+import type { OperationResult, Quantiles, StormResult } from '../../src/storm/result-schema.ts';
 import {
   formatBytes,
   formatCount,
@@ -12,28 +12,82 @@ import {
 } from '../../src/terminal/format.ts';
 import { PLAIN, paintFor } from '../../src/terminal/style.ts';
 
-const LATENCY = { p50: 1_234, p90: 2_345, p99: 45_678, p999: 1_200_000, max: 98_765_432 };
-const NONE = { p50: 0, p90: 0, p99: 0, p999: 0, max: 0 };
+const LATENCY: Quantiles = {
+  count: 1_000,
+  mean: 2_000,
+  p50: 1_234,
+  p90: 2_345,
+  p99: 45_678,
+  p999: 1_200_000,
+  p9999: 9_900_000,
+  max: 98_765_432,
+};
+const NONE: Quantiles = { count: 0, mean: 0, p50: 0, p90: 0, p99: 0, p999: 0, p9999: 0, max: 0 };
+
+const measured = (count: number): OperationResult => ({
+  count,
+  responseNs: { ...LATENCY, count },
+  serviceNs: { ...LATENCY, count, p99: 4_567 },
+  histogram: '',
+});
+
+const PER_OPERATION: StormResult['perOperation'] = {
+  decide: measured(1_000_000),
+  recordPullIntent: measured(50_000),
+  recordImagePulled: measured(45_000),
+  recordImagePullFailed: measured(5_000),
+  pruneUnknownRecords: { count: 0, responseNs: NONE, serviceNs: NONE, histogram: '' },
+};
+
+const CLOSED: StormResult['load'] = { model: 'closed', concurrency: { from: 64, to: 64 } };
+const OPEN: StormResult['load'] = {
+  model: 'open',
+  ratePerSecond: { from: 20_000, to: 20_000 },
+  callersMax: 1_024,
+};
+const ARRIVALS: StormResult['arrivals'] = {
+  scheduled: 200_000,
+  started: 200_000,
+  unstarted: 0,
+  wantedPerSecond: 20_000,
+  reachedPerSecond: 20_000,
+  lagNs: LATENCY,
+};
 
 const RESULT: StormResult = {
-  schema: 'pullwarden.storm/1',
+  schema: 'pullwarden.storm/2',
   scenario: 'mixed',
+  description: 'everything together',
+  scenarioHash: 'ab'.repeat(32),
   command: 'pullwarden storm mixed --seed 42',
   seed: 42,
+  startedAt: '2026-11-01T00:00:00.000Z',
+  machine: {
+    cpu: 'a',
+    cores: 2,
+    memoryBytes: 8e9,
+    platform: 'linux',
+    node: 'v20',
+    pullwarden: '0.1.0',
+  },
   store: 'journal',
   storeLabel: 'journal (temporary)',
   policy: 'NeverVerifyPreloadedImages',
+  compatibility: 'v1.35',
   workers: 1,
-  concurrency: 64,
+  stripes: 31,
+  load: CLOSED,
   images: 9_849,
   tenants: 3_000,
   operations: 7_654_321,
   durationMs: 10_000,
   operationsPerSecond: 765_432,
+  arrivals: undefined,
   wrongDecisions: 0,
   wrongRecords: 0,
   errors: 0,
   errorCodes: {},
+  expectedErrors: 0,
   decisions: {
     credentialPolicyAllowed: 100_000,
     credentialRecordFound: 600_000,
@@ -41,14 +95,7 @@ const RESULT: StormResult = {
     error: 0,
   },
   localShare: 0.987,
-  verified: { exact: 999_000, either: 1_000, unverifiable: 0 },
-  operationCounts: {
-    decide: 1_000_000,
-    recordPullIntent: 50_000,
-    recordImagePulled: 45_000,
-    recordImagePullFailed: 5_000,
-    pruneUnknownRecords: 0,
-  },
+  verified: { isOn: true, exact: 999_000, either: 1_000, unverifiable: 0 },
   latencyNs: {
     decide: LATENCY,
     recordPullIntent: LATENCY,
@@ -56,11 +103,34 @@ const RESULT: StormResult = {
     recordImagePullFailed: LATENCY,
     pruneUnknownRecords: NONE,
   },
-  batchSize: { count: 1_000, p50: 60, p90: 70, p99: 80, p999: 90, max: 100 },
-  commitLatencyNs: { count: 1_000, ...LATENCY },
+  perOperation: PER_OPERATION,
+  stages: [
+    {
+      name: 'mixed',
+      startMs: 0,
+      durationMs: 10_000,
+      load: CLOSED,
+      operations: 7_654_321,
+      operationsPerSecond: 765_432,
+      errors: 0,
+      wrongDecisions: 0,
+      arrivals: undefined,
+      perOperation: PER_OPERATION,
+    },
+  ],
+  intervals: [],
+  events: [
+    { atMs: 5_000, durationMs: 321, kind: 'restart', detail: 'with 9,000 records and 7 intents' },
+  ],
+  eventLoopDelayNs: LATENCY,
+  cpu: { mainMs: 9_000, workersMs: 4_000, allMs: 13_000, perOperationNs: 1_698 },
+  memory: { rssMaxBytes: 234_567_890, heapUsedMaxBytes: 123_456_789 },
+  batchSize: { ...LATENCY, p50: 60, p99: 80, max: 100 },
+  commitLatencyNs: LATENCY,
   restarts: 1,
   prunings: 10,
   prunedRecords: 1_234,
+  workersKilled: 0,
   records: 9_000,
   intents: 7,
   writtenBytes: 12_345_678,
@@ -68,14 +138,39 @@ const RESULT: StormResult = {
   thresholds: [],
   wrong: [],
   problems: [],
+  failure: undefined,
   interrupted: false,
   passed: true,
-  machine: { cpu: 'a', cores: 2, node: 'v20' },
+  runs: [{ operationsPerSecond: 765_432 }],
 };
 
 describe('formatSummary', () => {
   it('shows what a run gave', () => {
     expect(formatSummary(RESULT)).toMatchSnapshot();
+  });
+
+  it('shows the arrivals of an open load, and its stages', () => {
+    const stage = { ...RESULT.stages[0]!, load: OPEN, arrivals: ARRIVALS };
+    const ramp = { ...OPEN, ratePerSecond: { from: 20_000, to: 100_000 } };
+    const late = { ...ARRIVALS, started: 120_000, unstarted: 80_000 };
+    const open = { ...RESULT, load: OPEN, arrivals: ARRIVALS };
+    expect(formatSummary({ ...open, stages: [stage] })).toMatchSnapshot();
+    const staged = {
+      ...open,
+      arrivals: { ...late, reachedPerSecond: 12_000 },
+      stages: [
+        { ...stage, name: 'quiet' },
+        { ...stage, name: 'surge', load: ramp, arrivals: late },
+      ],
+      workersKilled: 1,
+      expectedErrors: 17,
+      verified: { ...RESULT.verified, isOn: false },
+      runs: [
+        { operationsPerSecond: 100, 'decide.p99': 1e6 },
+        { operationsPerSecond: 300, 'decide.p99': 3e6 },
+      ],
+    };
+    expect(formatSummary(staged)).toMatchSnapshot();
   });
 
   it('shows what went wrong', () => {
@@ -88,6 +183,7 @@ describe('formatSummary', () => {
       errors: 2,
       errorCodes: { ERR_PULLMANAGER_WORKER_LOST: 2 },
       problems: ['record sha256:1 is missing'],
+      failure: 'ERR_PULLMANAGER_STORE_UNAVAILABLE: no room',
       thresholds: [
         {
           rule: 'decide.p99<2ms',
@@ -127,7 +223,7 @@ describe('formatSummary', () => {
   it('has no colours unless they are wanted, and no line that is too long for a page', () => {
     expect(formatSummary(RESULT, PLAIN)).not.toContain('\u001b');
     expect(formatSummary(RESULT, paintFor({ isTTY: true }, {}))).toContain('\u001b');
-    for (const line of formatSummary(RESULT).split('\n')) expect(line.length).toBeLessThan(130);
+    for (const line of formatSummary(RESULT).split('\n')) expect(line.length).toBeLessThan(81);
   });
 });
 
@@ -168,21 +264,29 @@ it('writes figures as people read them', () => {
 });
 
 describe('the live line', () => {
-  const progress = (phase: Progress['phase'], share: number): Progress =>
-    ({
-      phase,
-      share,
-      elapsedMs: 2_500,
-      state: {
-        counts: { operations: 1_000, wrongDecisions: 1, wrongRecords: 1 },
-        recorder: { latencyNs: () => LATENCY },
-      },
-    }) as unknown as Progress;
+  const progress = (phase: Progress['phase'], share: number): Progress => ({
+    phase,
+    share,
+    elapsedMs: 2_500,
+    leftMs: share === 0 ? undefined : (2_500 / share) * (1 - share),
+    run: { number: 1, of: 1 },
+    stage: { name: 'mixed', number: 1, of: 1, share },
+    operations: 1_000,
+    operationsPerSecond: 400_000,
+    wantedPerSecond: undefined,
+    lagNs: 0,
+    decideNs: LATENCY,
+    writeNs: LATENCY,
+    errors: 0,
+    expectedErrors: 0,
+    wrong: 2,
+    lastEvent: undefined,
+  });
 
   it('says how far the storm is', () => {
-    expect(progressText(progress('filling', 0), 0)).toBe('2.5 s  filling the store');
-    expect(progressText(progress('checking', 0), 0)).toBe('2.5 s  checking what is stored');
-    expect(progressText(progress('running', 0.25), 400_000)).toBe(
+    expect(progressText(progress('filling', 0))).toBe('2.5 s  filling the store');
+    expect(progressText(progress('checking', 0))).toBe('2.5 s  checking what is stored');
+    expect(progressText(progress('running', 0.25))).toBe(
       '2.5 s  400,000 ops/s  decide p99 45.7 µs  2 wrong  25.0 %  7.5 s left',
     );
   });
@@ -194,6 +298,6 @@ describe('the live line', () => {
     line.update(progress('running', 0.6));
     line.clear();
     line.clear();
-    expect(written).toEqual(['\r\u001b[2K2.5 s  0 ops/s  dec', '\r\u001b[2K']);
+    expect(written).toEqual(['\r\u001b[2K2.5 s  400,000 ops/', '\r\u001b[2K']);
   });
 });

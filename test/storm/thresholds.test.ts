@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { checkThresholds, METRICS, parseThreshold } from '../../src/storm/thresholds.ts';
+import { metricUnits } from '../../src/storm/metrics.ts';
+import { checkThresholds, parseThreshold } from '../../src/storm/thresholds.ts';
 
 describe('parseThreshold', () => {
   it.each([
@@ -29,8 +30,33 @@ describe('parseThreshold', () => {
       'recordImagePulled.p99',
       'recordImagePullFailed.p99',
       'pruneUnknownRecords.p99',
+      'lag.p99',
       'commit.p99',
+      'eventLoopDelay.p99',
     ]);
+    expect(parseThreshold('decide.**.p50<5ms').metrics).toEqual([
+      'decide.p50',
+      'decide.service.p50',
+    ]);
+  });
+
+  it('knows the stages of a storm', () => {
+    const scope = { stages: ['quiet', 'surge'] };
+    expect(parseThreshold('stage.surge.decide.p99<5ms', scope)).toMatchObject({ limit: 5e6 });
+    expect(parseThreshold('stage.*.rateReached>99%', scope).metrics).toEqual([
+      'stage.quiet.rateReached',
+      'stage.surge.rateReached',
+    ]);
+    expect(() => parseThreshold('stage.surg.decide.p99<5ms', scope)).toThrow(
+      /did you mean "stage\.surge\.decide\.p99"/,
+    );
+    expect(() => parseThreshold('stage.surge.decide.p99<5ms')).toThrow(/no metric is called/);
+  });
+
+  it('knows no rate where the load is closed', () => {
+    expect(parseThreshold('rateReached>99%', { isOpen: true }).unit).toBe('share');
+    expect(() => parseThreshold('rateReached>99%', { isOpen: false })).toThrow(/no metric/);
+    expect(() => parseThreshold('lag.p99<1ms', { isOpen: false })).toThrow(/no metric/);
   });
 
   it.each([
@@ -88,6 +114,6 @@ describe('checkThresholds', () => {
 
   it('never passes on a metric that is missing', () => {
     expect(outcome('records>=0')).toEqual([['records', false]]);
-    expect(METRICS.has('records')).toBe(true);
+    expect(metricUnits().has('records')).toBe(true);
   });
 });

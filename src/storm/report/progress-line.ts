@@ -2,15 +2,13 @@
 
 import { formatCount, formatMs, formatNs, formatShare } from '../../terminal/format.ts';
 import { LiveLine, type Terminal } from '../../terminal/live-line.ts';
-import type { Progress } from '../run.ts';
+import type { Progress } from '../progress.ts';
 
 const INTERVAL_MS = 1_000;
 
 /** Shows how far a storm is, at once and then once a second. */
 export class ProgressLine {
   readonly #line: LiveLine;
-  #shownMs = Number.NEGATIVE_INFINITY;
-  #operations = 0;
 
   /** @param terminal - undefined: nothing is ever shown. */
   constructor(terminal: Terminal | undefined) {
@@ -18,14 +16,7 @@ export class ProgressLine {
   }
 
   update(progress: Progress): void {
-    this.#line.update((nowMs) => {
-      const { operations } = progress.state.counts;
-      const recent = Math.max(0, operations - this.#operations);
-      const perSecond = (recent / (nowMs - this.#shownMs)) * 1_000;
-      this.#shownMs = nowMs;
-      this.#operations = operations;
-      return progressText(progress, perSecond);
-    });
+    this.#line.update(() => progressText(progress));
   }
 
   /** Removes the line. */
@@ -35,20 +26,17 @@ export class ProgressLine {
 }
 
 /** What the line says. */
-export function progressText(progress: Progress, operationsPerSecond: number): string {
-  const { phase, elapsedMs, share, state } = progress;
+export function progressText(progress: Progress): string {
+  const { phase, elapsedMs, share, leftMs } = progress;
   if (phase === 'filling') return `${formatMs(elapsedMs)}  filling the store`;
   if (phase === 'checking') return `${formatMs(elapsedMs)}  checking what is stored`;
-  const { wrongDecisions, wrongRecords } = state.counts;
   const parts = [
     formatMs(elapsedMs),
-    `${formatCount(operationsPerSecond)} ops/s`,
-    `decide p99 ${formatNs(state.recorder.latencyNs('decide').p99)}`,
-    `${formatCount(wrongDecisions + wrongRecords)} wrong`,
+    `${formatCount(progress.operationsPerSecond)} ops/s`,
+    `decide p99 ${formatNs(progress.decideNs.p99)}`,
+    `${formatCount(progress.wrong)} wrong`,
     formatShare(Math.round(share * 100) / 100),
   ];
-  if (share > 0.01 && share < 1) {
-    parts.push(`${formatMs((elapsedMs / share) * (1 - share))} left`);
-  }
+  if (leftMs !== undefined && leftMs > 0) parts.push(`${formatMs(leftMs)} left`);
   return parts.join('  ');
 }

@@ -1,19 +1,14 @@
 /** The summary of a storm, for people. */
-import { DECISION_REASONS } from '../../metrics/stats.ts';
-import {
-  formatBytes,
-  formatCount,
-  formatMs,
-  formatNs,
-  formatShare,
-  plural,
-} from '../../terminal/format.ts';
+import { formatBytes, formatCount, formatNs, formatShare, plural } from '../../terminal/format.ts';
 import { type Paint, PLAIN } from '../../terminal/style.ts';
-import { OPERATIONS } from '../recorder.ts';
-import type { StormResult } from '../result.ts';
-import type { MetricUnit, ThresholdResult } from '../thresholds.ts';
+import type { MetricUnit } from '../metrics.ts';
+import type { StormResult } from '../result-schema.ts';
+import type { ThresholdResult } from '../thresholds.ts';
 import type { WrongAnswer } from '../wrong-answer.ts';
+import { type Figure, figuresOf, isRateMissed } from './summary-figures.ts';
+import { operationTable, rampText, stageTable } from './summary-tables.ts';
 
+const WIDTH = 80;
 const LABEL_WIDTH = 14;
 /** Wrong answers that are printed in full. */
 const WRONG_SHOWN = 5;
@@ -22,125 +17,65 @@ const WRONG_SHOWN = 5;
 export function formatSummary(result: StormResult, paint: Paint = PLAIN): string {
   const lines = [
     `${paint('bold', `pullwarden storm ${result.scenario}`)}  seed ${result.seed}`,
-    paint('dim', settings(result)),
+    ...wrapped(settings(result), ' · ', WIDTH).map((line) => paint('dim', line)),
     '',
     ...operationTable(result, paint),
+    ...stageTable(result, paint),
     '',
-    ...figures(result).map(([label, text]) => labelled(label, text, paint)),
-    ...result.thresholds.map((threshold) => thresholdLine(threshold, paint)),
+    ...figuresOf(result).flatMap((figure) => labelled(figure, paint)),
+    ...result.thresholds.flatMap((threshold) => thresholdLines(threshold, paint)),
     ...wrongLines(result, paint),
     '',
-    verdict(result, paint),
+    ...verdict(result, paint),
   ];
   return `${lines.join('\n')}\n`;
 }
 
-function settings(result: StormResult): string {
-  const { images, tenants, concurrency, workers, storeLabel, policy } = result;
+function settings(result: StormResult): string[] {
+  const { images, tenants, load, stages, workers, storeLabel, policy } = result;
+  const ofStages = stages.length > 1 ? [plural(stages.length, 'stage')] : [];
+  const ofLoad =
+    load.model === 'open'
+      ? [`${rampText(load)} requests/s`, `up to ${plural(load.callersMax, 'caller')}`]
+      : [`${rampText(load)} callers`];
   return [
+    ...(stages.length > 1 ? ofStages : ofLoad),
     plural(images, 'image'),
     plural(tenants, 'tenant'),
-    plural(concurrency, 'caller'),
     plural(workers, 'worker'),
     storeLabel,
     policy,
-  ].join(' · ');
-}
-
-function operationTable(result: StormResult, paint: Paint): string[] {
-  const header = ['operation', 'count', 'p50', 'p99', 'p99.9', 'max'];
-  const rows = OPERATIONS.filter((operation) => result.operationCounts[operation] > 0).map(
-    (operation) => {
-      const { p50, p99, p999, max } = result.latencyNs[operation];
-      const count = formatCount(result.operationCounts[operation]);
-      return [operation, count, ...[p50, p99, p999, max].map(formatNs)];
-    },
-  );
-  const [head = '', ...body] = alignColumns([header, ...rows]);
-  return [paint('dim', head), ...body];
-}
-
-function alignColumns(rows: readonly (readonly string[])[]): string[] {
-  const widths = rows[0]!.map((_, column) => Math.max(...rows.map((row) => row[column]!.length)));
-  return rows.map((row) =>
-    row
-      .map((cell, column) =>
-        column === 0 ? cell.padEnd(widths[column]!) : cell.padStart(widths[column]!),
-      )
-      .join('   '),
-  );
-}
-
-function figures(result: StormResult): [label: string, text: string][] {
-  const { batchSize, commitLatencyNs: commit, decisions, verified } = result;
-  const decided = Math.max(
-    1,
-    DECISION_REASONS.reduce((all, name) => all + decisions[name], 0),
-  );
-  const reasons = DECISION_REASONS.filter((reason) => decisions[reason] > 0).map(
-    (reason) => `${reason} ${formatShare(decisions[reason] / decided)}`,
-  );
-  const checked = verified.exact + verified.either + verified.unverifiable;
-  const all = Math.max(1, checked + result.wrongDecisions);
-  const lines: [string, string][] = [
-    [
-      'throughput',
-      `${formatCount(result.operationsPerSecond)} operations/s ` +
-        `(${formatCount(result.operations)} in ${formatMs(result.durationMs)})`,
-    ],
-    ['decisions', reasons.join(', ')],
-    ['without a hop', `${formatShare(result.localShare)} of the decisions`],
-    [
-      'commits',
-      `${formatCount(commit.count)}, p50 ${formatNs(commit.p50)}, p99 ${formatNs(commit.p99)}, ` +
-        `max ${formatNs(commit.max)}`,
-    ],
-    [
-      'batch size',
-      `p50 ${formatCount(batchSize.p50)}, p99 ${formatCount(batchSize.p99)}, ` +
-        `max ${formatCount(batchSize.max)} writes`,
-    ],
-    [
-      'left',
-      `${plural(result.records, 'record')}, ${plural(result.intents, 'intent')}, ` +
-        `${formatBytes(result.writtenBytes)} written`,
-    ],
   ];
-  if (result.restarts > 0 || result.prunings > 0) {
-    lines.push([
-      'events',
-      `${plural(result.restarts, 'restart')}, ${plural(result.prunings, 'pruning')} of ` +
-        plural(result.prunedRecords, 'record'),
-    ]);
-  }
-  lines.push([
-    'checked',
-    `${formatCount(all)} decisions: ${formatShare(verified.exact / all)} had one right answer, ` +
-      `${formatShare(verified.either / all)} overlapped a write, ` +
-      `${formatShare(verified.unverifiable / all)} could not be judged`,
-  ]);
-  const { overheadNs } = result;
-  if (overheadNs !== undefined) {
-    const driver = formatNs(overheadNs.driverNs);
-    const verify = formatNs(overheadNs.verifyNs);
-    lines.push(['storm itself', `${driver} an operation, and ${verify} to check it`]);
-  }
-  if (result.errors > 0) {
-    const codes = Object.entries(result.errorCodes).map(([code, count]) => `${code} ${count}`);
-    lines.push(['errors', codes.join(', ')]);
-  }
-  return lines;
 }
 
-function labelled(label: string, text: string, paint: Paint): string {
-  return `${paint('dim', label.padEnd(LABEL_WIDTH))} ${text}`;
+/** Parts in lines of a width, each part whole. */
+function wrapped(parts: readonly string[], separator: string, width: number): string[] {
+  const lines: string[] = [];
+  let line = '';
+  for (const part of parts) {
+    const longer = line === '' ? part : line + separator + part;
+    if (line !== '' && longer.length > width) {
+      lines.push(line);
+      line = part;
+    } else {
+      line = longer;
+    }
+  }
+  return [...lines, line];
 }
 
-function thresholdLine(threshold: ThresholdResult, paint: Paint): string {
+function labelled([label, text]: Figure, paint: Paint): string[] {
+  return wrapped(text.split(' '), ' ', WIDTH - LABEL_WIDTH - 1).map(
+    (line, index) => `${paint('dim', (index === 0 ? label : '').padEnd(LABEL_WIDTH))} ${line}`,
+  );
+}
+
+function thresholdLines(threshold: ThresholdResult, paint: Paint): string[] {
   const { rule, metric, actual, unit, passed } = threshold;
   const mark = passed ? paint('green', 'kept') : paint('red', 'crossed');
   const about = rule.startsWith(metric) ? '' : ` ${metric}`;
-  return labelled('threshold', `${rule} ${mark}:${about} ${formatMetric(actual, unit)}`, paint);
+  const text = `${rule} ${mark}:${about} ${formatMetric(actual, unit)}`;
+  return [`${paint('dim', 'threshold'.padEnd(LABEL_WIDTH))} ${text}`];
 }
 
 function formatMetric(value: number, unit: MetricUnit): string {
@@ -185,8 +120,9 @@ export function formatWrong(wrong: WrongAnswer, command: string): string[] {
   ];
 }
 
-function verdict(result: StormResult, paint: Paint): string {
+function verdict(result: StormResult, paint: Paint): string[] {
   const failures: string[] = [];
+  if (result.failure !== undefined) failures.push('could not go on');
   if (result.wrongDecisions > 0) {
     failures.push(plural(result.wrongDecisions, 'wrong decision'));
   }
@@ -195,7 +131,14 @@ function verdict(result: StormResult, paint: Paint): string {
   const crossed = result.thresholds.filter(({ passed }) => !passed).length;
   if (crossed > 0) failures.push(`${plural(crossed, 'threshold')} crossed`);
   const suffix = result.interrupted ? ' (interrupted)' : '';
-  if (failures.length > 0) return paint('red', `FAILED${suffix}: ${failures.join(', ')}`);
-  const right = 'every decision was right, and what is stored is what was acknowledged';
-  return paint('green', `PASSED${suffix}: ${right}`);
+  if (failures.length > 0) return [paint('red', `FAILED${suffix}: ${failures.join(', ')}`)];
+  const right = result.verified.isOn
+    ? 'every decision was right, and what is stored is what was acknowledged'
+    : 'nothing failed; whether it was right was not checked';
+  const passed = paint('green', `PASSED${suffix}: ${right}`);
+  if (!isRateMissed(result)) return [passed];
+  return [
+    passed,
+    paint('red', 'The rate was not reached: response times grow as long as it runs.'),
+  ];
 }
