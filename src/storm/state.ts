@@ -104,7 +104,7 @@ export class StormState {
     readonly engine: StormEngine;
   }) {
     this.ledger = parts.ledger;
-    this.universe = parts.shape.universe;
+    this.universe = parts.shapes[0]!.universe;
     this.verifier = parts.verifier;
     this.shapes = parts.shapes;
     this.recorder = parts.recorder;

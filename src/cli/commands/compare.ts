@@ -34,7 +34,7 @@ export const compareCommand: Command = {
       ],
       [
         '--metric NAME',
-        'fail on this metric, a name or a pattern; repeatable (default: cpu.perOperation under closed ' +
+        'fail on this metric, a name or a pattern; repeatable (default: cpuPerOperation under closed ' +
           'load, decide.p99 and recordImagePulled.p99 under open load)',
       ],
       ['--force', 'compare what was measured on different machines (default: refuse)'],

@@ -1,7 +1,6 @@
 /** Compares the runs of two builds, metric by metric. */
 import { invalidArgument } from '../../errors.ts';
 import type { StormResult } from '../result-schema.ts';
-import { METRICS } from '../thresholds.ts';
 import { median, type Shift, shiftBetween, VALUES_MAX } from './band.ts';
 import {
   type Better,
@@ -12,7 +11,7 @@ import {
   type Sample,
   type Verdict,
 } from './comparison.ts';
-import { betterOf, gatingMetrics } from './gating.ts';
+import { comparedMetrics, gatingMetrics } from './gating.ts';
 import { machineDifference } from './read-results.ts';
 
 /** How to compare. */
@@ -44,17 +43,16 @@ export function compareResults(
 ): Comparison {
   const { maxRegression = MAX_REGRESSION_DEFAULT, labels = ['A', 'B'] } = options;
   const warnings = differences(a, b, options.force === true);
-  const gating = gatingMetrics(options.metrics ?? [], a[0]!.load);
+  const known = comparedMetrics(a[0]!);
+  const gating = gatingMetrics(options.metrics ?? [], known, a[0]!.load);
   // Of several bands more may miss: each has a share of the error that all may have together.
   const errorShare = (1 - CONFIDENCE) / gating.length;
-  const compared = [...METRICS.keys()].flatMap((metric): MetricComparison[] => {
-    const better = betterOf(metric);
+  const compared = known.flatMap(({ name: metric, unit, better }): MetricComparison[] => {
     const [ofA, ofB] = [sampleOf(a, metric), sampleOf(b, metric)];
-    if (better === undefined || ofA === undefined || ofB === undefined) return [];
+    if (ofA === undefined || ofB === undefined) return [];
     const isGating = gating.includes(metric);
     const { estimate, band } = changeOf(ofA, ofB, errorShare);
     const verdict = verdictOf(better, maxRegression, estimate, band);
-    const unit = METRICS.get(metric)!;
     return [{ metric, unit, better, isGating, a: ofA, b: ofB, change: estimate, band, verdict }];
   });
   const metrics = [...compared].sort((x, y) => Number(y.isGating) - Number(x.isGating));

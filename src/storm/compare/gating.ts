@@ -2,17 +2,24 @@
 import picomatch from 'picomatch';
 import { invalidArgument, quote } from '../../errors.ts';
 import { suggestion } from '../../util/suggest.ts';
-import type { Load } from '../result-schema.ts';
-import { METRICS } from '../thresholds.ts';
+import { type MetricUnit, metricUnits } from '../metrics.ts';
+import type { Load, StormResult } from '../result-schema.ts';
 import type { Better } from './comparison.ts';
+
+/** A metric that can be compared. */
+export interface ComparedMetric {
+  readonly name: string;
+  readonly unit: MetricUnit;
+  readonly better: Better;
+}
 
 /** Of metrics that are no times; the others say what a storm did, and not how well. */
 const BETTER: Readonly<Record<string, Better>> = {
   operationsPerSecond: 'higher',
-  reachedPerSecond: 'higher',
+  rateReached: 'higher',
   localShare: 'higher',
-  'memory.rssMax': 'lower',
-  'memory.heapUsedMax': 'lower',
+  rssMax: 'lower',
+  heapUsedMax: 'lower',
 };
 
 /**
@@ -21,15 +28,18 @@ const BETTER: Readonly<Record<string, Better>> = {
  * programs on the machine disturb least; under open load what a user waits.
  */
 const GATING: Readonly<Record<Load['model'], readonly string[]>> = {
-  closed: ['cpu.perOperation'],
+  closed: ['cpuPerOperation'],
   open: ['decide.p99', 'recordImagePulled.p99'],
 };
 
-/** Which way a metric gets better; undefined: it is not compared. */
-export function betterOf(metric: string): Better | undefined {
-  const unit = METRICS.get(metric);
-  if (unit === undefined) return undefined;
-  return BETTER[metric] ?? (unit === 'ns' ? 'lower' : undefined);
+/** The metrics of a storm that get better or worse, in the order in which they are shown. */
+export function comparedMetrics({ load, stages }: StormResult): readonly ComparedMetric[] {
+  const names = stages.map(({ name }) => name);
+  const units = metricUnits({ stages: names, isOpen: load.model === 'open' });
+  return [...units].flatMap(([name, unit]) => {
+    const better = BETTER[name.split('.').at(-1)!] ?? (unit === 'ns' ? 'lower' : undefined);
+    return better === undefined ? [] : [{ name, unit, better }];
+  });
 }
 
 /**
@@ -38,19 +48,22 @@ export function betterOf(metric: string): Better | undefined {
  * @param chosen Names or patterns such as `*.p99`; none: those of the load.
  * @throws `INVALID_ARGUMENT` naming what is no metric that can be compared.
  */
-export function gatingMetrics(chosen: readonly string[], load: Load): readonly string[] {
-  const known = [...METRICS.keys()].filter((metric) => betterOf(metric) !== undefined);
+export function gatingMetrics(
+  chosen: readonly string[],
+  known: readonly ComparedMetric[],
+  load: Load,
+): readonly string[] {
   if (chosen.length === 0) return GATING[load.model];
+  const names = known.map(({ name }) => name);
   const gating = chosen.flatMap((name) => {
-    const isMatch = known.includes(name)
+    const isMatch = names.includes(name)
       ? (metric: string) => metric === name
       : picomatch(name, { dot: true });
-    const matching = known.filter((metric) => isMatch(metric));
+    const matching = names.filter((metric) => isMatch(metric));
     if (matching.length > 0) return matching;
-    const problem = METRICS.has(name)
-      ? 'is neither better nor worse for being more'
-      : 'is no metric';
-    throw invalidArgument('--metric', `${quote(name)} ${problem}${suggestion(name, known)}`);
+    const isKnown = metricUnits().has(name);
+    const problem = isKnown ? 'is neither better nor worse for being more' : 'is no metric';
+    throw invalidArgument('--metric', `${quote(name)} ${problem}${suggestion(name, names)}`);
   });
   return [...new Set(gating)];
 }

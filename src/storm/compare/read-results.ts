@@ -100,7 +100,9 @@ function checkResult(value: unknown, where: string): StormResult {
   if (problem !== undefined) throw invalidArgument(where, `is damaged: ${problem}`);
   const result = value as unknown as StormResult;
   if (result.interrupted) throw invalidArgument(where, 'is of a storm that was interrupted');
-  const { wrongDecisions, wrongRecords, errors } = result;
+  const { wrongDecisions, wrongRecords, errors, failure } = result;
+  if (failure !== undefined)
+    throw invalidArgument(where, 'is of a storm that did not come to its end');
   if (wrongDecisions > 0 || wrongRecords > 0 || errors > 0) {
     const counts = `${wrongDecisions} wrong decisions, ${wrongRecords} wrong records, ${errors} errors`;
     throw invalidArgument(where, `is of a storm that failed: ${counts}`);
@@ -117,7 +119,7 @@ function shapeProblem(value: Record<string, unknown>): string | undefined {
     if (typeof value[name] !== 'number') return `${name} is no number`;
   }
   if (typeof value.interrupted !== 'boolean') return 'interrupted is not true or false';
-  const { machine, load, runs } = value;
+  const { machine, load, stages, runs } = value;
   if (!isObject(machine) || typeof machine.cores !== 'number') return 'machine is incomplete';
   for (const name of ['cpu', 'platform', 'node', 'pullwarden']) {
     if (typeof machine[name] !== 'string') return `machine.${name} is no text`;
@@ -125,6 +127,8 @@ function shapeProblem(value: Record<string, unknown>): string | undefined {
   if (!isObject(load) || (load.model !== 'open' && load.model !== 'closed')) {
     return 'load.model is neither open nor closed';
   }
+  const isStage = (stage: unknown): boolean => isObject(stage) && typeof stage.name === 'string';
+  if (!Array.isArray(stages) || !stages.every(isStage)) return 'stages is no list of stages';
   if (!Array.isArray(runs) || runs.length === 0) return 'runs is no list of runs';
   const isRun = (run: unknown): boolean =>
     isObject(run) && Object.values(run).every((metric) => typeof metric === 'number');

@@ -3,7 +3,7 @@ import { formatBytes, formatCount, formatNs, formatShare, plural } from '../../t
 import { type Paint, PLAIN } from '../../terminal/style.ts';
 import { type Column, tableLines } from '../../terminal/table.ts';
 import { printable } from '../../terminal/text.ts';
-import type { MetricUnit } from '../thresholds.ts';
+import type { MetricUnit } from '../metrics.ts';
 import type { ComparedSide, Comparison, MetricComparison, Verdict } from './comparison.ts';
 
 const WORDS: Readonly<Record<Verdict, string>> = {

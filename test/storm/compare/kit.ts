@@ -30,6 +30,7 @@ export function resultOf(
     seed: 1,
     startedAt: '2026-01-01T00:00:00.000Z',
     load: LOAD,
+    stages: [{ name: 'mixed' }],
     wrongDecisions: 0,
     wrongRecords: 0,
     errors: 0,

@@ -11,7 +11,7 @@ import type { StormParameters } from '../../../src/storm/parameters.ts';
 import { PlanShape } from '../../../src/storm/plan.ts';
 import { Recorder } from '../../../src/storm/recorder.ts';
 import { runStorm } from '../../../src/storm/run.ts';
-import { loadScenario } from '../../../src/storm/scenarios.ts';
+import { builtInScenario } from '../../../src/storm/scenarios.ts';
 import { StormState } from '../../../src/storm/state.ts';
 import { readTrace, type Trace } from '../../../src/storm/trace/read-trace.ts';
 import { type RecordTraceOptions, recordTrace } from '../../../src/storm/trace/record-trace.ts';
@@ -45,13 +45,17 @@ export async function recordStorm(
   const path = join(await newDirectory(), 'trace.jsonl');
   const ends: (() => Promise<void>)[] = [];
   const run = await runStorm({
+    scenario: 'mixed',
     parameters: {
-      ...loadScenario('mixed').parameters,
+      ...builtInScenario('mixed').parameters,
+      rate: undefined,
+      concurrency: 64,
+      stages: [],
       duration: undefined,
       operations: 3_000,
       tenants: 40,
       records: undefined,
-      rotateEvery: 30,
+      rotateEvery: 30 * 64,
       restarts: 0,
       prunings: 4,
       prunedShare: 0.3,
@@ -89,9 +93,9 @@ export async function play(
   const recorder = new Recorder();
   const disk = { model: undefined };
   const engine = new ConcurrentModel({ seed, policy: POLICY, bug, disk, images: [] });
-  const { parameters } = loadScenario('smoke');
+  const { parameters } = builtInScenario('smoke');
   const shape = new PlanShape(new Universe(IMAGES, { ...parameters, seed }), parameters);
-  const state = new StormState({ ledger, verifier, shape, recorder, engine });
+  const state = new StormState({ ledger, verifier, shapes: [shape], recorder, engine });
   const lags: number[] = [];
   const meter = {
     record: recorder.record.bind(recorder),
