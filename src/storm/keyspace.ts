@@ -11,7 +11,7 @@ export interface Keyspace {
   readonly refOfImage: Int32Array;
   readonly imagesOfRef: readonly (readonly number[])[];
   /** Who is who, in numbers. */
-  readonly tenants: Pick<Tenants, 'hashOf' | 'labelOf' | 'placeOf' | 'placesOfHash'>;
+  readonly tenants: Pick<Tenants, 'count' | 'hashOf' | 'labelOf' | 'placeOf' | 'placesOfHash'>;
   /** Whether a successful pull by a credential opens an image to the whole node. */
   isNodeWide(image: number, credential: Credential): boolean;
 }

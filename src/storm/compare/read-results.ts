@@ -40,7 +40,8 @@ export function machineDifference(a: Environment, b: Environment): string | unde
   const view = ({ cpu, cores, platform, node }: Environment): Record<string, string> => ({
     cpu,
     cores: String(cores),
-    platform,
+    // Without the release of the kernel, which changes with every update.
+    platform: platform.replace(/ .* /, ' '),
     'Node major': node.replace(/^v?(\d+)\..*$/, '$1'),
   });
   const [ofA, ofB] = [view(a), view(b)];

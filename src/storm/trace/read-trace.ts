@@ -1,4 +1,5 @@
 /** Reads a trace. Whatever is wrong with it is named with its line; only the end may be torn. */
+import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { errorCode, invalidArgument, PullManagerError, quote } from '../../errors.ts';
 import { linesOf } from '../../records-tools/lines.ts';
@@ -20,6 +21,8 @@ export interface Trace {
   readonly dropped: number;
   /** Whether the recording was ended in order. Without that, its last moments may be missing. */
   readonly isWhole: boolean;
+  /** SHA-256 of the file, as hexadecimal digits. */
+  readonly digest: string;
 }
 
 /**
@@ -44,8 +47,15 @@ export async function readTrace(path: string, signal?: AbortSignal): Promise<Tra
 /** The trace in a stream of bytes; `path` names it in errors. As `readTrace`. */
 export async function parseTrace(stream: AsyncIterable<Uint8Array>, path: string): Promise<Trace> {
   const reading = new Reading(path);
-  for await (const { number, text } of linesOf(stream)) reading.take(number, text);
-  return reading.end();
+  const hash = createHash('sha256');
+  const hashed = async function* (): AsyncGenerator<Uint8Array> {
+    for await (const chunk of stream) {
+      hash.update(chunk);
+      yield chunk;
+    }
+  };
+  for await (const { number, text } of linesOf(hashed())) reading.take(number, text);
+  return { ...reading.end(), digest: hash.digest('hex') };
 }
 
 class Reading {
@@ -79,7 +89,7 @@ class Reading {
     else this.#takeLine(value, where);
   }
 
-  end(): Trace {
+  end(): Omit<Trace, 'digest'> {
     if (this.#header === undefined) throw invalidArgument(this.#path, 'is empty: it is no trace');
     const isOrdered = this.#operations.every(
       ({ at }, i) => i === 0 || at >= this.#operations[i - 1]!.at,

@@ -7,12 +7,12 @@ import type { Stage } from './replay-state.ts';
 import { isOneProof } from './trace-credentials.ts';
 
 /** Writes under way at the same time. */
-const FILLERS = 256;
+export const FILLERS = 256;
 
 /**
  * Writes the records and intents that a trace begins with.
  *
- * @returns How many of them cannot be written: see `Replayed.unplayable`.
+ * @returns How many of them cannot be written: see `Replay.unplayableCount`.
  */
 export async function fillFromTrace(trace: Trace, stage: Stage): Promise<number> {
   const { universe, state } = stage;

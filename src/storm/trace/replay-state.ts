@@ -28,6 +28,7 @@ export type ReplayState = Pick<
   | 'fail'
   | 'isStopping'
   | 'isVerified'
+  | 'operationsMax'
   | 'keepProblems'
   | 'keepWrong'
   | 'ledger'

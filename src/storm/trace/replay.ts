@@ -1,12 +1,12 @@
 /** Plays a trace against an engine: every operation when it was called, every decision checked. */
 
+import type { ArrivalCounts } from '../open-load.ts';
 import type { OperationLine } from './format.ts';
 import type { Trace } from './read-trace.ts';
 import { ReplayDecisions } from './replay-decisions.ts';
 import { ReplayPulls } from './replay-pulls.ts';
-import { Call, type Meter, type ReplayState, type Stage } from './replay-state.ts';
+import { Call, type Stage } from './replay-state.ts';
 import { isOneProof, isVerifiable } from './trace-credentials.ts';
-import type { TraceUniverse } from './trace-universe.ts';
 
 /** How to play. */
 export interface ReplayOptions {
@@ -16,39 +16,12 @@ export interface ReplayOptions {
   readonly callersMax: number;
 }
 
-/** What became of a trace's operations. */
-export interface Replayed {
-  readonly elapsedMs: number;
-  /** Operations that were begun, and that were to begin. */
-  readonly started: number;
-  readonly scheduled: number;
-  /**
-   * Operations left out because nothing can be said of them: outcomes of pulls that began before the
-   * recording, images that are no image names, credentials that no single pull can have shown.
-   */
-  readonly unplayable: number;
-}
-
 /** Nearer than this an operation is waited for without a timer, which comes a millisecond late. */
 const TIMER_MS_MIN = 2;
+/** So soon a replay sees that it is to stop. */
+const TIMER_MS_MAX = 100;
 /** The event loop turns at least so often, however much is due. */
 const SLICE_MS = 0.5;
-
-/**
- * Plays a trace. Resolves when all is answered, or those under way once `state.isStopping` is set.
- *
- * @param state Its verifier has `callersMax` slots and at least as many as the largest batch has
- * decisions: see `slotsOf`.
- */
-export async function replay(
-  trace: Trace,
-  universe: TraceUniverse,
-  state: ReplayState,
-  meter: Meter,
-  options: ReplayOptions,
-): Promise<Replayed> {
-  return new Replay(trace, { state, universe, meter }, options).run();
-}
 
 /** Slots of the verifier that a replay needs. */
 export function slotsOf({ operations }: Trace, callersMax: number): number {
@@ -59,7 +32,15 @@ export function slotsOf({ operations }: Trace, callersMax: number): number {
   return Math.max(callersMax, largest);
 }
 
-class Replay {
+/** Plays one trace once. */
+export class Replay implements ArrivalCounts {
+  startedCount = 0;
+  /**
+   * Operations left out because nothing can be said of them: outcomes of pulls that began before the
+   * recording, images that are no image names, credentials that no single pull can have shown.
+   */
+  unplayableCount = 0;
+  readonly pausedMs: number = 0;
   readonly #trace: Trace;
   readonly #stage: Stage;
   readonly #speed: number;
@@ -68,12 +49,14 @@ class Replay {
   readonly #pulls: ReplayPulls;
   readonly #isProof: readonly boolean[];
   readonly #running = new Set<Promise<unknown>>();
-  #startedMs = 0;
-  #started = 0;
-  #unplayable = 0;
+  /** When the first operation was due, on the clock of `performance.now`. */
+  #startedMs = Number.POSITIVE_INFINITY;
   #sliceEndMs = 0;
+  /** Operations that were due so far; only rises, so that counting them takes no time. */
+  #due = 0;
   #wake = (): void => {};
 
+  /** @param stage Its verifier has the slots that `slotsOf` says. */
   constructor(trace: Trace, stage: Stage, { speed = 1, callersMax }: ReplayOptions) {
     this.#trace = trace;
     this.#stage = stage;
@@ -85,33 +68,39 @@ class Replay {
     this.#isProof = trace.credentials.map((traced) => isOneProof(traced ?? {}));
   }
 
-  async run(): Promise<Replayed> {
+  /** Operations that were to begin until `nowMs`, without those left out. */
+  scheduledUntil(nowMs: number): number {
     const { operations } = this.#trace;
-    const firstMs = operations[0]?.at ?? 0;
-    this.#startedMs = performance.now();
-    for (const [step, operation] of operations.entries()) {
-      if (this.#stage.state.isStopping) break;
-      const dueMs = this.#startedMs + (operation.at - firstMs) / this.#speed;
+    while (this.#due < operations.length && this.#dueMs(operations[this.#due]!) <= nowMs)
+      this.#due++;
+    return Math.max(this.startedCount, this.#due - this.unplayableCount);
+  }
+
+  /** Resolves when all is answered, or what is under way once `state.isStopping` is set. */
+  async run(startedMs: number): Promise<void> {
+    const { state } = this.#stage;
+    this.#startedMs = startedMs;
+    for (const [step, operation] of this.#trace.operations.entries()) {
+      const dueMs = this.#dueMs(operation);
       await this.#until(dueMs);
+      if (state.isStopping || state.counts.operations >= state.operationsMax) break;
       if (!this.#isPlayable(operation)) {
-        this.#unplayable++;
+        this.unplayableCount++;
         continue;
       }
       await this.#room(operation.op === 'decideBatch' ? operation.requests.length : 1);
       this.#begin(this.#play(operation, step, dueMs));
     }
     await Promise.all(this.#running);
-    return {
-      elapsedMs: performance.now() - this.#startedMs,
-      started: this.#started,
-      scheduled: operations.length - this.#unplayable,
-      unplayable: this.#unplayable,
-    };
+  }
+
+  #dueMs({ at }: OperationLine): number {
+    return this.#startedMs + (at - this.#trace.operations[0]!.at) / this.#speed;
   }
 
   /** Waits until an operation is due, and lets answers in where much is due at once. */
   async #until(dueMs: number): Promise<void> {
-    for (;;) {
+    while (!this.#stage.state.isStopping) {
       const nowMs = performance.now();
       const leftMs = dueMs - nowMs;
       if (leftMs <= 0 && nowMs < this.#sliceEndMs) return;
@@ -120,7 +109,6 @@ class Replay {
         else setImmediate(resolve);
       });
       this.#sliceEndMs = performance.now() + SLICE_MS;
-      if (this.#stage.state.isStopping) return;
     }
   }
 
@@ -134,7 +122,7 @@ class Replay {
   }
 
   #begin(played: Promise<unknown>): void {
-    this.#started++;
+    this.startedCount++;
     this.#running.add(played);
     void played.finally(() => {
       this.#running.delete(played);
@@ -218,5 +206,3 @@ class Replay {
     }
   }
 }
-
-const TIMER_MS_MAX = 0x7fff_ffff;

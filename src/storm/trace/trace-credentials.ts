@@ -19,6 +19,11 @@ export class TraceCredentials {
     this.#hasServiceAccounts = hasServiceAccounts;
   }
 
+  /** Secrets and service accounts, wherever they are. */
+  get count(): number {
+    return this.#labels.length;
+  }
+
   /** Number of a secret's or account's place; undefined where nobody has it. */
   placeOf(kind: 'secret' | 'account', place: TracedPlace): number | undefined {
     return this.#places.get(placeKey(kind, place));

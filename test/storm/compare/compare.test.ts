@@ -92,8 +92,8 @@ describe('a comparison refuses', () => {
     { name: 'other cores', fields: { machine: { cores: 4 } }, said: 'cores "2" and "4"' },
     {
       name: 'another platform',
-      fields: { machine: { platform: 'darwin-arm64' } },
-      said: 'platform "linux-x64" and "darwin-arm64"',
+      fields: { machine: { platform: 'darwin 24.0 arm64' } },
+      said: 'platform "linux x64" and "darwin arm64"',
     },
     {
       name: 'another major version of Node',
@@ -117,8 +117,9 @@ describe('a comparison refuses', () => {
     expect(choose('decide.p99')).toThrow('decide.p99 was measured on neither side');
   });
 
-  it('nothing that another patch of Node measured', () => {
-    const b = resultOf(METRIC, FIVE, { machine: { node: 'v20.99.0', memoryBytes: 1 } });
+  it('nothing for another patch of Node or of the system', () => {
+    const machine = { node: 'v20.99.0', platform: 'linux 6.1.99 x64', memoryBytes: 1 };
+    const b = resultOf(METRIC, FIVE, { machine });
     const comparison = compareResults([resultOf(METRIC, FIVE)], [b], { metrics: [METRIC] });
     expect(comparison.passed).toBe(true);
   });

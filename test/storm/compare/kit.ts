@@ -11,7 +11,7 @@ const MACHINE = {
   cpu: 'Test CPU',
   cores: 2,
   memoryBytes: 8e9,
-  platform: 'linux-x64',
+  platform: 'linux 6.1.0 x64',
   node: 'v20.20.2',
   pullwarden: '0.1.0',
 };

@@ -8,17 +8,15 @@ import { parseImageList } from '../../../src/storm/image-list.ts';
 import { Ledger } from '../../../src/storm/ledger.ts';
 import { checkIntents, checkRecords } from '../../../src/storm/listing-check.ts';
 import type { StormParameters } from '../../../src/storm/parameters.ts';
-import { PlanShape } from '../../../src/storm/plan.ts';
 import { Recorder } from '../../../src/storm/recorder.ts';
 import { runStorm } from '../../../src/storm/run.ts';
 import { builtInScenario } from '../../../src/storm/scenarios.ts';
 import { StormState } from '../../../src/storm/state.ts';
 import { readTrace, type Trace } from '../../../src/storm/trace/read-trace.ts';
 import { type RecordTraceOptions, recordTrace } from '../../../src/storm/trace/record-trace.ts';
-import { type Replayed, replay, slotsOf } from '../../../src/storm/trace/replay.ts';
+import { Replay, slotsOf } from '../../../src/storm/trace/replay.ts';
 import { fillFromTrace } from '../../../src/storm/trace/replay-fill.ts';
 import { TraceUniverse } from '../../../src/storm/trace/trace-universe.ts';
-import { Universe } from '../../../src/storm/universe.ts';
 import { Verifier } from '../../../src/storm/verifier.ts';
 import { type Bug, ConcurrentModel } from '../concurrent-model.ts';
 
@@ -79,11 +77,23 @@ export async function recordStorm(
   return path;
 }
 
+/** What became of a trace's operations. */
+export interface Replayed {
+  readonly started: number;
+  readonly scheduled: number;
+  readonly unplayable: number;
+}
+
 /** Plays a trace, as fast as it goes unless said otherwise, and compares what is left. */
 export async function play(
   trace: Trace | string,
   options: { readonly seed?: number; readonly bug?: Bug; readonly speed?: number } = {},
-): Promise<{ state: StormState; replayed: Replayed; left: number; universe: TraceUniverse }> {
+): Promise<{
+  state: StormState<TraceUniverse>;
+  replayed: Replayed;
+  left: number;
+  universe: TraceUniverse;
+}> {
   const { seed = 1, bug, speed = 1_000 } = options;
   const read = typeof trace === 'string' ? await readTrace(trace) : trace;
   const universe = new TraceUniverse(read, BEHAVIOUR);
@@ -93,9 +103,7 @@ export async function play(
   const recorder = new Recorder();
   const disk = { model: undefined };
   const engine = new ConcurrentModel({ seed, policy: POLICY, bug, disk, images: [] });
-  const { parameters } = builtInScenario('smoke');
-  const shape = new PlanShape(new Universe(IMAGES, { ...parameters, seed }), parameters);
-  const state = new StormState({ ledger, verifier, shapes: [shape], recorder, engine });
+  const state = new StormState({ universe, ledger, verifier, shapes: [], recorder, engine });
   const lags: number[] = [];
   const meter = {
     record: recorder.record.bind(recorder),
@@ -104,7 +112,13 @@ export async function play(
   };
   const stage = { state, universe, meter };
   const left = await fillFromTrace(read, stage);
-  const replayed = await replay(read, universe, state, meter, { speed, callersMax });
+  const replay = new Replay(read, stage, { speed, callersMax });
+  await replay.run(performance.now());
+  const replayed = {
+    started: replay.startedCount,
+    scheduled: replay.scheduledUntil(Number.POSITIVE_INFINITY),
+    unplayable: replay.unplayableCount,
+  };
   const open = verifier.beginRead();
   const intents = await engine.listImagePullIntents();
   const records = await engine.listImagePulledRecords();
