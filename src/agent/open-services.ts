@@ -12,6 +12,7 @@ import type { ImageService } from '../images/image-service.ts';
 import type { Logger } from '../logger.ts';
 import { PullManager } from '../pull-manager.ts';
 import { criRuntime } from '../runtime/cri/cri-runtime.ts';
+import { recordTrace, type TraceRecording } from '../storm/trace/record-trace.ts';
 import { linkedSignal } from '../util/linked-signal.ts';
 import { within } from '../util/within.ts';
 import { logImageManager, pullManagerLog } from './event-log.ts';
@@ -51,8 +52,11 @@ export async function openServices(
     await refuseMissing(settings.credentials.nodeConfigFiles ?? []);
     const lookup = await CredentialLookup.open({ ...settings.credentials, logger }, signal);
     closers.push(['credentials', () => lookup.close()]);
-    const pullManager = await openPullManager(settings, runtime, logger, signal);
-    closers.push(['records', () => pullManager.close()]);
+    const opened = await openPullManager(settings, runtime, logger, signal);
+    closers.push(['records', () => opened.close()]);
+    const recording = await beginRecording(opened, settings.record, logger);
+    if (recording !== undefined) closers.push(['trace', () => recording.close()]);
+    const pullManager = recording?.manager ?? opened;
     const imageManager = new ImageManager({
       ...settings.imageManager,
       pullManager,
@@ -99,6 +103,23 @@ async function openPullManager(
     });
   } finally {
     signal.removeEventListener('abort', onAbort);
+  }
+}
+
+/** A node without its agent is worse than one without a trace: what fails here is only logged. */
+async function beginRecording(
+  pullManager: PullManager,
+  path: string | undefined,
+  logger: Logger,
+): Promise<TraceRecording<PullManager> | undefined> {
+  if (path === undefined) return undefined;
+  try {
+    const recording = await recordTrace(pullManager, { path, logger });
+    logger.info('a trace is being recorded', { path });
+    return recording;
+  } catch (error) {
+    logger.error('no trace is recorded', { path, error: describeUnknown(error) });
+    return undefined;
   }
 }
 

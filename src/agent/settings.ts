@@ -16,6 +16,8 @@ export interface AgentSettings {
   >;
   readonly imageManager: Omit<ImageManagerOptions, 'pullManager' | 'runtime' | 'logger'>;
   readonly credentials: Omit<CredentialLookupOptions, 'logger' | 'now'>;
+  /** File that takes a trace of what the pull manager is asked. @default nothing is recorded */
+  readonly record?: string;
   readonly logLevel: LogLevel;
   /** How long requests may go on after the agent was told to end. */
   readonly drainMs: number;

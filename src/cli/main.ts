@@ -8,6 +8,7 @@ import { UsageError } from './args.ts';
 import { type CommandGroup, runCommand } from './command.ts';
 import { agentCommand } from './commands/agent.ts';
 import { checkCommand } from './commands/check.ts';
+import { compareCommand } from './commands/compare.ts';
 import { recordsCommand } from './commands/records/records.ts';
 import { stormCommand } from './commands/storm.ts';
 import { EXIT, type ExitCode } from './exit-codes.ts';
@@ -27,6 +28,7 @@ const PULLWARDEN: CommandGroup = {
   },
   members: {
     storm: stormCommand,
+    compare: compareCommand,
     records: recordsCommand,
     check: checkCommand,
     agent: agentCommand,

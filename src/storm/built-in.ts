@@ -22,6 +22,8 @@ export const DEFAULT_PARAMETERS: StormParameters = {
   stages: [],
   events: [],
   repeat: 1,
+  replay: undefined,
+  speed: 1,
   verify: true,
   interval: 1_000,
   workers: undefined,

@@ -4,6 +4,7 @@ import { errorCode, PULL_MANAGER_ERROR_CODES, PullManagerError } from '../errors
 import type { EngineStats } from '../metrics/stats.ts';
 import { plural } from '../terminal/format.ts';
 import type { OpenEngine, StormRuntimeImage } from './engine.ts';
+import type { Keyspace } from './keyspace.ts';
 import { checkIntents, checkRecord, checkRecords } from './listing-check.ts';
 import { listedRefs } from './plan.ts';
 import type { StormState } from './state.ts';
@@ -170,7 +171,7 @@ export async function restart(
 }
 
 /** Compares everything that the engine lists with the ledger; no operation may be under way. */
-export async function checkListings(state: StormState): Promise<void> {
+export async function checkListings(state: StormState<Keyspace>): Promise<void> {
   const { engine, isVerified, ledger, universe, verifier } = state;
   if (!isVerified) return;
   const read = verifier.beginRead();

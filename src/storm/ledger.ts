@@ -6,10 +6,10 @@
  * counted by `clock`. A write that overlaps others may take effect before or after them; the
  * registers work that out key by key, for each tenant's proof on its own.
  */
+import type { Keyspace } from './keyspace.ts';
 import { type Register, SEEN, type Write } from './register.ts';
 import type { Credential, SecretNumbers } from './tenants.ts';
 import { IntentTrack, LEFT_OVER, RecordTrack } from './tracks.ts';
-import type { Universe } from './universe.ts';
 
 /** A `recordImagePulled` under way. */
 export interface PullWrite {
@@ -51,7 +51,7 @@ export interface Readers {
 
 /** All keys of a storm. */
 export class Ledger {
-  readonly universe: Universe;
+  readonly universe: Keyspace;
   readonly intents: readonly IntentTrack[];
   readonly records: readonly RecordTrack[];
   /** The last event about each record, and about each intent. */
@@ -66,7 +66,7 @@ export class Ledger {
   readonly #now: () => number;
 
   /** @param timeResolutionMs The store keeps times in such steps, rounded down. */
-  constructor(universe: Universe, now: () => number = Date.now, timeResolutionMs = 1) {
+  constructor(universe: Keyspace, now: () => number = Date.now, timeResolutionMs = 1) {
     this.universe = universe;
     this.#timeResolutionMs = timeResolutionMs;
     this.#now = () => this.#kept(now());

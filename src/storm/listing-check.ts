@@ -152,15 +152,18 @@ class RecordCheck {
 export function checkIntents(ledger: Ledger, listed: readonly string[]): string[] {
   const problems: string[] = [];
   const images = new Set(listed);
+  const unknown = new Set(listed);
   if (images.size !== listed.length) problems.push('an intent is listed twice');
   for (const [image, text] of ledger.universe.images.entries()) {
     const intent = ledger.intents[image]!;
-    const isPresent = images.delete(text);
+    const isPresent = images.has(text);
+    // A trace has the same text more than once.
+    unknown.delete(text);
     if (isPresent && !intent.mayBePresent()) problems.push(`intent of ${text} should be gone`);
     if (!isPresent && !intent.mayBeAbsent(0)) problems.push(`intent of ${text} is missing`);
     ledger.observeIntent(image, isPresent);
   }
-  for (const text of images) problems.push(`intent of ${text} was never written`);
+  for (const text of unknown) problems.push(`intent of ${text} was never written`);
   return problems;
 }
 

@@ -10,8 +10,17 @@ const SLEEP_MS_MAX = 1;
 /** Nothing is due, and the waiting is over. */
 export const NO_ARRIVAL: number = Number.NaN;
 
+/** How many requests arrived, whoever makes them. */
+export interface ArrivalCounts {
+  readonly startedCount: number;
+  /** Time during which nobody was there to ask. */
+  readonly pausedMs: number;
+  /** Requests that were to begin until `nowMs`, on the clock of `performance.now`. */
+  scheduledUntil(nowMs: number): number;
+}
+
 /** The arrivals of one run, and who waits for them. */
-export class OpenLoad {
+export class OpenLoad implements ArrivalCounts {
   /** Every request takes the next step of it, whichever caller makes it. */
   readonly plan: Plan;
   startedCount = 0;

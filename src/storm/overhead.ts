@@ -51,6 +51,7 @@ async function timeRound(
   const verifier = begin(ledger);
   const recorder = new Recorder();
   const state = new StormState({
+    universe,
     ledger,
     verifier,
     shapes: [shape],

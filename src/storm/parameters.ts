@@ -45,6 +45,9 @@ export interface StormParameters {
   readonly stages: readonly StageParameters[];
   readonly events: readonly EventParameters[];
   readonly repeat: number;
+  /** File of a trace that is played instead of requests that are made up. */
+  readonly replay: string | undefined;
+  readonly speed: number;
   readonly verify: boolean;
   readonly interval: number;
   readonly workers: number | undefined;
@@ -174,6 +177,21 @@ export const PARAMETERS: Readonly<Record<ParameterName, Parameter>> = {
     flag: 'repeat',
     placeholder: 'N',
     help: 'run so often, each time on a fresh store; the result is of the median run',
+  },
+  replay: {
+    kind: 'text',
+    flag: 'replay',
+    placeholder: 'FILE',
+    help: 'play a recorded trace instead of a scenario: the same operations at the same moments',
+    defaultHelp: 'none',
+  },
+  speed: {
+    kind: 'number',
+    minimum: 0.001,
+    maximum: 1_000,
+    flag: 'speed',
+    placeholder: 'N',
+    help: 'with --replay: so many times as fast as it was recorded',
   },
   seed: {
     kind: 'count',

@@ -1,4 +1,5 @@
 /** How far a storm is, for live views. */
+import type { Keyspace } from './keyspace.ts';
 import type { Stage } from './stages.ts';
 import type { StormState } from './state.ts';
 
@@ -39,7 +40,7 @@ const EVENT_WORDS = { restart: 'restart', prune: 'prune', killWorker: 'worker ki
 
 /** Takes snapshots of one run. */
 export class ProgressMeter {
-  readonly #state: StormState;
+  readonly #state: StormState<Keyspace>;
   readonly #stages: readonly Stage[];
   readonly #limits: { readonly operations: number; readonly durationMs: number };
   readonly #run: Progress['run'];
@@ -48,7 +49,7 @@ export class ProgressMeter {
   #fillShare = 0;
 
   constructor(
-    state: StormState,
+    state: StormState<Keyspace>,
     stages: readonly Stage[],
     options: { readonly operationsMax: number; readonly run: Progress['run'] },
   ) {

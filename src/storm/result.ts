@@ -4,6 +4,7 @@ import { errorCode } from '../errors.ts';
 import type { DecisionReason, Distribution } from '../metrics/stats.ts';
 import { DECISION_REASONS } from '../metrics/stats.ts';
 import { environment } from './environment.ts';
+import type { Keyspace } from './keyspace.ts';
 import { metricsOf } from './metrics.ts';
 import type { Overhead } from './overhead.ts';
 import type { StormParameters } from './parameters.ts';
@@ -29,7 +30,7 @@ export interface ResultParts {
   readonly command: string;
   readonly seed: number;
   readonly store: StormStore;
-  readonly run: StormRun;
+  readonly run: StormRun<Keyspace>;
   readonly thresholds: readonly Threshold[];
   readonly overhead: Overhead | undefined;
 }
@@ -68,7 +69,7 @@ export function stormResult(parts: ResultParts): StormResult {
     operations: counts.operations,
     durationMs: Math.round(run.elapsedMs),
     operationsPerSecond: Math.round(counts.operations / (run.elapsedMs / 1_000)),
-    arrivals: state.load === undefined ? undefined : arrivalsOf(timeline.stages, lagNs),
+    arrivals: state.arrivals === undefined ? undefined : arrivalsOf(timeline.stages, lagNs),
     wrongDecisions: counts.wrongDecisions,
     wrongRecords: counts.wrongRecords,
     errors: counts.errors,
@@ -148,7 +149,7 @@ function isWrong(result: StormResult): boolean {
   return errors + wrongDecisions + wrongRecords > 0 || failure !== undefined || interrupted;
 }
 
-function wholeOf(run: StormRun): { perOperation: OperationResults; lagNs: Quantiles } {
+function wholeOf(run: StormRun<Keyspace>): { perOperation: OperationResults; lagNs: Quantiles } {
   const { recorder } = run.state;
   const whole = new Latencies(recorder.isOpen);
   try {
@@ -159,7 +160,7 @@ function wholeOf(run: StormRun): { perOperation: OperationResults; lagNs: Quanti
   }
 }
 
-function stageResult(run: StormRun, counts: StageCounts, index: number): StageResult {
+function stageResult(run: StormRun<Keyspace>, counts: StageCounts, index: number): StageResult {
   const { name, load } = run.stages[index]!;
   const latencies = run.state.recorder.stages[index]!;
   const { startMs, durationMs, operations, errors, wrongDecisions } = counts;

@@ -7,10 +7,12 @@ import type { PolicyName, VerificationPolicy } from '../policies/enforcer.ts';
 import { ArrivalTimes } from './arrivals.ts';
 import { Caller } from './caller.ts';
 import type { OpenEngine, StormEngine } from './engine.ts';
+import { EngineLife } from './engine-life.ts';
 import { EventLine } from './event-line.ts';
-import { checkListings, type KillWorker, withTimeout } from './events.ts';
+import type { KillWorker } from './events.ts';
 import { FILL_CALLERS, fill } from './fill.ts';
 import type { ImageReference } from './image-list.ts';
+import type { Keyspace } from './keyspace.ts';
 import { Ledger } from './ledger.ts';
 import { OpenLoad } from './open-load.ts';
 import type { StormParameters } from './parameters.ts';
@@ -45,8 +47,8 @@ export interface StormInput {
 }
 
 /** What a run gave; `close` frees what lives outside the heap. */
-export interface StormRun {
-  readonly state: StormState;
+export interface StormRun<U extends Keyspace = Universe> {
+  readonly state: StormState<U>;
   readonly stages: readonly Stage[];
   readonly timeline: TimelineResult;
   /** When the callers began, in milliseconds since 1970. */
@@ -85,7 +87,7 @@ export async function runStorm(input: StormInput): Promise<StormRun> {
   );
   const engine = await input.open([], policy);
   const recorder = new Recorder(isOpen(parameters), stages.length);
-  const state = new StormState({ ledger, verifier, shapes, recorder, engine });
+  const state = new StormState({ universe, ledger, verifier, shapes, recorder, engine });
   state.isVerified = parameters.verify;
   try {
     await refuseUsedStore(engine);
@@ -99,7 +101,7 @@ export async function runStorm(input: StormInput): Promise<StormRun> {
 }
 
 /** The policy of a name; the allow list covers some repositories and one registry. */
-function policyOf(name: PolicyName, universe: Universe): VerificationPolicy {
+export function policyOf(name: PolicyName, universe: Pick<Keyspace, 'names'>): VerificationPolicy {
   if (name !== 'NeverVerifyAllowlistedImages') return { kind: name };
   const exact = universe.names.filter((_, index) => index % 10 === 3).slice(0, ALLOWLIST_MAX);
   return { kind: name, allowlist: [...exact, 'registry.example/team-1/*'] };
@@ -110,8 +112,7 @@ class Storm {
   readonly #state: StormState;
   readonly #stages: readonly Stage[];
   readonly #meter: ProgressMeter;
-  readonly #engines: EngineStats[] = [];
-  #countedEngine: StormEngine | undefined;
+  readonly #life: EngineLife;
   #startedMs = 0;
   #phase: Progress['phase'] = 'filling';
 
@@ -119,6 +120,7 @@ class Storm {
     this.#input = input;
     this.#state = state;
     this.#stages = stages;
+    this.#life = new EngineLife(state, input);
     const operationsMax = input.parameters.operations ?? Number.POSITIVE_INFINITY;
     const { run = { number: 1, of: 1 } } = input;
     this.#meter = new ProgressMeter(state, stages, { operationsMax, run });
@@ -137,7 +139,7 @@ class Storm {
       await fill(state, parameters, fillers, (share) => {
         this.#meter.fillShare = share;
       });
-      if (this.#input.isDurable) await this.#reopen();
+      if (this.#input.isDurable) await this.#life.reopen();
       state.recorder.reset();
       state.counts.operations = 0;
       const before = state.engine.stats();
@@ -146,7 +148,7 @@ class Storm {
       const timeline = await this.#drive();
       const elapsedMs = performance.now() - this.#startedMs;
       this.#phase = 'checking';
-      await this.#finish();
+      await this.#life.finish();
       return {
         state,
         stages: this.#stages,
@@ -154,7 +156,7 @@ class Storm {
         startedAtMs,
         elapsedMs,
         wasInterrupted: signal?.aborted ?? false,
-        engines: this.#engines,
+        engines: this.#life.closed,
         before,
         close: () => state.recorder.close(),
       };
@@ -172,7 +174,7 @@ class Storm {
     const load = this.#openLoad(callerCount);
     const timeline = new Timeline(state, this.#stages, parameters.interval);
     const onClose = (stats: EngineStats): void => {
-      this.#count(stats);
+      this.#life.count(stats);
       timeline.engineClosed(stats);
     };
     const options = { parameters, durationMs, callerCount, open, isDurable, killWorker, onClose };
@@ -180,6 +182,7 @@ class Storm {
     state.parkedCount = 0;
     state.operationsMax = parameters.operations ?? Number.POSITIVE_INFINITY;
     state.load = load;
+    state.arrivals = load;
     const requests = load === undefined ? callerCount : { plan: load.plan, openPulls: [] };
     const callers = Array.from(
       { length: callerCount },
@@ -208,42 +211,6 @@ class Storm {
     const plan = new Plan(this.#state.shapes[0]!, SHARED_PLAN, 1);
     return new OpenLoad(new ArrivalTimes(stages, { spacing, seed }), plan, callerCount);
   }
-
-  /** Everything is answered: what is listed must be what the ledger holds, now and after reopening. */
-  async #finish(): Promise<void> {
-    const state = this.#state;
-    try {
-      // After a restart that failed there is no engine to ask.
-      if (state.failure === undefined) await checkListings(state);
-      await withTimeout('closing the engine', state.engine.close());
-      this.#count(state.engine.stats());
-      if (!this.#input.isDurable || state.failure !== undefined) return;
-      await this.#reopen();
-      await checkListings(state);
-      await withTimeout('closing the engine', state.engine.close());
-    } catch (error) {
-      // What was measured so far is a result all the same.
-      state.failure ??= error;
-      await state.engine.close().catch(() => {});
-      this.#count(state.engine.stats());
-    }
-  }
-
-  /** Keeps the counters of an engine that is closed, once. */
-  #count(stats: EngineStats): void {
-    if (this.#state.engine === this.#countedEngine) return;
-    this.#countedEngine = this.#state.engine;
-    this.#engines.push(stats);
-  }
-
-  /** A new engine on the same store: its counters begin at 0. */
-  async #reopen(): Promise<void> {
-    const state = this.#state;
-    await withTimeout('closing the engine', state.engine.close());
-    state.engine = await this.#input.open([], state.verifier.policy);
-    // The runtime lists nothing: every left-over intent stays.
-    state.ledger.restart(() => false, Date.now());
-  }
 }
 
 function minimumImages(parameters: StormParameters): number {
@@ -252,7 +219,8 @@ function minimumImages(parameters: StormParameters): number {
   return Math.ceil(((parameters.records ?? 0) / Math.max(0.1, pulled)) * 1.1);
 }
 
-async function refuseUsedStore(engine: StormEngine): Promise<void> {
+/** Rejects with `INVALID_ARGUMENT` where somebody's records could be in the store. */
+export async function refuseUsedStore(engine: StormEngine): Promise<void> {
   const { records, intents } = engine.stats();
   if (records === 0 && intents === 0) return;
   throw new PullManagerError(

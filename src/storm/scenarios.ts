@@ -14,6 +14,7 @@ import {
 } from './parameters.ts';
 import type { Ramp } from './result-schema.ts';
 import { checkStages } from './stages.ts';
+import { checkReplay } from './trace/check-replay.ts';
 
 /** A scenario: what it shows, and its parameters. */
 export interface Scenario {
@@ -93,13 +94,14 @@ function scenarioOf(value: unknown, file: string): Scenario {
   }
   const parameters = withOwn(base?.parameters ?? DEFAULT_PARAMETERS, own);
   checkStages(parameters, file);
+  checkReplay(parameters, file);
   return { name: file, description: description || (base?.description ?? ''), parameters };
 }
 
 /**
  * Parameters with some of one's own. What is said replaces what would contradict it: callers without
  * a rate make the load closed, a number of operations replaces the default time, a rate moves the
- * rates of all stages in proportion.
+ * rates of all stages in proportion, a trace replaces rate and time.
  */
 export function withOwn(
   base: StormParameters,
@@ -123,6 +125,8 @@ export function withOwn(
     merged.duration = DEFAULT_PARAMETERS.duration;
   }
   if (own.decisionShare !== undefined) merged.mix = undefined;
+  // A trace says itself when what is asked, and for how long.
+  if (own.replay !== undefined) Object.assign(merged, { rate: own.rate, duration: own.duration });
   return merged;
 }
 

@@ -1,8 +1,9 @@
 /** What the callers of one storm share while it runs. */
 import { errorCode, PULL_MANAGER_ERROR_CODES } from '../errors.ts';
 import type { StormEngine } from './engine.ts';
+import type { Keyspace } from './keyspace.ts';
 import type { Ledger } from './ledger.ts';
-import type { OpenLoad } from './open-load.ts';
+import type { ArrivalCounts, OpenLoad } from './open-load.ts';
 import type { PlanShape } from './plan.ts';
 import type { Recorder } from './recorder.ts';
 import type { EventResult } from './result-schema.ts';
@@ -39,8 +40,8 @@ export interface StormCounts {
 }
 
 /** Shared state of a run. */
-export class StormState {
-  readonly universe: Universe;
+export class StormState<U extends Keyspace = Universe> {
+  readonly universe: U;
   readonly ledger: Ledger;
   readonly verifier: Verifier;
   /** By stage. */
@@ -50,6 +51,8 @@ export class StormState {
   readonly recorder: Recorder;
   /** Undefined where the load is closed, and while the store is filled. */
   load: OpenLoad | undefined;
+  /** What counts the requests of an open load: `load`, or a replay. */
+  arrivals: ArrivalCounts | undefined;
   /** Callers of a closed load that work at present: those with lower numbers. */
   activeCallers: number = Number.POSITIVE_INFINITY;
   /** Replaced at each restart. */
@@ -97,6 +100,7 @@ export class StormState {
   #turn: Promise<void> | undefined;
 
   constructor(parts: {
+    readonly universe: U;
     readonly ledger: Ledger;
     readonly verifier: Verifier;
     readonly shapes: readonly PlanShape[];
@@ -104,7 +108,7 @@ export class StormState {
     readonly engine: StormEngine;
   }) {
     this.ledger = parts.ledger;
-    this.universe = parts.ledger.universe;
+    this.universe = parts.universe;
     this.verifier = parts.verifier;
     this.shapes = parts.shapes;
     this.recorder = parts.recorder;

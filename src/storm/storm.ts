@@ -7,13 +7,15 @@ import { type ImageReference, readImageList } from './image-list.ts';
 import { measureOverhead } from './overhead.ts';
 import type { StormParameters } from './parameters.ts';
 import type { Progress } from './progress.ts';
-import { medianResult, stormResult } from './result.ts';
+import { medianResult, type ResultParts, stormResult } from './result.ts';
 import type { StormResult } from './result-schema.ts';
-import { runStorm } from './run.ts';
+import { runStorm, type StormInput } from './run.ts';
 import type { Scenario } from './scenarios.ts';
 import { isOpen, stagesOf } from './stages.ts';
 import { parseStore, prepareStore, type StormStore } from './store.ts';
 import { parseThreshold, type Threshold } from './thresholds.ts';
+import { readTrace, type Trace } from './trace/read-trace.ts';
+import { describeReplay, type ReplayInput, runReplay } from './trace/run-replay.ts';
 import { WorkerThreads } from './worker-threads.ts';
 
 /** What is run, and for whom. */
@@ -38,28 +40,31 @@ export async function runScenario(options: StormOptions): Promise<StormResult> {
   const stages = stagesOf(parameters, scenario.name).map(({ name }) => name);
   const scope = {
     stages: parameters.stages.length === 0 ? [] : stages,
-    isOpen: isOpen(parameters),
+    isOpen: isOpen(parameters) || parameters.replay !== undefined,
   };
   const thresholds = parameters.thresholds.map((rule) => parseThreshold(rule, scope));
   if (parameters.repeat > 1 && parseStore(parameters.store).path !== undefined) {
     throw invalidArgument('--repeat', 'needs a fresh store for each run: give --store no path');
   }
-  const images = readImageList(parameters.images);
+  const trace =
+    parameters.replay === undefined ? undefined : await readTrace(parameters.replay, signal);
+  const requests = trace ?? readImageList(parameters.images);
   const results: StormResult[] = [];
   for (let number = 1; number <= parameters.repeat; number++) {
     const run = { number, of: parameters.repeat };
-    results.push(await runOnce(options, images, thresholds, run));
+    results.push(await runOnce(options, requests, thresholds, run));
     if (signal?.aborted) break;
   }
   return medianResult(results);
 }
 
 async function runOnce(
-  { scenario, seed, command, signal, onProgress }: StormOptions,
-  images: readonly ImageReference[],
+  options: StormOptions,
+  requests: readonly ImageReference[] | Trace,
   thresholds: readonly Threshold[],
   number: Progress['run'],
 ): Promise<StormResult> {
+  const { scenario, seed, command, signal, onProgress } = options;
   const { parameters } = scenario;
   const store = prepareStore(parameters.store);
   const threads = new WorkerThreads();
@@ -67,31 +72,58 @@ async function runOnce(
   // Also after a second Ctrl-C, which does not wait.
   process.once('exit', removeStore);
   try {
-    const run = await runStorm({
+    const input = {
       scenario: scenario.name,
       parameters: { ...parameters, seed },
-      images,
       isDurable: store.isDurable,
       timeResolutionMs: store.timeResolutionMs,
       signal,
       run: number,
       onProgress,
       killWorker: threads.kill,
-      open: (listed, policy) => openEngine(store, parameters, policy, listed),
-    });
-    try {
-      const { universe, verifier } = run.state;
-      const overhead = run.wasInterrupted
-        ? undefined
-        : await measureOverhead(universe, run.stages[0]!.requests, verifier);
-      return stormResult({ scenario, command, seed, store, run, thresholds, overhead });
-    } finally {
-      run.close();
-    }
+      open: (listed: readonly StormRuntimeImage[], policy: VerificationPolicy) =>
+        openEngine(store, parameters, policy, listed),
+    };
+    const parts = { scenario, command, seed, store, thresholds };
+    return 'operations' in requests
+      ? await replayResult({ ...input, trace: requests }, parts)
+      : await madeUpResult({ ...input, images: requests }, parts);
   } finally {
     threads.close();
     store.remove();
     process.removeListener('exit', removeStore);
+  }
+}
+
+type Parts = Omit<ResultParts, 'run' | 'overhead'>;
+
+async function madeUpResult(input: StormInput, parts: Parts): Promise<StormResult> {
+  const run = await runStorm(input);
+  try {
+    const { universe, verifier } = run.state;
+    const overhead = run.wasInterrupted
+      ? undefined
+      : await measureOverhead(universe, run.stages[0]!.requests, verifier);
+    return stormResult({ ...parts, run, overhead });
+  } finally {
+    run.close();
+  }
+}
+
+async function replayResult(input: ReplayInput, parts: Parts): Promise<StormResult> {
+  const run = await runReplay(input);
+  try {
+    const { trace } = input;
+    const { parameters } = parts.scenario;
+    const scenario: Scenario = {
+      ...parts.scenario,
+      description: describeReplay(trace, run.leftOut),
+      // What is played counts, and not where it is.
+      parameters: { ...parameters, replay: trace.digest },
+    };
+    return stormResult({ ...parts, scenario, run, overhead: undefined });
+  } finally {
+    run.close();
   }
 }
 

@@ -5,6 +5,7 @@
 import type { EngineStats } from '../metrics/stats.ts';
 import type { StormEngine } from './engine.ts';
 import { IntervalRows } from './interval-rows.ts';
+import type { Keyspace } from './keyspace.ts';
 import { type ProbedTotal, Probes } from './probes.ts';
 import type { IntervalResult } from './result-schema.ts';
 import type { Stage } from './stages.ts';
@@ -49,7 +50,7 @@ const RAMP_STEP_MS = 20;
 
 /** Runs from `begin` to `end`. */
 export class Timeline {
-  readonly #state: StormState;
+  readonly #state: StormState<Keyspace>;
   readonly #stages: readonly Stage[];
   readonly #rows: IntervalRows;
   readonly #counts: StageCounts[] = [];
@@ -63,7 +64,7 @@ export class Timeline {
   #closedEngine: StormEngine | undefined;
   #timer: NodeJS.Timeout | undefined;
 
-  constructor(state: StormState, stages: readonly Stage[], intervalMs: number) {
+  constructor(state: StormState<Keyspace>, stages: readonly Stage[], intervalMs: number) {
     this.#state = state;
     this.#stages = stages;
     this.#rows = new IntervalRows(intervalMs);
@@ -157,16 +158,16 @@ export class Timeline {
   }
 
   #mark(atMs: number): Mark {
-    const { counts, load } = this.#state;
+    const { arrivals, counts } = this.#state;
     const { operations, errors, expectedErrors, wrongDecisions } = counts;
     return {
       atMs,
       operations,
       errors: errors + expectedErrors,
       wrongDecisions,
-      scheduled: load?.scheduledUntil(this.#startedMs + atMs) ?? 0,
-      started: load?.startedCount ?? 0,
-      pausedMs: load?.pausedMs ?? 0,
+      scheduled: arrivals?.scheduledUntil(this.#startedMs + atMs) ?? 0,
+      started: arrivals?.startedCount ?? 0,
+      pausedMs: arrivals?.pausedMs ?? 0,
     };
   }
 
@@ -188,7 +189,7 @@ export class Timeline {
   }
 
   #endRow(atMs: number, nextStage: number): void {
-    const { load, recorder, stage } = this.#state;
+    const { arrivals, recorder, stage } = this.#state;
     const from = this.#rowStart;
     const to = this.#mark(atMs);
     this.#rowStart = to;
@@ -208,7 +209,8 @@ export class Timeline {
       stage: this.#stages[stage]!.name,
       operations,
       operationsPerSecond: perSecond(operations),
-      wantedPerSecond: load === undefined ? undefined : perSecond(to.scheduled - from.scheduled),
+      wantedPerSecond:
+        arrivals === undefined ? undefined : perSecond(to.scheduled - from.scheduled),
       errors: to.errors - from.errors,
       wrongDecisions: to.wrongDecisions - from.wrongDecisions,
       decideNs: few(latencies.decideNs),

@@ -5,6 +5,7 @@ import { chmod, lstat, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { describe, expect, it } from 'vitest';
+import { readTrace } from '../../src/storm/trace/read-trace.ts';
 import { afterTest, type Client, ensureBody, secretBody } from '../agent/kit.ts';
 import { newHome } from '../agent/process-kit.ts';
 import { PUBLIC, PUBLIC_ID, until } from '../image-manager/kit.ts';
@@ -372,3 +373,34 @@ async function lives(client: Client): Promise<boolean> {
     () => false,
   );
 }
+
+describe('an agent that records', () => {
+  it('leaves a trace that has no credential in it', async () => {
+    const home = await homeWithApp();
+    await home.startRuntime();
+    const path = join(home.directory, 'trace.jsonl');
+    const agent = home.start(['--record', path]);
+    await agent.logged('ready');
+    const request = ensureBody(APP, { secrets: SECRETS });
+    await agent.client.post('/v1/ensure', request);
+    await agent.client.post('/v1/ensure', request);
+    agent.signal('SIGTERM');
+    expect(await agent.exit()).toBe(0);
+    const { operations, isWhole } = await readTrace(path);
+    expect(operations.map(({ op }) => op)).toEqual(['intent', 'pulled', 'decide']);
+    expect(operations.at(-1)).toMatchObject({ image: APP, imageRef: APP_ID, credentials: 1 });
+    expect(isWhole).toBe(true);
+    const text = await readFile(path, 'utf8');
+    for (const name of ['uid-a', 'team-a"', 'hunter2']) expect(text).not.toContain(name);
+  });
+
+  it('serves where the file cannot be made, and says so', async () => {
+    const home = await homeWithApp();
+    await home.startRuntime();
+    const agent = home.start(['--record', join(home.directory, 'no', 'trace.jsonl')]);
+    await agent.logged('no trace is recorded');
+    await agent.logged('ready');
+    const reply = await agent.client.post('/v1/ensure', ensureBody(APP, { secrets: SECRETS }));
+    expect(reply.json).toEqual({ imageRef: APP_ID, pulled: true });
+  });
+});

@@ -39,6 +39,7 @@ const FLAGS: Readonly<Record<string, Flag>> = {
   'runtime-timeout': TEXT,
   'pull-timeout': TEXT,
   drain: TEXT,
+  record: TEXT,
   'log-level': TEXT,
 };
 
@@ -84,6 +85,10 @@ export const agentCommand: Command = {
       ['--runtime-timeout TIME', 'limit of a call to the runtime but a pull (default: 2m)'],
       ['--pull-timeout TIME', 'limit of a pull (default: 60m)'],
       ['--drain TIME', `how long requests may go on after SIGTERM (default: ${DRAIN_DEFAULT})`],
+      [
+        '--record FILE',
+        'record what is asked, for storm --replay; a new file, without credentials (default: none)',
+      ],
       ['--log-level LEVEL', `${LOG_LEVELS.join(', ')} (default: info)`],
     ],
     exitCodes: {
@@ -154,6 +159,7 @@ function settingsOf(parsed: ParsedArgs): AgentSettings {
       providerConfigFile: text('credential-provider-config'),
       providerBinDir: text('credential-provider-bin-dir'),
     }),
+    ...given({ record: text('record') }),
     logLevel: levelOf(text('log-level')),
     drainMs: drainOf(text('drain')),
   };

@@ -18,6 +18,7 @@ import type { StormResult } from '../../storm/result-schema.ts';
 import { loadScenario, type Scenario, withOwn } from '../../storm/scenarios.ts';
 import { checkStages } from '../../storm/stages.ts';
 import { runScenario } from '../../storm/storm.ts';
+import { checkReplay } from '../../storm/trace/check-replay.ts';
 import { formatCount, formatMs } from '../../terminal/format.ts';
 import { type Flag, type ParsedArgs, UsageError } from '../args.ts';
 import {
@@ -43,6 +44,9 @@ const FLAGS: Readonly<Record<string, Flag>> = {
   json: { type: 'boolean' },
   progress: { type: 'boolean' },
 };
+
+/** What a trace is played with; it replaces what a scenario says beyond that. */
+const REPLAY: Scenario = { name: 'replay', description: '', parameters: DEFAULT_PARAMETERS };
 
 export const stormCommand: Command = {
   summary: 'run a pull storm against the engine and check every decision',
@@ -71,9 +75,16 @@ async function storm(parsed: ParsedArgs, signal: AbortSignal): Promise<ExitCode>
   const own = flagsOf(parsed);
   const random = Math.floor(Math.random() * 0x1_0000_0000);
   const proposed = (own.seed as number | undefined) ?? random;
-  const loaded = await loadScenario(parsed.positionals[0] ?? DEFAULT_SCENARIO, proposed);
+  if (own.replay !== undefined && parsed.positionals.length > 0) {
+    throw new UsageError('--replay plays a trace, and no scenario beside it');
+  }
+  const loaded =
+    own.replay === undefined
+      ? await loadScenario(parsed.positionals[0] ?? DEFAULT_SCENARIO, proposed)
+      : REPLAY;
   const scenario = { ...loaded, parameters: withFlags(loaded.parameters, own) };
   checkStages(scenario.parameters, 'the storm');
+  checkReplay(scenario.parameters, 'the storm');
   const seed = scenario.parameters.seed ?? proposed;
   const line = new ProgressLine(progressTerminal(parsed));
   let result: StormResult;
@@ -105,7 +116,9 @@ function print(result: StormResult, parsed: ParsedArgs): void {
 
 /** A command line that does the same again. */
 function commandOf(scenario: Scenario, { values }: ParsedArgs, seed: number): string {
-  const words = ['pullwarden', 'storm', scenario.name, '--seed', String(seed)];
+  const words = ['pullwarden', 'storm'];
+  if (values.replay === undefined) words.push(scenario.name);
+  words.push('--seed', String(seed));
   for (const name of PARAMETER_NAMES) {
     const { flag, kind } = PARAMETERS[name];
     if (flag === undefined || name === 'seed' || name === 'thresholds') continue;

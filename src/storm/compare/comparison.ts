@@ -4,7 +4,6 @@
  *
  * Changes are relative and point from A to B: 0.2 is "B is a fifth more than A".
  */
-
 import type { MetricUnit } from '../metrics.ts';
 import type { Environment } from '../result-schema.ts';
 
