@@ -186,7 +186,9 @@ export class Supervisor {
     const startUp = watchStartUp(pool);
     try {
       const ended: Promise<WireError | undefined> = pool.run(task);
-      const failure = await Promise.race([ended, startUp.failed]);
+      const failure = await Promise.race([ended, startUp.failed]).catch((cause: unknown) => {
+        throw workerLost(task.workerIndex, cause);
+      });
       if (failure !== undefined) throw fromWire(failure);
     } finally {
       startUp.end();
@@ -208,7 +210,7 @@ function watchStartUp(pool: Piscina): { readonly failed: Promise<never>; end(): 
   const failed = new Promise<never>((_, reject) => {
     timer = setInterval(() => {
       if (pool.threads.length > 0) return;
-      reject(new PullManagerError('WORKER_LOST', 'a worker died while it started'));
+      reject(new Error('it ended while it started'));
     }, START_UP_LOOK_MS);
     timer.unref();
     pool.on('error', reject);
@@ -216,6 +218,12 @@ function watchStartUp(pool: Piscina): { readonly failed: Promise<never>; end(): 
   // A death that the task itself reports is told by the task.
   failed.catch(() => {});
   return { failed, end: () => clearInterval(timer) };
+}
+
+/** The pool says it in words of its own. */
+function workerLost(workerIndex: number, cause: unknown): PullManagerError {
+  const message = `worker ${workerIndex} died: ${nameOf(cause)}`;
+  return new PullManagerError('WORKER_LOST', message, { workerIndex, cause });
 }
 
 function nameOf(error: unknown): string {

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { errorCode } from '../../src/errors.ts';
 import { stripeOf } from '../../src/locks/stripe.ts';
-import type { PullManager } from '../../src/pull-manager.ts';
+import { PullManager } from '../../src/pull-manager.ts';
 import { secret } from '../support/credentials.ts';
 import { eventually, intentsOf, open, settles } from '../support/engines.ts';
 import { COMMAND, FileStore } from '../support/file-store.ts';
@@ -163,6 +163,24 @@ describe.each([1, 2])('a worker, one of %d, that dies', (workerCount) => {
       }
     });
     expect(await intentsOf(manager)).toEqual(['image']);
+  });
+});
+
+describe.each([1, 2])('one of %d workers that dies while the engine is opened', (workerCount) => {
+  it('fails the opening, as a worker that was lost, and leaves the store free', async () => {
+    const store = await FileStore.create();
+    store.set('open', COMMAND.EXIT);
+    const options = { store: store.options, workerCount, stripeCount: STRIPES };
+    const failed = await settles(
+      'opening',
+      PullManager.open(options).catch((error) => error),
+    );
+    expect(errorCode(failed)).toBe(LOST);
+    expect(failed.message).toMatch(/^worker [01] died: /);
+    expect(failed.workerIndex).toBeLessThan(workerCount);
+    store.work();
+    const manager = await open(options);
+    await manager.recordPullIntent('app');
   });
 });
 
