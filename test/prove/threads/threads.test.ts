@@ -125,6 +125,15 @@ describe('deaths of workers', () => {
       found: /came back|lost the intent|no longer counted/,
     },
     {
+      name: 'a client that refuses all workers where one is away',
+      file: 'engine/engine-client.js',
+      from: 'Atomics.load(words, stateAt) === WORKER_STATE.LOST',
+      to:
+        '[0, 1].some((worker) => Atomics.load(words, this.#state.workerAt(worker) + WORKER.STATE)' +
+        ' !== WORKER_STATE.RUNNING)',
+      found: /never happened: others get on/,
+    },
+    {
       name: 'a journal that drops a batch',
       file: 'accessors/journal/journal-accessor.js',
       from: 'if (!this.#chain.appendSync(frame))',
@@ -200,6 +209,18 @@ describe('a flood', () => {
     const outcome = await flood({ ...options, whenFull });
     expect(outcome.wrong).toEqual([]);
     expect(outcome.acknowledged).toBeGreaterThan(0);
+  });
+
+  it('finds an engine that keeps what it refused', async () => {
+    const from = 'call.fail(queueFull(';
+    const out = spoilt(
+      'engine/engine-client.js',
+      from,
+      `(globalThis.kept ??= []).push(call), ${from}`,
+    );
+    const { flood } = await load<typeof import('./overload.ts')>('overload', out);
+    const outcome = await flood({ ...options, rounds: 6, callsPerRound: 10_000 });
+    expect(outcome.wrong.join('\n')).toMatch(/the heap grew/);
   });
 
   it('finds an engine without a limit', async () => {
