@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { errorCode } from '../../src/errors.ts';
 import { stripeOf } from '../../src/locks/stripe.ts';
+import { StripedLockSet } from '../../src/locks/striped-lock-set.ts';
 import { PullManager } from '../../src/pull-manager.ts';
 import { secret } from '../support/credentials.ts';
 import { eventually, intentsOf, open, settles } from '../support/engines.ts';
@@ -181,6 +182,29 @@ describe.each([1, 2])('one of %d workers that dies while the engine is opened', 
     store.work();
     const manager = await open(options);
     await manager.recordPullIntent('app');
+  });
+});
+
+describe('a worker whose stripe is taken away while it prunes', () => {
+  it('gives up, since it may not have published what it has written, and is replaced', async () => {
+    const { store, manager } = await openStore(1);
+    await manager.recordPullIntent('app');
+    await manager.recordImagePulled('app', 'ref', { kubernetesSecrets: [A] });
+    expect(await manager.mustAttemptImagePull('app', 'ref', { secrets: [A] })).toBe(false);
+    const before = store.commitCount;
+    store.set('commit', COMMAND.HOLD);
+    const pruned = manager.pruneUnknownRecords([], new Date(8.64e15)).catch(errorCode);
+    await eventually('it is at its commit', () => store.commitCount > before);
+    const locks = StripedLockSet.attach(manager.handle.locks);
+    const stripe = stripeOf('ref', STRIPES);
+    expect(locks.releaseHeldBy(locks.holderOf(stripe))).toBe(1);
+    store.work();
+    expect(await settles('a prune of a worker that gives up', pruned)).toBe(LOST);
+    await replaced(manager, 1);
+    // Pruned, and known to be: what this thread knew of the record, it no longer trusts.
+    expect(await manager.getImagePulledRecord('ref')).toBeUndefined();
+    const decision = await manager.decide('app', 'ref', { secrets: [A] });
+    expect(decision.reason).toBe('credentialPolicyAllowed');
   });
 });
 
