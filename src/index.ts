@@ -103,7 +103,7 @@ export {
 } from './metrics/prom-client.ts';
 export type { DecisionReason, Distribution, EngineStats } from './metrics/stats.ts';
 export { NoopImagePullManager } from './noop-pull-manager.ts';
-export type { PullManagerOptions } from './options.ts';
+export type { PullManagerOptions, WhenFull } from './options.ts';
 export { type AllowlistEntry, validateAllowlistImagesPatterns } from './policies/allowlist.ts';
 export {
   alwaysVerifyImagePullPolicy,

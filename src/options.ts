@@ -20,6 +20,9 @@ import {
   type VerificationPolicy,
 } from './policies/enforcer.ts';
 
+/** See `PullManagerOptions.whenFull`. */
+export type WhenFull = 'reject' | 'wait';
+
 /** Options of `PullManager.open`. */
 export interface PullManagerOptions {
   /** @default { kind: 'journal', path: './pullwarden-data' } */
@@ -59,6 +62,14 @@ export interface PullManagerOptions {
    * sources; one more fails with `QUEUE_FULL`. @default 262144
    */
   maxPending?: number;
+  /**
+   * What becomes of a call for which `maxPending` leaves no room. 'reject': it fails at once with
+   * `QUEUE_FULL`, and nothing was done. 'wait': it is held back, with those after it, until there is
+   * room; whoever awaits each call goes as fast as the store does. At most 1,048,576 calls of a
+   * thread are held back; one more fails with `QUEUE_FULL`. Waits for credentials sources are limited
+   * by `maxPending` either way. @default 'reject'
+   */
+  whenFull?: WhenFull;
 }
 
 /** Options with every default filled in. */
@@ -80,6 +91,7 @@ export interface ResolvedOptions {
   readonly listeners: EventListeners<PullManagerEvents>;
   readonly signal: AbortSignal | undefined;
   readonly maxPending: number;
+  readonly whenFull: WhenFull;
 }
 
 const WORKER_COUNT_DEFAULT_MAX = 4;
@@ -101,6 +113,10 @@ export function resolveOptions(options: PullManagerOptions = {}): ResolvedOption
   const maxPending = number(options.maxPending, 'maxPending', MAX_PENDING_DEFAULT);
   if (!Number.isInteger(maxPending) || maxPending < 1 || maxPending > MAX_PENDING_MAX) {
     throw invalidArgument('maxPending', `must be a whole number from 1 to ${MAX_PENDING_MAX}`);
+  }
+  const whenFull = given(options.whenFull, 'reject');
+  if (whenFull !== 'reject' && whenFull !== 'wait') {
+    throw invalidArgument('whenFull', "must be 'reject' or 'wait'");
   }
   const reverifyAfterMs = number(options.reverifyAfter, 'reverifyAfter', Number.POSITIVE_INFINITY);
   if (reverifyAfterMs <= 0) throw invalidArgument('reverifyAfter', 'must be greater than 0');
@@ -134,6 +150,7 @@ export function resolveOptions(options: PullManagerOptions = {}): ResolvedOption
     listeners: resolveListeners(options.listeners),
     signal: options.signal,
     maxPending,
+    whenFull,
   };
 }
 

@@ -127,7 +127,8 @@ export class PullManager implements ImagePullManager, AsyncDisposable {
    * Opens the store, starts the threads, and reconciles the intents that an earlier run left.
    *
    * Errors: `INVALID_ARGUMENT` naming the option, `POLICY_UNKNOWN`, `ALLOWLIST_PATTERN_INVALID`,
-   * `STORE_IN_USE`, `STORE_UNAVAILABLE`, `STORE_CORRUPT`, `STORE_VERSION_UNSUPPORTED`, `ABORTED`.
+   * `STORE_IN_USE`, `STORE_UNAVAILABLE`, `STORE_CORRUPT`, `STORE_VERSION_UNSUPPORTED`, `WORKER_LOST`,
+   * `ABORTED`.
    * After an error nothing is left open.
    */
   static async open(options?: PullManagerOptions): Promise<PullManager> {

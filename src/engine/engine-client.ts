@@ -7,6 +7,7 @@
 import { closedError, PullManagerError, queueFull } from '../errors.ts';
 import { ownerOf, stripeOf } from '../locks/stripe.ts';
 import { waitWhileEqualAsync } from '../locks/wait.ts';
+import type { WhenFull } from '../options.ts';
 import { Dictionary } from '../protocol/dictionary.ts';
 import { type CallMethod, REQUEST } from '../protocol/frames.ts';
 import { HostLink, type Listener, type Pending, type StateReply } from '../protocol/host-link.ts';
@@ -20,86 +21,29 @@ import {
   WORKER_STATE,
 } from '../protocol/shared-state.ts';
 import type { ImagePullCredentials } from '../records/record.ts';
+import { Fifo } from '../util/fifo.ts';
+import { Read, Write } from './engine-requests.ts';
 
 /** How long the event loop is polled without progress before the thread goes to sleep. */
 const POLL_MS = 2;
 /** Longest sleep while calls wait, should a wake-up be lost. */
 const SLEEP_MS = 1_000;
+/** Calls of one thread that may be held back until there is room for them. */
+const HELD_BACK_MAX = 1 << 20;
 
-/** A write that resolves when it is durable. */
-class Write implements Pending {
-  reply: StateReply | Error | undefined = undefined;
-  readonly op: number;
-  readonly image: string | undefined;
-  readonly imageRef: string | undefined;
-  readonly imageName: string | undefined;
-  readonly credentials: ImagePullCredentials | null | undefined;
-  readonly wantsState: boolean;
-  readonly succeed: () => void;
-  readonly fail: (error: Error) => void;
-
-  constructor(
-    op: number,
-    image: string | undefined,
-    imageRef: string | undefined,
-    imageName: string | undefined,
-    credentials: ImagePullCredentials | null | undefined,
-    wantsState: boolean,
-    succeed: () => void,
-    fail: (error: Error) => void,
-  ) {
-    this.op = op;
-    this.image = image;
-    this.imageRef = imageRef;
-    this.imageName = imageName;
-    this.credentials = credentials;
-    this.wantsState = wantsState;
-    this.succeed = succeed;
-    this.fail = fail;
-  }
-}
-
-/** A question about a record and an intent, shared by all who ask it before it is answered. */
-class Read implements Pending {
-  readonly op = REQUEST.READ;
-  readonly imageName = undefined;
-  readonly credentials = undefined;
-  readonly wantsState = false;
-  reply: StateReply | Error | undefined = undefined;
-  readonly image: string | undefined;
-  readonly imageRef: string | undefined;
-  /** The time between two publications in which it was asked. */
-  readonly interval: number;
-  readonly answer: Promise<StateReply>;
-  succeed!: (state?: StateReply) => void;
-  fail!: (error: Error) => void;
-
-  constructor(
-    imageRef: string | undefined,
-    image: string | undefined,
-    interval: number,
-    onEnd: ((read: Read) => void) | undefined,
-  ) {
-    this.interval = interval;
-    this.image = image;
-    this.imageRef = imageRef;
-    this.answer = new Promise((resolve, reject) => {
-      this.succeed = (state) => {
-        onEnd?.(this);
-        resolve(state!);
-      };
-      this.fail = (error) => {
-        onEnd?.(this);
-        reject(error);
-      };
-    });
-  }
+/** A request, or a call, for which there was no room. */
+interface HeldBack {
+  /** Undefined for a call. */
+  readonly op: number | undefined;
+  enter(): void;
+  fail(error: Error): void;
 }
 
 export interface EngineClientOptions {
   readonly state: SharedState;
   readonly hostIndex: number;
   readonly maxPending: number;
+  readonly whenFull: WhenFull;
   /** Called after something was published; lets an owner in this thread start. */
   readonly kick: () => void;
   /** Hears what owners say, as soon as it is heard. */
@@ -113,6 +57,9 @@ export class EngineClient {
   readonly #state: SharedState;
   readonly #links: HostLink[];
   readonly #kick: () => void;
+  readonly #holdsBack: boolean;
+  /** By worker: what waits for room, oldest first. */
+  readonly #held: readonly Fifo<HeldBack>[];
   /** Reads that wait, by image reference. Those of this interval are not visible to a worker yet. */
   readonly #reads = new Map<string, Read>();
   #interval = 0;
@@ -130,6 +77,8 @@ export class EngineClient {
     this.maxPending = options.maxPending;
     this.#state = state;
     this.#kick = options.kick;
+    this.#holdsBack = options.whenFull === 'wait';
+    this.#held = Array.from({ length: state.workerCount }, () => new Fifo<HeldBack>());
     const dictionary = new Dictionary();
     this.#links = Array.from(
       { length: state.workerCount },
@@ -160,6 +109,13 @@ export class EngineClient {
     let pending = 0;
     for (const link of this.#links) pending += link.pending;
     return pending;
+  }
+
+  /** Calls that wait until there is room for them. */
+  get heldBack(): number {
+    let count = 0;
+    for (const held of this.#held) count += held.count;
+    return count;
   }
 
   /** The worker that owns a key. */
@@ -227,11 +183,13 @@ export class EngineClient {
 
   /** Calls one owner; resolves with the pieces of its answer. */
   call(owner: number, method: CallMethod, args: readonly unknown[]): Promise<unknown[]> {
-    const error = this.#refusal(owner);
-    if (error !== undefined) return Promise.reject(error);
-    const answer = this.#links[owner]!.call(method, args);
-    this.#schedule();
-    return answer;
+    return new Promise((succeed, fail) => {
+      const enter = (): void => {
+        this.#links[owner]!.call(method, args).then(succeed, fail);
+        this.#schedule();
+      };
+      this.#admit(owner, { op: undefined, enter, fail });
+    });
   }
 
   /** Calls every owner at once. */
@@ -241,15 +199,16 @@ export class EngineClient {
 
   /** Resolves when nothing waits any more. */
   async drain(): Promise<void> {
-    while (this.pending > 0) await new Promise<void>((resolve) => this.#onIdle.push(resolve));
+    while (this.pending + this.heldBack > 0)
+      await new Promise<void>((resolve) => this.#onIdle.push(resolve));
   }
 
   /** Fails everything that waits, and gives the place back if `isClean`: if nothing was waiting. */
   leave(error: Error): void {
     if (this.#hasLeft) return;
-    const isClean = this.pending === 0;
+    const isClean = this.pending + this.heldBack === 0;
     this.#hasLeft = true;
-    for (const link of this.#links) link.abandon(error);
+    this.#abandon(error);
     this.#idle();
     if (!isClean) return;
     for (const link of this.#links) link.disconnect();
@@ -258,18 +217,63 @@ export class EngineClient {
   }
 
   #push(owner: number, request: Pending): void {
-    const error = this.#refusal(owner, request.op);
-    if (error !== undefined) {
-      request.fail(error);
+    if (this.#hasRoom(owner, request.op) && this.#refusal(owner) === undefined) {
+      this.#enter(owner, request);
       return;
     }
+    const enter = (): void => this.#enter(owner, request);
+    this.#admit(owner, { op: request.op, enter, fail: (error) => request.fail(error) });
+  }
+
+  #enter(owner: number, request: Pending): void {
     // Visible from here on: whoever asks now must not be given an answer from before.
     if (this.#links[owner]!.push(request)) this.#interval++;
     if (!this.#isPollScheduled) this.#schedule();
   }
 
-  /** Why a request cannot be taken. An outcome has room where an intent had: twice the limit. */
-  #refusal(owner: number, op?: number): PullManagerError | undefined {
+  /** Takes it, holds it back, or refuses it. */
+  #admit(owner: number, call: HeldBack): void {
+    const error = this.#refusal(owner);
+    if (error !== undefined) call.fail(error);
+    else if (this.#hasRoom(owner, call.op)) call.enter();
+    else if (this.#holdsBack && this.heldBack < HELD_BACK_MAX) this.#held[owner]!.push(call);
+    else call.fail(queueFull(`${this.maxPending} calls wait for worker ${owner} already`));
+  }
+
+  /** Lets in, in their order, those for which there is room now; answers whether any left the queue. */
+  #letIn(): boolean {
+    let any = false;
+    for (const [owner, held] of this.#held.entries()) {
+      while (held.count > 0) {
+        const error = this.#refusal(owner);
+        if (error === undefined && !this.#isBelowLimit(owner, held.at(0).op)) break;
+        const call = held.shift();
+        if (error === undefined) call.enter();
+        else call.fail(error);
+        any = true;
+      }
+    }
+    return any;
+  }
+
+  /** Whether a request may go at once: nothing overtakes what is held back. */
+  #hasRoom(owner: number, op: number | undefined): boolean {
+    return this.#held[owner]!.count === 0 && this.#isBelowLimit(owner, op);
+  }
+
+  /** An outcome has room where an intent had: twice the limit. */
+  #isBelowLimit(owner: number, op: number | undefined): boolean {
+    const limit = op === REQUEST.OUTCOME ? 2 * this.maxPending : this.maxPending;
+    return this.#links[owner]!.pending < limit;
+  }
+
+  #abandon(error: Error): void {
+    for (const link of this.#links) link.abandon(error);
+    for (const held of this.#held) while (held.count > 0) held.shift().fail(error);
+  }
+
+  /** Why a worker cannot be asked. */
+  #refusal(owner: number): PullManagerError | undefined {
     const { words } = this.#state;
     // Once left, the place and its rings may be another thread's.
     if (this.#hasLeft || this.#state.engineState === ENGINE_STATE.CLOSED) {
@@ -281,9 +285,7 @@ export class EngineClient {
         workerIndex: owner,
       });
     }
-    const limit = op === REQUEST.OUTCOME ? 2 * this.maxPending : this.maxPending;
-    if (this.#links[owner]!.pending < limit) return undefined;
-    return queueFull(`${this.maxPending} calls wait for worker ${owner} already`);
+    return undefined;
   }
 
   #schedule(): void {
@@ -308,11 +310,11 @@ export class EngineClient {
       if (link.receive()) progress = true;
       if (link.pending > 0) waits = true;
     }
-    if (waits && isClosed) {
-      for (const link of this.#links) link.abandon(closedError('this call'));
+    if ((waits || this.heldBack > 0) && isClosed) {
+      this.#abandon(closedError('this call'));
       waits = false;
     }
-    if (progress) {
+    if (this.#letIn() || progress) {
       // The callers' next calls come in their microtasks, before this immediate: one more turn.
       this.#schedule();
       return;

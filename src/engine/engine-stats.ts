@@ -26,6 +26,7 @@ export function engineStats({ handle, state, metrics, client, decider }: Host): 
     decisionsRemote: metrics.hostSum(HOST_ROW.REMOTE),
     pending: client.pending,
     pendingLimit: client.pendingLimit,
+    heldBack: client.heldBack,
     commits: {
       failures: metrics.workerSum(WORKER_ROW.COMMIT_FAILURES),
       batchSize: SharedHistogram.summarize(workers.map((i) => metrics.batchSizes(i))),

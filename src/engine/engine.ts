@@ -5,7 +5,7 @@ import { openBackend, type StoreBackend } from '../accessors/backend.ts';
 import type { CompatibilityLevel } from '../compatibility.ts';
 import { type StripedLockHandle, StripedLockSet } from '../locks/striped-lock-set.ts';
 import { SharedMetrics } from '../metrics/shared-metrics.ts';
-import type { ResolvedOptions } from '../options.ts';
+import type { ResolvedOptions, WhenFull } from '../options.ts';
 import type { VerificationPolicy } from '../policies/enforcer.ts';
 import { ENGINE_STATE, SharedState } from '../protocol/shared-state.ts';
 import { Supervisor } from './supervisor.ts';
@@ -31,6 +31,7 @@ export interface EngineHandle {
   readonly rotatedSecrets: 'trust' | 'verify';
   readonly reverifyAfterMs: number;
   readonly maxPending: number;
+  readonly whenFull: WhenFull;
 }
 
 const STOP_LIMIT_MS = 10_000;
@@ -79,6 +80,7 @@ export class Engine {
       rotatedSecrets: options.rotatedSecrets,
       reverifyAfterMs: options.reverifyAfterMs,
       maxPending: options.maxPending,
+      whenFull: options.whenFull,
     };
     const supervisor = new Supervisor({ state, metrics, locks, backend, workerCount, logger });
     const engine = new Engine(handle, state, metrics, backend, supervisor);

@@ -75,6 +75,7 @@ export class Host {
       state,
       hostIndex,
       maxPending: handle.maxPending,
+      whenFull: handle.whenFull,
       kick: () => engine?.kick(),
       listener: replica,
     });

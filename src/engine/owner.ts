@@ -57,6 +57,8 @@ export class Owner {
   readonly #links: OwnerLink[];
   readonly #jobs: Job[] = [];
   #firstLink = 0;
+  /** Why the owner cannot go on. */
+  #failure: Error | undefined;
 
   constructor(options: OwnerOptions) {
     const { state, context, metrics } = options;
@@ -131,8 +133,20 @@ export class Owner {
     if (this.#gauges.isRecountDue) await this.#gauges.recount();
   }
 
-  /** Runs requests as one batch. */
+  /**
+   * Runs requests as one batch. Rejects where the owner cannot go on: it may have written what it has
+   * not published. A job that fails of it must not hide that.
+   */
   async run(requests: readonly (OwnerRequest | PruneRequest)[]): Promise<void> {
+    try {
+      await this.#run(requests);
+    } catch (error) {
+      this.#failure ??= error as Error;
+      throw error;
+    }
+  }
+
+  async #run(requests: readonly (OwnerRequest | PruneRequest)[]): Promise<void> {
     const batch = new Batch(requests, this.#inFlight);
     const stripes = batch.stripes(this.context.stripeCount);
     try {
@@ -342,6 +356,7 @@ export class Owner {
     if (next < 0) return;
     const [job] = this.#jobs.splice(next, 1);
     if (!(await job!.step())) this.#jobs.push(job!);
+    if (this.#failure !== undefined) throw this.#failure;
   }
 
   /** Whether a key belongs to this owner. */

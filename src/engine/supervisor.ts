@@ -186,8 +186,8 @@ export class Supervisor {
     const startUp = watchStartUp(pool);
     try {
       const ended: Promise<WireError | undefined> = pool.run(task);
-      const failure = await Promise.race([ended, startUp.failed]).catch((error: unknown) => {
-        throw deathOf(task.workerIndex, error);
+      const failure = await Promise.race([ended, startUp.failed]).catch((cause: unknown) => {
+        throw workerLost(task.workerIndex, cause);
       });
       if (failure !== undefined) throw fromWire(failure);
     } finally {
@@ -210,7 +210,7 @@ function watchStartUp(pool: Piscina): { readonly failed: Promise<never>; end(): 
   const failed = new Promise<never>((_, reject) => {
     timer = setInterval(() => {
       if (pool.threads.length > 0) return;
-      reject(new PullManagerError('WORKER_LOST', 'a worker died while it started'));
+      reject(new Error('it ended while it started'));
     }, START_UP_LOOK_MS);
     timer.unref();
     pool.on('error', reject);
@@ -220,11 +220,10 @@ function watchStartUp(pool: Piscina): { readonly failed: Promise<never>; end(): 
   return { failed, end: () => clearInterval(timer) };
 }
 
-/** An opening that fails for a dead thread has a code: the pool's own words have none. */
-function deathOf(workerIndex: number, cause: unknown): PullManagerError {
-  if (cause instanceof PullManagerError) return cause;
-  const problem = `worker ${workerIndex} died: ${nameOf(cause)}`;
-  return new PullManagerError('WORKER_LOST', problem, { workerIndex, cause });
+/** The pool says it in words of its own. */
+function workerLost(workerIndex: number, cause: unknown): PullManagerError {
+  const message = `worker ${workerIndex} died: ${nameOf(cause)}`;
+  return new PullManagerError('WORKER_LOST', message, { workerIndex, cause });
 }
 
 function nameOf(error: unknown): string {

@@ -44,6 +44,8 @@ export interface EngineStats {
   /** Calls of this thread that wait for a worker now, and how many may. */
   readonly pending: number;
   readonly pendingLimit: number;
+  /** Calls of this thread that are held back until there is room; see `whenFull`. */
+  readonly heldBack: number;
   readonly commits: {
     readonly failures: number;
     /** Writes in one commit. */

@@ -7,13 +7,14 @@ import { fromWire, PullManagerError, type WireError } from '../errors.ts';
 import { decodeRecord } from '../records/codec.ts';
 import { CredentialPool } from '../records/credential-pool.ts';
 import type { ImagePullCredentials, PulledRecord } from '../records/record.ts';
+import { Fifo } from '../util/fifo.ts';
 import type { Dictionary } from './dictionary.ts';
 import { type CallMethod, REPLY, REQUEST, STATE } from './frames.ts';
 import { packMessage, unpackMessage } from './message.ts';
 import { PartReceiver, PartSender } from './parts.ts';
 import { type OutgoingRequest, RequestWriter } from './request-writer.ts';
 import { RingReader, RingWriter } from './ring.ts';
-import { SentRequests } from './sent-requests.ts';
+
 import { LINK, type SharedState, WORKER } from './shared-state.ts';
 
 /** What a worker said about a record and an intent at one instant. */
@@ -67,7 +68,8 @@ export class HostLink {
   readonly #receiver: PartReceiver;
   readonly #decodeRecord: (bytes: Uint8Array, length: number) => PulledRecord;
   #generation = 0;
-  readonly #sent = new SentRequests<Pending>();
+  /** Sent, and not answered yet; oldest first. */
+  readonly #sent = new Fifo<Pending>();
   #completed = 0;
   #unpublished = 0;
   /** Not sent, since the ring was full. */

@@ -1,7 +1,7 @@
-import type { Worker } from 'node:worker_threads';
 import { describe, expect, it } from 'vitest';
 import { errorCode } from '../../src/errors.ts';
 import { stripeOf } from '../../src/locks/stripe.ts';
+import { StripedLockSet } from '../../src/locks/striped-lock-set.ts';
 import { PullManager } from '../../src/pull-manager.ts';
 import { secret } from '../support/credentials.ts';
 import { eventually, intentsOf, open, settles } from '../support/engines.ts';
@@ -167,6 +167,47 @@ describe.each([1, 2])('a worker, one of %d, that dies', (workerCount) => {
   });
 });
 
+describe.each([1, 2])('one of %d workers that dies while the engine is opened', (workerCount) => {
+  it('fails the opening, as a worker that was lost, and leaves the store free', async () => {
+    const store = await FileStore.create();
+    store.set('open', COMMAND.EXIT);
+    const options = { store: store.options, workerCount, stripeCount: STRIPES };
+    const failed = await settles(
+      'opening',
+      PullManager.open(options).catch((error) => error),
+    );
+    expect(errorCode(failed)).toBe(LOST);
+    expect(failed.message).toMatch(/^worker [01] died: /);
+    expect(failed.workerIndex).toBeLessThan(workerCount);
+    store.work();
+    const manager = await open(options);
+    await manager.recordPullIntent('app');
+  });
+});
+
+describe('a worker whose stripe is taken away while it prunes', () => {
+  it('gives up, since it may not have published what it has written, and is replaced', async () => {
+    const { store, manager } = await openStore(1);
+    await manager.recordPullIntent('app');
+    await manager.recordImagePulled('app', 'ref', { kubernetesSecrets: [A] });
+    expect(await manager.mustAttemptImagePull('app', 'ref', { secrets: [A] })).toBe(false);
+    const before = store.commitCount;
+    store.set('commit', COMMAND.HOLD);
+    const pruned = manager.pruneUnknownRecords([], new Date(8.64e15)).catch(errorCode);
+    await eventually('it is at its commit', () => store.commitCount > before);
+    const locks = StripedLockSet.attach(manager.handle.locks);
+    const stripe = stripeOf('ref', STRIPES);
+    expect(locks.releaseHeldBy(locks.holderOf(stripe))).toBe(1);
+    store.work();
+    expect(await settles('a prune of a worker that gives up', pruned)).toBe(LOST);
+    await replaced(manager, 1);
+    // Pruned, and known to be: what this thread knew of the record, it no longer trusts.
+    expect(await manager.getImagePulledRecord('ref')).toBeUndefined();
+    const decision = await manager.decide('app', 'ref', { secrets: [A] });
+    expect(decision.reason).toBe('credentialPolicyAllowed');
+  });
+});
+
 describe('one of two workers that dies', () => {
   it('leaves the other one at work', async () => {
     const { store, manager } = await openStore(2);
@@ -255,31 +296,4 @@ describe('a store in memory that is lost with its worker', () => {
     await manager.recordImagePullFailed('begun');
     expect(manager.stats()).toMatchObject({ records: 2, intents: 0 });
   });
-});
-
-describe('a worker that dies while the engine opens', () => {
-  it.each([0, 5, 20, 60])(
-    'makes the opening fail with a code, %d ms after its start',
-    async (ms) => {
-      const store = await FileStore.create();
-      let isOpen = false;
-      const kill = (worker: Worker): void => {
-        setTimeout(() => isOpen || worker.terminate(), ms);
-      };
-      process.on('worker', kill);
-      try {
-        const manager = await PullManager.open({ store: store.options, workerCount: 2 });
-        isOpen = true;
-        await manager.close();
-      } catch (error) {
-        expect(errorCode(error)).toBe(LOST);
-        expect(error).toMatchObject({ message: expect.stringContaining('died') });
-      } finally {
-        process.removeListener('worker', kill);
-      }
-      // The directory is free again.
-      const manager = await open({ store: store.options, workerCount: 2 });
-      await manager.recordPullIntent('app');
-    },
-  );
 });

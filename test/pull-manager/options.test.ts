@@ -31,6 +31,7 @@ const REFUSED: readonly Refused[] = [
   ...wrong('workerCount', -1, 1.5, Number.NaN, Number.POSITIVE_INFINITY, '2', null, {}, 2n),
   ...wrong('stripeCount', Number.NaN, '31', null, {}, 31n),
   ...wrong('maxPending', 0, -1, 1.5, Number.NaN, Number.POSITIVE_INFINITY, 2 ** 40, '5', null),
+  ...wrong('whenFull', 'fail', true, 1, null, ''),
   ...wrong('reverifyAfter', 0, -1, Number.NEGATIVE_INFINITY, Number.NaN, '1h', null),
   ...wrong('compatibility', 'v1.32', '1.35', 'V1.35', 35, null, ''),
   ...wrong('rotatedSecrets', 'never', true, null, ''),
@@ -208,6 +209,7 @@ describe('opening', () => {
       'logger',
       'signal',
       'maxPending',
+      'whenFull',
     ];
     const given = Object.fromEntries(names.map((name) => [name, undefined]));
     const { logger: _a, policy: _b, ...resolved } = resolveOptions({ store: MEMORY, ...given });

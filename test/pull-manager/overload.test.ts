@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { errorCode } from '../../src/errors.ts';
+import { PullManager } from '../../src/pull-manager.ts';
 import type { PodCredentials } from '../../src/records/record.ts';
 import { secret } from '../support/credentials.ts';
 import { eventually, intentsOf, open, openEngine, settles, shapeOf } from '../support/engines.ts';
@@ -126,5 +127,119 @@ describe.each([0, 1, 2])('maxPending with %d workers', (workerCount) => {
     for (const { status } of await outcomes) expect(status).toBe('fulfilled');
     const next = await open({ store: store.options, workerCount });
     expect(next.stats().intents).toBe(100);
+  });
+});
+
+describe.each([0, 1, 2])("whenFull 'wait' with %d workers", (workerCount) => {
+  async function full(limit: number): Promise<{ store: FileStore; manager: PullManager }> {
+    const store = await FileStore.create();
+    const manager = await open({
+      store: store.options,
+      workerCount,
+      stripeCount: 3,
+      maxPending: limit,
+      whenFull: 'wait',
+    });
+    store.set('commit', COMMAND.HOLD);
+    return { store, manager };
+  }
+
+  it('holds back what there is no room for, and does it in call order', async () => {
+    const { store, manager } = await full(2);
+    const order: string[] = [];
+    const noted = (name: string, call: Promise<unknown>): Promise<void> =>
+      call.then(() => void order.push(name));
+    // All of one owner: five pulls begin, four end, one more begins.
+    const calls = [
+      ...Array.from({ length: 5 }, (_, i) => noted(`begin${i}`, manager.recordPullIntent('app'))),
+      ...Array.from({ length: 4 }, (_, i) =>
+        noted(`end${i}`, manager.recordImagePullFailed('app')),
+      ),
+      noted('again', manager.recordPullIntent('app')),
+    ];
+    const listing = manager.listImagePullIntents();
+    const decision = manager.decide('app', 'ref');
+    expect(manager.stats()).toMatchObject({ pending: 2 + Math.max(0, workerCount - 1) });
+    expect(manager.stats().heldBack).toBeGreaterThanOrEqual(8);
+    expect(manager.stats().pending).toBeLessThanOrEqual(manager.stats().pendingLimit);
+    store.work();
+    await settles('calls that were held back', Promise.all([...calls, listing]));
+    const begun = ['begin0', 'begin1', 'begin2', 'begin3', 'begin4'];
+    expect(order).toEqual([...begun, 'end0', 'end1', 'end2', 'end3', 'again']);
+    expect((await decision).mustPull).toBe(true);
+    expect(manager.stats()).toMatchObject({ pending: 0, heldBack: 0, intents: 1 });
+    await manager.recordImagePullFailed('app');
+    expect(await intentsOf(manager)).toEqual(['app']);
+    await manager.recordImagePullFailed('app');
+    expect(await intentsOf(manager)).toEqual([]);
+  });
+
+  it('finishes them when it is closed, and answers everybody', async () => {
+    const { store, manager } = await full(3);
+    const images = Array.from({ length: 200 }, (_, i) => `app${i}`);
+    const calls = Promise.all(images.map((image) => manager.recordPullIntent(image)));
+    const closing = manager.close();
+    expect(await manager.recordPullIntent('late').catch(errorCode)).toBe(CLOSED);
+    store.work();
+    await settles('closing', closing);
+    await settles('calls that were held back', calls);
+    const next = await open({ store: store.options, workerCount });
+    expect(await intentsOf(next)).toEqual(images.sort());
+  });
+
+  it('goes as fast as the store does for callers that await each call', async () => {
+    const manager = await open({
+      store: { kind: 'memory' },
+      workerCount,
+      maxPending: 4,
+      whenFull: 'wait',
+    });
+    const beside = await PullManager.attach(manager.handle);
+    const call = async (caller: number): Promise<void> => {
+      const each = caller % 2 === 0 ? manager : beside;
+      for (let i = 0; i < 50; i++) {
+        const image = `app${caller}-${i}`;
+        await each.recordPullIntent(image);
+        await each.recordImagePulled(image, `ref${caller}-${i}`, { nodePodsAccessible: true });
+        expect(await each.mustAttemptImagePull(image, `ref${caller}-${i}`)).toBe(false);
+      }
+    };
+    await settles(
+      'all callers',
+      Promise.all(Array.from({ length: 40 }, (_, i) => call(i))),
+      50_000,
+    );
+    expect(manager.stats()).toMatchObject({ records: 2000, intents: 0, heldBack: 0 });
+    await beside.close();
+  });
+});
+
+describe.each([1, 2])("whenFull 'wait' when one of %d workers dies", (workerCount) => {
+  it('answers what was sent and what was held back, and holds nothing for ever', async () => {
+    const store = await FileStore.create();
+    const manager = await open({
+      store: store.options,
+      workerCount,
+      stripeCount: 3,
+      maxPending: 2,
+      whenFull: 'wait',
+    });
+    store.setOnce('commit', COMMAND.EXIT);
+    const images = Array.from({ length: 100 }, (_, i) => `app${i}`);
+    const calls = Promise.allSettled(images.map((image) => manager.recordPullIntent(image)));
+    const outcomes = await settles('calls of a dead worker', calls);
+    const lost = outcomes.filter(({ status }) => status === 'rejected');
+    expect(lost.length).toBeGreaterThan(0);
+    for (const outcome of lost) {
+      const { reason } = outcome as PromiseRejectedResult;
+      expect(errorCode(reason)).toBe('ERR_PULLMANAGER_WORKER_LOST');
+    }
+    await eventually('it works again', () =>
+      Promise.all(images.map((image) => manager.recordPullIntent(image))).then(
+        () => true,
+        () => false,
+      ),
+    );
+    expect(await intentsOf(manager)).toEqual(images.sort());
   });
 });

@@ -255,6 +255,7 @@ export class ConcurrentModel implements StormEngine {
       decisionsRemote: 0,
       pending: 0,
       pendingLimit: 0,
+      heldBack: 0,
       commits: { failures: 0, batchSize: none, latencyNs: none },
       failures: { reconcile: 0, matchWrite: 0, prune: 0 },
       workersReplaced: 0,

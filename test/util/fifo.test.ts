@@ -1,13 +1,13 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { SentRequests } from '../../src/protocol/sent-requests.ts';
+import { Fifo } from '../../src/util/fifo.ts';
 
 describe('requests that were sent', () => {
   it('are kept in their order, however many there are and wherever the ring begins', () => {
     const step = fc.record({ pushed: fc.nat(700), shifted: fc.nat(700) });
     fc.assert(
       fc.property(fc.array(step, { maxLength: 12 }), (steps) => {
-        const sent = new SentRequests<number>();
+        const sent = new Fifo<number>();
         const model: number[] = [];
         let next = 0;
         for (const { pushed, shifted } of steps) {

@@ -1,31 +1,31 @@
-/** Requests that were sent and wait for their answers, oldest first, in an array that is used as a ring. */
+/** A queue, first in, first out, in an array that is used as a ring: no step depends on its length. */
 
 const LENGTH_INITIAL = 256;
 
-/** Used by one link. */
-export class SentRequests<T> {
+/** Used by one thread. */
+export class Fifo<T> {
   count = 0;
   /** Its length is a power of two. */
   #ring: (T | undefined)[] = new Array(LENGTH_INITIAL);
   #from = 0;
 
-  push(request: T): void {
+  push(item: T): void {
     if (this.count === this.#ring.length) this.#grow();
-    this.#ring[(this.#from + this.count++) & (this.#ring.length - 1)] = request;
+    this.#ring[(this.#from + this.count++) & (this.#ring.length - 1)] = item;
   }
 
-  /** The request at a place, counted from the oldest one, which is at 0. */
+  /** The item at a place, counted from the oldest one, which is at 0. */
   at(place: number): T {
     return this.#ring[(this.#from + place) & (this.#ring.length - 1)]!;
   }
 
   /** Takes the oldest one out. */
   shift(): T {
-    const request = this.#ring[this.#from]!;
+    const item = this.#ring[this.#from]!;
     this.#ring[this.#from] = undefined;
     this.#from = (this.#from + 1) & (this.#ring.length - 1);
     this.count--;
-    return request;
+    return item;
   }
 
   #grow(): void {
