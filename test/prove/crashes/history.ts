@@ -133,7 +133,9 @@ export class CrashHistory {
   #plan(ending: LifeEnding): LifePlan {
     const random = this.#random;
     // The layout stays for some lives: a store builds a changed one anew.
-    if (random.below(ending.kind === 'point' ? 2 : 3) === 0) {
+    if (ending.kind === 'point' && ending.changesLayout) {
+      this.#workerCount = this.#workerCount === 2 ? 1 : 2;
+    } else if (random.below(3) === 0) {
       this.#workerCount = [0, 1, 2, 1, 0][random.below(5)]!;
       this.#stripeCount = [31, 31, 1, 3, 7][random.below(5)]!;
     }

@@ -20,7 +20,13 @@ export type LifeEnding =
   /** It closes in good order. */
   | { readonly kind: 'clean'; readonly loadMs: number }
   /** When it comes to a point; closes in good order where it does not. */
-  | { readonly kind: 'point'; readonly loadMs: number; readonly arming: Arming };
+  | {
+      readonly kind: 'point';
+      readonly loadMs: number;
+      readonly arming: Arming;
+      /** The store is opened with another number of workers than before. */
+      readonly changesLayout: boolean;
+    };
 
 /** What makes a process end at a point. */
 export interface Arming {

@@ -101,7 +101,12 @@ class PointSearch {
       }
       const arming = place.arm({ root, count, reportPath });
       const loadMs = LOAD_MS_LEAST + this.#random.below(LOAD_MS_RANGE);
-      const { wasKilled } = await live({ kind: 'point', loadMs, arming });
+      const { wasKilled } = await live({
+        kind: 'point',
+        loadMs,
+        arming,
+        changesLayout: place.changesLayout,
+      });
       this.#takeReport(reportPath);
       return wasKilled;
     };

@@ -12,7 +12,7 @@ import { copyProblem, cutProblem } from './disk.ts';
 import { runSnapshots } from './snapshots.ts';
 
 const STORES = ['journal', 'kubelet', 'lmdb'];
-const SECONDS = 90;
+const SECONDS = 120;
 /** So many times the time that is planned may be needed on a busy machine. */
 const PATIENCE = 6;
 /** In the time that is planned, of each store. */

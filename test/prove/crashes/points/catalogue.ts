@@ -8,6 +8,8 @@ export interface Point {
   readonly name: string;
   /** Only the first start of a store comes to it. */
   readonly isFirstStart: boolean;
+  /** Only a start with another number of workers comes to it. */
+  readonly changesLayout: boolean;
   /** The program `strace` ends the process, which knows all system calls. */
   readonly isTraced: boolean;
   /** What only a start after a certain death does is done after a kill at this point. */
@@ -20,6 +22,7 @@ export type PointPlace = Pick<KillOrder, 'root' | 'count' | 'reportPath'>;
 
 const LOCK = ['write lock', 'link lock', 'remove lock', 'rename lock'];
 const FIRST_START = /^after make /;
+const CHANGED_LAYOUT = / manifest$/;
 /** Written whole or not at all: they are renamed or linked into place. */
 const SMALL = /^write (lock|manifest)$/;
 
@@ -114,7 +117,9 @@ function callPoint(name: string, prelude: Point | undefined): Point {
       env: { [KILL_ORDER]: JSON.stringify(order) },
     };
   };
-  return { name, isFirstStart: FIRST_START.test(name), isTraced: false, prelude, arm };
+  const isFirstStart = FIRST_START.test(name);
+  const changesLayout = CHANGED_LAYOUT.test(name);
+  return { name, isFirstStart, changesLayout, isTraced: false, prelude, arm };
 }
 
 /** Counts are by thread, and the call is not made any more. */
@@ -128,5 +133,6 @@ function tracedPoint(call: string): Point {
     return { wrapper, nodeArgs: [], env: {} };
   };
   const name = `before ${call} ${TRACED_FILE}`;
-  return { name, isFirstStart: false, isTraced: true, prelude: undefined, arm };
+  const start = { isFirstStart: false, changesLayout: false, prelude: undefined };
+  return { name, ...start, isTraced: true, arm };
 }
