@@ -67,8 +67,12 @@ const UNITS: Readonly<Record<MetricUnit, Readonly<Record<string, number>>>> = {
 
 const RULE = /^\s*([^\s<>=!]+)\s*(<=|>=|==|!=|<|>)\s*(-?[\d_]+(?:\.\d+)?)\s*([a-zA-Zµ%]*)\s*$/;
 
+/** Wildcards and alternatives; groups and many wildcards can take for ever to match nothing. */
+const PATTERN = /^(?=.*[*?{])(?!(?:.*\*){5})[\w.*?{},]{1,128}$/;
+
 /**
- * Parses a rule: metric, comparison, number, unit. The metric may be a pattern, as in `*.p99<5ms`.
+ * Parses a rule: metric, comparison, number, unit. The metric may be a pattern, as in `*.p99<5ms`:
+ * `*` is any run of characters, at most four of them, `?` any character, `{a,b}` either.
  *
  * @throws `INVALID_ARGUMENT` for anything malformed or unknown, with the nearest right one.
  */
@@ -90,18 +94,15 @@ export function parseThreshold(rule: string, where = '--threshold'): Threshold {
       `${quote(rule)} ${problem}: ${name} ${wanted}${suggestion(unit, known)}`,
     );
   }
-  return {
-    rule,
-    metrics,
-    comparison: comparison as Comparison,
-    limit: Number(digits.replaceAll('_', '')) * units[unit]!,
-  };
+  const limit = Number(digits.replaceAll('_', '')) * units[unit]!;
+  // Everything is below a limit that has no end: such a rule would never fail.
+  if (!Number.isFinite(limit)) throw invalidArgument(where, `${quote(rule)} has too large a limit`);
+  return { rule, metrics, comparison: comparison as Comparison, limit };
 }
 
 function metricsOf(name: string, unit: string, rule: string, where: string): string[] {
   if (METRICS.has(name)) return [name];
-  const isPattern = /[*?[{(]/.test(name);
-  const isMatch = isPattern ? picomatch(name, { dot: true }) : () => false;
+  const isMatch = PATTERN.test(name) ? picomatch(name, { dot: true }) : () => false;
   const matching = [...METRICS.keys()].filter((metric) => isMatch(metric));
   // Of several metrics the unit says which are meant: `*.p99<2ms` is not about sizes.
   const fitting = matching.filter((metric) => Object.hasOwn(UNITS[METRICS.get(metric)!], unit));

@@ -10,5 +10,7 @@ export function parseDuration(value: unknown, argument: string): number {
   if (match === null) {
     throw invalidArgument(argument, `${quote(String(value))} is no time: write 500ms, 10s or 2m`);
   }
-  return Number(match[1]) * MS_OF_UNIT[match[2]!]!;
+  const durationMs = Number(match[1]) * MS_OF_UNIT[match[2]!]!;
+  if (!Number.isFinite(durationMs)) throw invalidArgument(argument, 'is too long a time');
+  return durationMs;
 }
