@@ -44,7 +44,7 @@ class SnapshotReader {
   #strings: string[] = [];
   #credentials: ImagePullCredentials[] = [];
   readonly #textOf = (value: unknown): string => {
-    const text = this.#strings[value as number];
+    const text = entryOf(this.#strings, value);
     if (text === undefined) throw this.#corrupt('an entry refers to an unknown text');
     return text;
   };
@@ -155,8 +155,8 @@ class SnapshotReader {
   }
 
   #proof(nameNumber: unknown, credentialsNumber: unknown): NameProof {
-    const imageName = this.#strings[nameNumber as number];
-    const credentials = this.#credentials[credentialsNumber as number];
+    const imageName = entryOf(this.#strings, nameNumber);
+    const credentials = entryOf(this.#credentials, credentialsNumber);
     if (imageName === undefined || credentials === undefined) {
       throw this.#corrupt('a record refers to an unknown entry');
     }
@@ -166,4 +166,9 @@ class SnapshotReader {
   #corrupt(problem: string, cause?: unknown): Error {
     return corruptFile(this.#file.path, this.#at, problem, cause);
   }
+}
+
+/** The entry of that number; a text such as `length` is none, whatever arrays have under it. */
+function entryOf<T>(entries: readonly T[], number: unknown): T | undefined {
+  return typeof number === 'number' ? entries[number] : undefined;
 }
