@@ -18,12 +18,15 @@ const BATCH_LEAST = 16;
 const BATCH_MOST = 2_048;
 const KEPT_MAX = 4_000;
 const FRESH_SHARE = 0.3;
+const RECENT_SHARE = 0.5;
+const RECENT_COUNT = 8;
 const MS_PER_SECOND = 1_000;
 
 export async function runJob(
   { module, target: name, work, directory }: Job,
   beat: Beat,
 ): Promise<JobResult> {
+  using coverage = work.kind === 'fuzz' ? new Coverage() : undefined;
   const { targets } = (await import(module)) as TargetModule;
   const target = targets.find((one) => one.name === name);
   if (target === undefined) throw new Error(`no target is called ${name}`);
@@ -39,7 +42,7 @@ export async function runJob(
       return resultOf(name, feeder, {});
     }
     const fuzzing = new Fuzzing(target, feeder, work.seed);
-    await fuzzing.run(work.seconds);
+    await fuzzing.run(work.seconds, coverage!);
     const { blockCount, keptCount } = fuzzing;
     return resultOf(name, feeder, { blockCount, keptCount });
   } finally {
@@ -73,12 +76,14 @@ class Fuzzing {
     return this.#pool.length - this.#corpusCount;
   }
 
-  async run(seconds: number): Promise<void> {
+  async run(seconds: number, coverage: Coverage): Promise<void> {
     const startedAtMs = performance.now();
+    coverage.watch(this.#target.modules);
     await this.#feedCorpus();
     if (this.#target.modules.length > 0) {
-      await this.#guided(startedAtMs + seconds * MS_PER_SECOND * GUIDED_SHARE);
+      await this.#guided(coverage, startedAtMs + seconds * MS_PER_SECOND * GUIDED_SHARE);
     }
+    coverage.stop();
     await this.#blind(startedAtMs + seconds * MS_PER_SECOND);
   }
 
@@ -91,9 +96,7 @@ class Fuzzing {
     this.#corpusCount = this.#pool.length;
   }
 
-  async #guided(untilMs: number): Promise<void> {
-    using coverage = new Coverage(this.#target.modules);
-    for (const input of this.#pool) await this.#feeder.feed(input);
+  async #guided(coverage: Coverage, untilMs: number): Promise<void> {
     coverage.isNew(true);
     let size = BATCH_LEAST;
     while (performance.now() < untilMs && !this.#feeder.isFull) {
@@ -146,7 +149,9 @@ class Fuzzing {
     const target = this.#target;
     if (happens(random, FRESH_SHARE)) return Buffer.from(target.make(random));
     const isKept = this.#pool.length > 0 && happens(random, 0.7);
-    const input = isKept ? pick(random, this.#pool) : target.make(random);
+    // What came last may have just opened a door.
+    const pool = happens(random, RECENT_SHARE) ? this.#pool.slice(-RECENT_COUNT) : this.#pool;
+    const input = isKept ? pick(random, pool) : target.make(random);
     const other = this.#pool.length > 0 ? pick(random, this.#pool) : target.make(random);
     return mutated(input, other, random, target.words);
   }

@@ -55,8 +55,6 @@ const WORST_CASES: readonly WorstCase[] = [
     make: (bytes) =>
       marked('b', pack(Array.from({ length: bytes / 8 }, (_, i) => [1, `i${i}`]).flat())),
   },
-  { name: 'changes of one record', make: (bytes) => marked('b', pack(changes(bytes))) },
-  { name: 'secrets of one name', make: (bytes) => marked('b', pack(secrets(bytes))) },
   { name: 'arrays in arrays', make: (bytes) => marked('b', Buffer.alloc(bytes, 0x91)) },
   {
     name: 'credentials nested deeply',
@@ -118,27 +116,6 @@ export const journal: FuzzTarget = {
   feed,
   worstCases: WORST_CASES.map((worst) => ({ ...worst, bytesMax: PAYLOAD_BYTES_MAX })),
 };
-
-function changes(bytes: number): unknown[] {
-  return Array.from({ length: Math.floor(bytes / 24) }, (_, i) => [
-    4,
-    'ref',
-    i,
-    `name${i}`,
-    [1, null, null, null],
-  ]).flat();
-}
-
-/** One secret is added to the same record again and again. */
-function secrets(bytes: number): unknown[] {
-  return Array.from({ length: Math.floor(bytes / 40) }, (_, i) => [
-    4,
-    'ref',
-    i,
-    'name',
-    [0, [`uid${i}`, 'namespace', 'name', 'hash', null], null, null],
-  ]).flat();
-}
 
 async function feed(input: Buffer): Promise<Verdict> {
   const payload = input.subarray(1);
