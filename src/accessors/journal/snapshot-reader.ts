@@ -2,7 +2,12 @@
 import { type FileHandle, open } from 'node:fs/promises';
 import { errorCode, PULL_MANAGER_ERROR_CODES } from '../../errors.ts';
 import { unpackCredentials, unpackText, unpackTime } from '../../records/codec.ts';
-import { type ImagePullCredentials, type NameProof, PulledRecord } from '../../records/record.ts';
+import {
+  compareUtf8,
+  type ImagePullCredentials,
+  type NameProof,
+  PulledRecord,
+} from '../../records/record.ts';
 import { corruptFile, decodeArray, type FileHeader, parseFileHeader } from './file-header.ts';
 import type { JournalFile } from './file-names.ts';
 import {
@@ -146,7 +151,15 @@ class SnapshotReader {
         proofs = [this.#proof(fields[at], fields[at + 1])];
       } else {
         proofs = [];
-        for (let i = at; i < end; i += 2) proofs.push(this.#proof(fields[i], fields[i + 1]));
+        for (let i = at; i < end; i += 2) {
+          const proof = this.#proof(fields[i], fields[i + 1]);
+          const previous = proofs.at(-1)?.imageName;
+          // Served, it could never be written again.
+          if (previous !== undefined && compareUtf8(previous, proof.imageName) >= 0) {
+            throw this.#corrupt('the names of a record are not in order');
+          }
+          proofs.push(proof);
+        }
         proofs = proofs.slice();
       }
       at = end;
