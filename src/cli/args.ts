@@ -17,6 +17,9 @@ export const COMMON_FLAGS: Readonly<Record<string, Flag>> = {
   color: { type: 'boolean' },
 };
 
+/** Longer flags are shortened in messages. */
+const SHOWN_LENGTH_MAX = 64;
+
 /** A command line that was called in a wrong way; the message says how to do better. */
 export class UsageError extends Error {
   override readonly name = 'UsageError';
@@ -63,7 +66,8 @@ export function parseCommandArgs(
       const known = Object.entries(options).flatMap(([word, { type }]) =>
         type === 'boolean' ? [`--${word}`, `--no-${word}`] : [`--${word}`],
       );
-      throw new UsageError(`unknown flag ${rawName}${suggestion(rawName, known)}`);
+      const shown = rawName.length > SHOWN_LENGTH_MAX ? quote(rawName) : rawName;
+      throw new UsageError(`unknown flag ${shown}${suggestion(rawName, known)}`);
     }
     if (flag.type === 'boolean') {
       if (value !== undefined) throw new UsageError(`${rawName} takes no value`);

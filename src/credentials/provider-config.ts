@@ -74,7 +74,7 @@ export function parseProviderConfig(bytes: Uint8Array): readonly ProviderSetting
   );
   if (providers.length === 0) throw new JsonInputError('providers must not be empty');
   const names = providers.map(({ name }) => name);
-  const repeated = names.find((name, i) => names.indexOf(name) !== i);
+  const repeated = firstRepeated(names);
   if (repeated !== undefined) {
     throw new JsonInputError(`providers has two of the name ${quote(repeated)}`);
   }
@@ -221,10 +221,16 @@ function checkAnnotationKeys(attributes: TokenAttributes, path: string): void {
     );
   }
   const keys = [...requiredAnnotationKeys, ...optionalAnnotationKeys];
-  const wrong = keys.find((key, i) => key === '' || keys.indexOf(key) !== i);
+  const wrong = keys.includes('') ? '' : firstRepeated(keys);
   if (wrong !== undefined) {
     throw new JsonInputError(
       `${memberPath(path, wrong)} is no annotation key, or is there more than once`,
     );
   }
+}
+
+/** The first text that was there before, if any. Linear: there may be very many. */
+function firstRepeated(texts: readonly string[]): string | undefined {
+  const seen = new Set<string>();
+  return texts.find((text) => seen.size === seen.add(text).size);
 }

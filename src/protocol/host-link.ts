@@ -13,8 +13,7 @@ import { type CallMethod, REPLY, REQUEST, STATE } from './frames.ts';
 import { packMessage, unpackMessage } from './message.ts';
 import { PartReceiver, PartSender } from './parts.ts';
 import { type OutgoingRequest, RequestWriter } from './request-writer.ts';
-import { RingReader, RingWriter } from './ring.ts';
-
+import { outOfStep, RingReader, RingWriter } from './ring.ts';
 import { LINK, type SharedState, WORKER } from './shared-state.ts';
 
 /** What a worker said about a record and an intent at one instant. */
@@ -345,12 +344,19 @@ export class HostLink {
   }
 
   #error(lengthAt: number): Error {
-    return fromWire(unpackMessage(this.#receiver.bytes(lengthAt)) as WireError);
+    const wire = unpackMessage(this.#receiver.bytes(lengthAt));
+    try {
+      return fromWire(wire as WireError);
+    } catch (cause) {
+      throw outOfStep(cause);
+    }
   }
 
   /** The waiting request with this number; numbers count from 1 since the link was connected. */
   #sentAt(number: number): Pending {
-    return this.#sent.at((number - this.#completed - 1) | 0);
+    const index = (number - this.#completed - 1) | 0;
+    if (index < 0 || index >= this.#sent.count) throw outOfStep();
+    return this.#sent.at(index);
   }
 }
 

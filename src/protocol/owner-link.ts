@@ -3,14 +3,14 @@
  * sends answers without ever waiting for the host.
  */
 
-import { PullManagerError, toWire } from '../errors.ts';
+import { toWire } from '../errors.ts';
 import { encodeRecord, unpackCredentials } from '../records/codec.ts';
 import type { ImagePullCredentials, PulledRecord } from '../records/record.ts';
 import { REPLY, REQUEST, STATE } from './frames.ts';
 import { type Key, keyOf } from './key.ts';
 import { packMessage, unpackMessage } from './message.ts';
 import { PartReceiver, PartSender } from './parts.ts';
-import { RingReader, RingWriter } from './ring.ts';
+import { outOfStep, RingReader, RingWriter } from './ring.ts';
 import { HOST, HOST_STATE, LINK, type SharedState } from './shared-state.ts';
 
 /** A request as an owner sees it. */
@@ -52,8 +52,7 @@ const WORD = 2 ** 32;
  * answer that, the owner gives up, and its callers are told.
  */
 function known<T>(entry: T | undefined): T {
-  if (entry === undefined)
-    throw new PullManagerError('ENGINE_UNAVAILABLE', 'a link is out of step');
+  if (entry === undefined) throw outOfStep();
   return entry;
 }
 
@@ -272,7 +271,7 @@ export class OwnerLink {
       case REQUEST.TEXT: {
         const text = this.#receiver.hasParts(at + 1)
           ? Buffer.from(this.#receiver.bytes(at + 1)).toString()
-          : bytes.toString('utf8', (at + 2) * 4, (at + 2) * 4 + words[at + 1]!);
+          : bytes.toString('utf8', (at + 2) * 4, (at + 2) * 4 + this.#receiver.byteLength(at + 1));
         this.#texts[words[at]!] = keyOf(text, this.#state.seed);
         return undefined;
       }
@@ -281,7 +280,9 @@ export class OwnerLink {
         return undefined;
       }
       default: {
-        const [method, ...args] = unpackMessage(this.#receiver.bytes(at + 1)) as [string];
+        const call: unknown = unpackMessage(this.#receiver.bytes(at + 1));
+        if (op !== REQUEST.CALL || !Array.isArray(call)) throw outOfStep();
+        const [method, ...args] = call as [string];
         return { link: this, id: words[at]!, method, args };
       }
     }

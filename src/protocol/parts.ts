@@ -6,7 +6,7 @@
  * producer sends one message at a time.
  */
 import { REQUEST } from './frames.ts';
-import { type RingReader, type RingWriter, wordsFor } from './ring.ts';
+import { outOfStep, type RingReader, type RingWriter, wordsFor } from './ring.ts';
 
 /** Words of a frame besides its bytes: header, up to six words, the length. */
 const FRAME_OVERHEAD = 8;
@@ -76,8 +76,8 @@ export class PartReceiver {
 
   /** Keeps the bytes of a PART frame. */
   part(): void {
-    const ring = this.#ring;
-    this.#parts.push(copyOf(ring.bytes, (ring.bodyAt + 1) * 4, ring.words[ring.bodyAt]!));
+    const { bytes, bodyAt } = this.#ring;
+    this.#parts.push(copyOf(bytes, (bodyAt + 1) * 4, this.byteLength(bodyAt)));
   }
 
   /**
@@ -86,9 +86,8 @@ export class PartReceiver {
    */
   bytes(lengthAt: number): Uint8Array {
     const ring = this.#ring;
-    const length = ring.words[lengthAt]!;
-    const last = copyOf(ring.bytes, (lengthAt + 1) * 4, length & ~HAS_PARTS);
-    if (length >= 0) return last;
+    const last = copyOf(ring.bytes, (lengthAt + 1) * 4, this.byteLength(lengthAt));
+    if (!this.hasParts(lengthAt)) return last;
     const whole = Buffer.concat([...this.#parts, last]);
     this.#parts = [];
     return whole;
@@ -100,8 +99,8 @@ export class PartReceiver {
    */
   decode<T>(lengthAt: number, decode: (bytes: Uint8Array, length: number) => T): T {
     const { words } = this.#ring;
-    const length = words[lengthAt]!;
-    if (length < 0 || length > SCRATCH_WORDS * 4) {
+    const length = this.byteLength(lengthAt);
+    if (this.hasParts(lengthAt) || length > SCRATCH_WORDS * 4) {
       const bytes = this.bytes(lengthAt);
       return decode(bytes, bytes.length);
     }
@@ -114,6 +113,18 @@ export class PartReceiver {
   /** Whether the message whose length word is at `lengthAt` came in parts. */
   hasParts(lengthAt: number): boolean {
     return this.#ring.words[lengthAt]! < 0;
+  }
+
+  /**
+   * How many bytes of the message whose length word is at `lengthAt` are in this frame.
+   *
+   * @throws `ENGINE_UNAVAILABLE` where the frame has no room for them.
+   */
+  byteLength(lengthAt: number): number {
+    const { words, endAt } = this.#ring;
+    const length = words[lengthAt]! & ~HAS_PARTS;
+    if (lengthAt >= endAt || length > (endAt - lengthAt - 1) * 4) throw outOfStep();
+    return length;
   }
 
   reset(): void {

@@ -4,7 +4,12 @@
  * A frame is contiguous: a header word (`opcode | wordCount << 8`, header included) and its words.
  * Where a frame does not fit before the end, a SKIP frame fills the rest. Positions count words and
  * wrap at 2^32; a ring's size is a power of two.
+ *
+ * A frame that cannot be one says that the producer went wrong. What comes after it means nothing, so
+ * the consumer gives up: without a length it would read the same word for ever, or what is not the
+ * ring's.
  */
+import { PullManagerError } from '../errors.ts';
 import type { SharedState } from './shared-state.ts';
 
 /** Fills the words before the end of the ring; carries nothing. */
@@ -26,6 +31,11 @@ export interface RingPlace {
 /** Bytes that fill `byteLength` bytes, in words. */
 export function wordsFor(byteLength: number): number {
   return (byteLength + 3) >> 2;
+}
+
+/** What is in a ring was not put there by a producer in order; `ENGINE_UNAVAILABLE`. */
+export function outOfStep(cause?: unknown): PullManagerError {
+  return new PullManagerError('ENGINE_UNAVAILABLE', 'a link is out of step', { cause });
 }
 
 /** The producing end. Frames are visible to the consumer only after `publish`. */
@@ -111,6 +121,8 @@ export class RingReader {
   readonly bytes: Buffer;
   /** After `next`: index of the word after the header. */
   bodyAt = 0;
+  /** After `next`: index of the word after the frame. */
+  endAt = 0;
   readonly #place: RingPlace;
   readonly #mask: number;
   #head = 0;
@@ -130,16 +142,26 @@ export class RingReader {
     return this.#head !== this.#knownTail;
   }
 
-  /** Moves on to the next frame and answers its opcode, or -1 if there is none. */
+  /**
+   * Moves on to the next frame and answers its opcode, or -1 if there is none.
+   *
+   * @throws `ENGINE_UNAVAILABLE` for what is no frame.
+   */
   next(): number {
     while (this.hasMore()) {
-      const at = this.#place.at + (this.#head & this.#mask);
+      const offset = this.#head & this.#mask;
+      const at = this.#place.at + offset;
       const header = this.words[at]!;
       const wordCount = header >>> OPCODE_BITS;
+      const published = (this.#knownTail - this.#head) >>> 0;
+      const isWhole =
+        wordCount > 0 && wordCount <= published && offset + wordCount <= this.#mask + 1;
+      if (!isWhole || published > this.#mask + 1) throw outOfStep();
       this.#head = (this.#head + wordCount) | 0;
       const opcode = header & OPCODE_MASK;
       if (opcode === SKIP) continue;
       this.bodyAt = at + 1;
+      this.endAt = at + wordCount;
       return opcode;
     }
     return -1;

@@ -38,9 +38,13 @@ const UNITS: Readonly<Record<MetricUnit, Readonly<Record<string, number>>>> = {
 
 const RULE = /^\s*([^\s<>=!]+)\s*(<=|>=|==|!=|<|>)\s*(-?[\d_]+(?:\.\d+)?)\s*([a-zA-Zµ%]*)\s*$/;
 
+/** Wildcards and alternatives; groups and many wildcards can take for ever to match nothing. */
+const PATTERN = /^(?=.*[*?{])(?!(?:.*\*){5})[\w.*?{},]{1,128}$/;
+
 /**
  * Parses a rule: metric, comparison, number, unit. The metric may be a pattern, as in `*.p99<5ms`,
- * which stands for those of the whole storm unless it begins with `stage.`.
+ * which stands for those of the whole storm unless it begins with `stage.`: `*` is any run of characters
+ * without a point, at most four of them, `?` any character, `{a,b}` either.
  *
  * @param scope What decides which metrics the storm has.
  * @throws `INVALID_ARGUMENT` for anything malformed or unknown, with the nearest right one.
@@ -68,13 +72,10 @@ export function parseThreshold(
       `${quote(rule)} ${problem}: ${name} ${wanted}${suggestion(unit, words)}`,
     );
   }
-  return {
-    rule,
-    metrics,
-    comparison: comparison as Comparison,
-    limit: Number(digits.replaceAll('_', '')) * units[unit]!,
-    unit: kind,
-  };
+  const limit = Number(digits.replaceAll('_', '')) * units[unit]!;
+  // Everything is below a limit that has no end: such a rule would never fail.
+  if (!Number.isFinite(limit)) throw invalidArgument(where, `${quote(rule)} has too large a limit`);
+  return { rule, metrics, comparison: comparison as Comparison, limit, unit: kind };
 }
 
 function metricsOf(
@@ -85,9 +86,8 @@ function metricsOf(
   where: string,
 ): string[] {
   if (known.has(name)) return [name];
-  const isPattern = /[*?[{(]/.test(name);
   // A star stands for one word between points.
-  const isMatch = isPattern ? picomatch(asPath(name), { dot: true }) : () => false;
+  const isMatch = PATTERN.test(name) ? picomatch(asPath(name), { dot: true }) : () => false;
   const isOfStage = name.startsWith('stage.');
   const matching = [...known.keys()].filter(
     (metric) => metric.startsWith('stage.') === isOfStage && isMatch(asPath(metric)),

@@ -9,7 +9,9 @@ const MS_OF_UNIT: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_00
 export function parseDuration(value: unknown, argument: string): number {
   const [, digits, unit = ''] = (typeof value === 'string' && DURATION.exec(value)) || [];
   if (digits !== undefined && Object.hasOwn(MS_OF_UNIT, unit)) {
-    return Number(digits) * MS_OF_UNIT[unit]!;
+    const durationMs = Number(digits) * MS_OF_UNIT[unit]!;
+    if (!Number.isFinite(durationMs)) throw invalidArgument(argument, 'is too long a time');
+    return durationMs;
   }
   const hint = suggestion(unit, Object.keys(MS_OF_UNIT));
   throw invalidArgument(

@@ -11,8 +11,11 @@ export function nearest(given: string, known: Iterable<string>): string | undefi
   let best: string | undefined;
   // A third of the letters may be wrong; more is another word.
   let bestDistance = Math.min(given.length, Math.max(2, Math.floor(given.length / 3)) + 1);
+  const lowered = given.toLowerCase();
   for (const name of known) {
-    const distance = editDistance(given.toLowerCase(), name.toLowerCase());
+    // Never fewer edits than the lengths differ by: a text of a megabyte is like none.
+    if (Math.abs(lowered.length - name.length) >= bestDistance) continue;
+    const distance = editDistance(lowered, name.toLowerCase());
     if (distance < bestDistance) {
       best = name;
       bestDistance = distance;

@@ -74,6 +74,11 @@ describe('parseThreshold', () => {
     ['nothing.*<1', /no metric is called/],
     ['__proto__<1', /no metric is called/],
     ['*<1', /different units/],
+    [`decide.p99<1${'0'.repeat(400)}ms`, /too large a limit/],
+    // Each of them would be tried for ever.
+    [`${'+(*)'.repeat(9)}z<1`, /no metric is called/],
+    [`${'[a-z]+'.repeat(99)}<1`, /no metric is called/],
+    [`${'{*,*}'.repeat(20)}z<1`, /no metric is called/],
   ])('refuses %s', (rule, message) => {
     expect(() => parseThreshold(rule)).toThrow(
       expect.objectContaining({

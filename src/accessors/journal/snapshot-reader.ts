@@ -2,7 +2,12 @@
 import { type FileHandle, open } from 'node:fs/promises';
 import { errorCode, PULL_MANAGER_ERROR_CODES } from '../../errors.ts';
 import { unpackCredentials, unpackText, unpackTime } from '../../records/codec.ts';
-import { type ImagePullCredentials, type NameProof, PulledRecord } from '../../records/record.ts';
+import {
+  compareUtf8,
+  type ImagePullCredentials,
+  type NameProof,
+  PulledRecord,
+} from '../../records/record.ts';
 import { corruptFile, decodeArray, type FileHeader, parseFileHeader } from './file-header.ts';
 import type { JournalFile } from './file-names.ts';
 import {
@@ -44,7 +49,7 @@ class SnapshotReader {
   #strings: string[] = [];
   #credentials: ImagePullCredentials[] = [];
   readonly #textOf = (value: unknown): string => {
-    const text = this.#strings[value as number];
+    const text = entryOf(this.#strings, value);
     if (text === undefined) throw this.#corrupt('an entry refers to an unknown text');
     return text;
   };
@@ -146,7 +151,15 @@ class SnapshotReader {
         proofs = [this.#proof(fields[at], fields[at + 1])];
       } else {
         proofs = [];
-        for (let i = at; i < end; i += 2) proofs.push(this.#proof(fields[i], fields[i + 1]));
+        for (let i = at; i < end; i += 2) {
+          const proof = this.#proof(fields[i], fields[i + 1]);
+          const previous = proofs.at(-1)?.imageName;
+          // Served, it could never be written again.
+          if (previous !== undefined && compareUtf8(previous, proof.imageName) >= 0) {
+            throw this.#corrupt('the names of a record are not in order');
+          }
+          proofs.push(proof);
+        }
         proofs = proofs.slice();
       }
       at = end;
@@ -155,8 +168,8 @@ class SnapshotReader {
   }
 
   #proof(nameNumber: unknown, credentialsNumber: unknown): NameProof {
-    const imageName = this.#strings[nameNumber as number];
-    const credentials = this.#credentials[credentialsNumber as number];
+    const imageName = entryOf(this.#strings, nameNumber);
+    const credentials = entryOf(this.#credentials, credentialsNumber);
     if (imageName === undefined || credentials === undefined) {
       throw this.#corrupt('a record refers to an unknown entry');
     }
@@ -166,4 +179,9 @@ class SnapshotReader {
   #corrupt(problem: string, cause?: unknown): Error {
     return corruptFile(this.#file.path, this.#at, problem, cause);
   }
+}
+
+/** The entry of that number; a text such as `length` is none, whatever arrays have under it. */
+function entryOf<T>(entries: readonly T[], number: unknown): T | undefined {
+  return typeof number === 'number' ? entries[number] : undefined;
 }

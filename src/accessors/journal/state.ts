@@ -1,5 +1,5 @@
 /** What a partition holds, in memory, and the pool that lets equal credentials be one object. */
-import { unpackCredentials } from '../../records/codec.ts';
+import { unpackCredentials, unpackText } from '../../records/codec.ts';
 import { applyChange } from '../../records/merge.ts';
 import type { ImagePullCredentials, PulledRecord } from '../../records/record.ts';
 
@@ -65,6 +65,8 @@ export class RecordPool {
 
   /** The frozen credentials of a packed form; throws `RECORD_CORRUPT`. */
   credentials(packed: unknown): ImagePullCredentials {
+    // First: as JSON, what is no credentials may look like some (NaN is null), or be nothing at all.
+    void unpackCredentials(packed, uncopiedText);
     const key = JSON.stringify(packed);
     const pooled = this.#credentials.get(key);
     if (pooled !== undefined) return pooled;
@@ -82,4 +84,9 @@ export class RecordPool {
     this.#names.set(text, text);
     return text;
   }
+}
+
+/** The text of a packed form, which may share memory with what it was cut from. */
+function uncopiedText(value: unknown): string {
+  return typeof value === 'string' ? value : unpackText(value);
 }
