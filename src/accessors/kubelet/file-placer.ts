@@ -150,7 +150,12 @@ export class FilePlacer {
       return NO_FILE;
     }
     this.#placed.add(change.name, id);
-    fs.renameSync(temporary, path);
+    try {
+      fs.renameSync(temporary, path);
+    } catch (cause) {
+      // It may have been done in spite of its error: another's file, it would be joined with ours.
+      if (currentState(path).id !== id) throw cause;
+    }
     this.#directories[change.kind].assertInPlace();
     const { id: now, ctimeMs } = currentState(path);
     // Replaced already: whoever watches will see that it is not ours.

@@ -31,11 +31,15 @@ export class RecordDirectory {
     this.path = path;
     // Windows opens no directories.
     if (process.platform !== 'win32') this.#fd = openSync(path, 'r');
-    const { dev, ino } = this.#fd === undefined ? statSync(path) : fstatSync(this.#fd);
-    this.id = { dev, ino };
-    if (expected !== undefined && !isSame(expected, this.id)) {
+    try {
+      const { dev, ino } = this.#fd === undefined ? statSync(path) : fstatSync(this.#fd);
+      this.id = { dev, ino };
+      if (expected !== undefined && !isSame(expected, this.id)) {
+        throw this.#error('was replaced while the store was open');
+      }
+    } catch (cause) {
       this.close();
-      throw this.#error('was replaced while the store was open');
+      throw cause;
     }
   }
 
@@ -60,10 +64,15 @@ export class RecordDirectory {
     if (this.#fd !== undefined) fsyncSync(this.#fd);
   }
 
+  /** Never throws: nothing was written through the descriptor, and it is gone whatever is said. */
   close(): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
-    if (this.#fd !== undefined) closeSync(this.#fd);
+    try {
+      if (this.#fd !== undefined) closeSync(this.#fd);
+    } catch {
+      // What else is to be closed must be.
+    }
   }
 
   #obstacle(): string | undefined {
