@@ -18,9 +18,10 @@ export interface Job {
   readonly fault: LifeFault | undefined;
 }
 
-/** How long after a fault an engine of these sizes may answer errors, and refuse writes. */
-const PATIENCE_MS = 5_000;
-const SETTLE_MS: Readonly<Record<StoreKind, number>> = { journal: 0, kubelet: 50 };
+/** How long after a fault an engine of these sizes may answer errors; the guard is generous. */
+const PATIENCE_MS = 10_000;
+/** A journal is well at once; the kubelet store looks at its directories, and writes files, in turn. */
+const SETTLE_MS: Readonly<Record<StoreKind, number>> = { journal: 0, kubelet: 150 };
 
 if (process.send !== undefined) serve(process.env.PULLWARDEN_FAULTS_BASE!);
 

@@ -4,17 +4,13 @@
  * descriptor that is left open.
  */
 import { setTimeout as delay, setImmediate as turnOfEventLoop } from 'node:timers/promises';
-import {
-  type Decision,
-  PULL_MANAGER_ERROR_CODES,
-  PullManager,
-  type PullManagerOptions,
-} from '../../../src/index.ts';
+import { type Decision, PullManager, type PullManagerOptions } from '../../../src/index.ts';
 import type { ModelOperation } from '../../../src/storm/model.ts';
 import type { ErrorKind } from './calls.ts';
-import { groupOf, Oracle } from './oracle.ts';
-import { PROBES, SCRIPT, type Step } from './script.ts';
+import { Oracle } from './oracle.ts';
+import { PROBES, SCRIPT, STEP_NAMES, type Step } from './script.ts';
 import type { Place, Switchboard } from './switchboard.ts';
+import { type Asked, HangError, Witness } from './witness.ts';
 
 /** What of a pull manager the script uses. */
 export type Engine = Pick<
@@ -53,7 +49,7 @@ export interface LifeOptions {
   readonly fault: LifeFault | undefined;
   /** How long after a fault the engine may go on answering errors, in milliseconds. */
   readonly patienceMs: number;
-  /** How long after a fault writes are not asked for, in milliseconds. */
+  /** How long after a fault the engine may find out more, and refuse writes, in milliseconds. */
   readonly settleMs: number;
   /** @default the engine itself */
   readonly open?: (options: PullManagerOptions) => Promise<Engine>;
@@ -89,15 +85,6 @@ const STRIPES = 7;
 /** More of them say nothing new. */
 const PROBLEMS_MAX = 5;
 
-/** What a fault of the storage may come out as. */
-const CODES: readonly string[] = [
-  PULL_MANAGER_ERROR_CODES.STORE_UNAVAILABLE,
-  PULL_MANAGER_ERROR_CODES.WORKER_LOST,
-];
-
-/** Something that took too long: the engine cannot be used any more. */
-export class HangError extends Error {}
-
 /** There is no engine to go on with; what was wrong is reported. */
 class StoppedError extends Error {}
 
@@ -109,15 +96,12 @@ class Life {
   readonly #options: LifeOptions;
   readonly #board: Switchboard;
   readonly #oracle = new Oracle();
-  readonly #problems: string[] = [];
+  readonly #witness: Witness;
   /** Pulls that are under way as far as their callers know. */
   readonly #pulling = new Map<string, number>();
   #engine: Engine | undefined;
   #workerCount: number;
-  #answers = 0;
-  #refusals = 0;
   #recoveryMs = 0;
-  #hitsBefore = 0;
   #stepIndex = -1;
   #stepsFailing = 0;
   #replaced = 0;
@@ -128,6 +112,7 @@ class Life {
   constructor(options: LifeOptions) {
     this.#options = options;
     this.#board = options.switchboard;
+    this.#witness = new Witness(this.#board, options.guardMs ?? GUARD_MS);
     this.#workerCount = options.workerCount;
   }
 
@@ -137,18 +122,18 @@ class Life {
     try {
       await this.#script();
     } catch (error) {
-      if (error instanceof HangError) this.#report(error.message);
+      if (error instanceof HangError) this.#witness.report(error.message);
       else if (!(error instanceof StoppedError)) throw error;
       this.#hangs = error instanceof HangError;
     } finally {
       this.#board.heal();
     }
     return {
-      problems: this.#problems,
+      problems: this.#witness.problems,
       wasHit: this.#board.hits > 0,
       calls: fault === undefined ? this.#board.log : [],
-      answers: this.#answers,
-      refusals: this.#refusals,
+      answers: this.#witness.answers,
+      refusals: this.#witness.refusals,
       recoveryMs: this.#recoveryMs,
       hangs: this.#hangs,
     };
@@ -157,12 +142,12 @@ class Life {
   async #script(): Promise<void> {
     await this.#step(() => this.#open());
     for (const step of SCRIPT) {
-      if (this.#problems.length >= PROBLEMS_MAX) break;
+      if (this.#witness.problems.length >= PROBLEMS_MAX) break;
       await this.#step(() => this.#do(step));
     }
     await this.#step(() => this.#close());
     this.#board.heal();
-    if (this.#problems.length === 0) await this.#lookAgain();
+    if (this.#witness.problems.length === 0) await this.#lookAgain();
   }
 
   /** The disk is well: everything acknowledged is there, and the store takes more. */
@@ -184,20 +169,15 @@ class Life {
 
   async #step(run: () => Promise<void>): Promise<void> {
     this.#board.step = ++this.#stepIndex;
-    this.#hitsBefore = this.#board.hits;
+    this.#witness.beginStep(STEP_NAMES[this.#stepIndex]!);
     await run();
     await this.#quiet();
     await this.#probe();
     if (this.#board.isFailing && this.#options.fault?.mode === 'while') {
       if (++this.#stepsFailing >= STEPS_FAILING) this.#board.heal();
     }
-    if (this.#isTroubled) this.#isUnwell = true;
+    if (this.#witness.isTroubled) this.#isUnwell = true;
     if (this.#isUnwell && !this.#board.isFailing) await this.#recover();
-  }
-
-  /** Whether an error is an answer now. */
-  get #isTroubled(): boolean {
-    return this.#board.isFailing || this.#board.hits > this.#hitsBefore;
   }
 
   async #do(step: Step): Promise<void> {
@@ -233,8 +213,10 @@ class Life {
         return this.#decide(engine, step);
       case 'get': {
         const { imageRef } = step;
-        const got = await this.#ask(`get ${imageRef}`, () => engine.getImagePulledRecord(imageRef));
-        if (got.isAnswered) this.#report(this.#oracle.got(imageRef, got.answer));
+        const got = await this.#witness.ask(`get ${imageRef}`, () =>
+          engine.getImagePulledRecord(imageRef),
+        );
+        if (got.isAnswered) this.#witness.report(this.#oracle.got(imageRef, got.answer));
         return;
       }
       case 'list':
@@ -256,7 +238,7 @@ class Life {
     operation: ModelOperation & { readonly image: string },
     call: () => Promise<void>,
   ): Promise<boolean> {
-    const { isAnswered } = await this.#ask(`${operation.op} ${operation.image}`, call);
+    const { isAnswered } = await this.#witness.ask(`${operation.op} ${operation.image}`, call);
     if (isAnswered) this.#oracle.acknowledged(operation);
     else this.#oracle.uncertain(operation);
     return isAnswered;
@@ -264,39 +246,41 @@ class Life {
 
   async #decide(engine: Engine, step: Step & { do: 'decide' }): Promise<void> {
     const { image, imageRef, credentials } = step;
-    const asked = await this.#ask(`decide on ${image}`, () =>
+    const asked = await this.#witness.ask(`decide on ${image}`, () =>
       engine.decide(image, imageRef, credentials),
     );
-    if (!asked.isAnswered || this.#isRefusal(asked.answer)) return;
-    const { mustPull, reason } = asked.answer;
-    this.#report(this.#oracle.decided({ image, imageRef, credentials, mustPull, reason }));
+    if (!asked.isAnswered || this.#witness.isRefusal(asked.answer)) return;
+    this.#witness.report(this.#oracle.decided(step, asked.answer));
     const operation: ModelOperation = { op: 'decide', image, imageRef, credentials };
     // What the match teaches is written without anybody being told of a failure.
-    if (this.#isTroubled) this.#oracle.uncertain({ ...operation, image });
+    if (this.#witness.isTroubled) this.#oracle.uncertain({ ...operation, image });
     else this.#oracle.acknowledged({ ...operation, image });
   }
 
   async #list(engine: Engine): Promise<void> {
-    const intents = await this.#ask('list intents', () => engine.listImagePullIntents());
-    if (intents.isAnswered && !this.#isPartial(intents.answer.errors)) {
+    const intents = await this.#witness.ask('list intents', () => engine.listImagePullIntents());
+    if (intents.isAnswered && !this.#witness.isPartial(intents.answer.errors)) {
       const images = intents.answer.records.map(({ image }) => image);
-      this.#report(...this.#oracle.listedIntents(images));
+      this.#witness.report(...this.#oracle.listedIntents(images));
     }
-    const records = await this.#ask('list records', () => engine.listImagePulledRecords());
-    if (records.isAnswered && !this.#isPartial(records.answer.errors)) {
-      this.#report(...this.#oracle.listedRecords(records.answer.records));
+    const records = await this.#witness.ask('list records', () => engine.listImagePulledRecords());
+    if (records.isAnswered && !this.#witness.isPartial(records.answer.errors)) {
+      this.#witness.report(...this.#oracle.listedRecords(records.answer.records));
     }
   }
 
   async #prune(engine: Engine, imageRefs: readonly string[]): Promise<void> {
     const { least, most } = this.#oracle.prunable(imageRefs);
     const until = new Date(Date.now() + 3_600_000);
-    const asked = await this.#ask('prune', () => engine.pruneUnknownRecords(imageRefs, until));
-    const wereAll = asked.isAnswered && !this.#isPartial(asked.answer.errors);
+    const asked = await this.#witness.ask('prune', () =>
+      engine.pruneUnknownRecords(imageRefs, until),
+    );
+    const wereAll = asked.isAnswered && !this.#witness.isPartial(asked.answer.errors);
     this.#oracle.pruned(imageRefs, wereAll);
     if (!wereAll) return;
     const { pruned } = asked.answer;
-    if (pruned < least || pruned > most) this.#report(`pruned ${pruned}, not ${least} to ${most}`);
+    if (pruned < least || pruned > most)
+      this.#witness.report(`pruned ${pruned}, not ${least} to ${most}`);
   }
 
   async #reopen(workers: 'same' | 'other'): Promise<void> {
@@ -306,7 +290,7 @@ class Life {
     if (workers === 'other' && workerCount > 0) this.#workerCount = workerCount === 1 ? 2 : 1;
     await this.#open();
     await this.#list(this.#engine!);
-    if (!this.#isTroubled) this.#oracle.settle();
+    if (!this.#witness.isTroubled) this.#oracle.settle();
   }
 
   async #open(): Promise<void> {
@@ -314,7 +298,7 @@ class Life {
     for (let attempt = 1; ; attempt++) {
       const hits = this.#board.hits;
       const options = { store, workerCount: this.#workerCount, stripeCount: STRIPES };
-      const opened = await this.#ask('open', () => open(options));
+      const opened = await this.#witness.ask('open', () => open(options));
       if (opened.isAnswered) {
         this.#engine = opened.answer;
         break;
@@ -333,7 +317,7 @@ class Life {
     const engine = this.#engine!;
     this.#engine = undefined;
     this.#pulling.clear();
-    await this.#ask('close', () => engine.close());
+    await this.#witness.ask('close', () => engine.close());
     await this.#quiet();
     if (this.#options.fault?.mode === 'dead' && this.#board.hits > 0) this.#board.heal();
     this.#checkDescriptors('the engine was closed');
@@ -347,42 +331,48 @@ class Life {
     // A new owner has read the store: what it shows may be another of the states.
     if (workersReplaced !== this.#replaced) this.#oracle.reread();
     this.#replaced = workersReplaced;
-    for (const { image, imageRef, credentials } of PROBES) {
-      if (this.#problems.length >= PROBLEMS_MAX) return;
+    for (const probe of PROBES) {
+      if (this.#witness.problems.length >= PROBLEMS_MAX) return;
+      const { image, imageRef, credentials } = probe;
       const local = engine.decideSync(image, imageRef, credentials);
-      const asked =
-        local === undefined
-          ? await this.#ask('probe', () => engine.decide(image, imageRef, credentials))
-          : { isAnswered: true as const, answer: local };
-      if (!asked.isAnswered || this.#isRefusal(asked.answer)) continue;
-      const { mustPull, reason } = asked.answer;
-      this.#answers++;
-      this.#report(this.#oracle.decided({ image, imageRef, credentials, mustPull, reason }));
+      let asked: Asked<Decision>;
+      if (local === undefined) {
+        asked = await this.#witness.ask('a probe', () =>
+          engine.decide(image, imageRef, credentials),
+        );
+      } else {
+        asked = { isAnswered: true, answer: local };
+        this.#witness.answers++;
+      }
+      if (!asked.isAnswered || this.#witness.isRefusal(asked.answer)) continue;
+      this.#witness.report(this.#oracle.decided(probe, asked.answer));
     }
   }
 
-  /** Waits until there are no errors any more; from then on there may be none. */
+  /** Waits until the engine is well; from then on there may be no errors. */
   async #recover(): Promise<void> {
     this.#isUnwell = false;
-    const { patienceMs } = this.#options;
+    await this.#untilAnswered();
+    // What it finds out late, and what it tries again by itself.
+    await delay(this.#options.settleMs);
+    await this.#untilAnswered();
+  }
+
+  async #untilAnswered(): Promise<void> {
     const startedMs = performance.now();
     for (;;) {
       await this.#quiet();
-      const { refusals } = { refusals: this.#refusals };
+      const { refusals } = this.#witness;
       await this.#probe();
+      if (this.#witness.refusals === refusals) return;
       const tookMs = performance.now() - startedMs;
-      if (this.#refusals === refusals) {
-        if (refusals > 0) this.#recoveryMs = Math.max(this.#recoveryMs, tookMs);
-        break;
-      }
-      if (tookMs > patienceMs) {
-        this.#report(`after ${Math.round(tookMs)} ms without a fault it still answers errors`);
-        break;
+      this.#recoveryMs = Math.max(this.#recoveryMs, tookMs);
+      if (tookMs > this.#options.patienceMs) {
+        this.#witness.report(`after ${Math.round(tookMs)} ms without a fault it answers errors`);
+        return;
       }
       await delay(RECOVERY_LOOK_MS);
     }
-    await delay(this.#options.settleMs);
-    await this.#quiet();
   }
 
   /** Waits until no call is under way, and none has come for a while. */
@@ -400,84 +390,6 @@ class Life {
   #checkDescriptors(when: string): void {
     const { openDescriptors } = this.#board;
     if (openDescriptors !== 0)
-      this.#report(`${openDescriptors} descriptors are open after ${when}`);
-  }
-
-  /** Calls the engine; an error is reported unless there was a fault, and so is one that says nothing. */
-  async #ask<T>(
-    what: string,
-    call: () => Promise<T>,
-  ): Promise<{ isAnswered: true; answer: T } | { isAnswered: false }> {
-    let timer: NodeJS.Timeout | undefined;
-    const { guardMs = GUARD_MS } = this.#options;
-    const guard = new Promise<never>((_, reject) => {
-      timer = setTimeout(() => reject(new HangError(`${what} hangs`)), guardMs);
-    });
-    try {
-      const answer = await Promise.race([call(), guard]);
-      this.#answers++;
-      return { isAnswered: true, answer };
-    } catch (error) {
-      if (error instanceof HangError) throw error;
-      this.#refused(what, error);
-      return { isAnswered: false };
-    } finally {
-      clearTimeout(timer);
-    }
-  }
-
-  #isRefusal({ mustPull, reason, cause }: Decision): boolean {
-    if (reason !== 'error') return false;
-    if (!mustPull) this.#report('a decision that failed lets somebody in');
-    this.#refused('decide', cause);
-    return true;
-  }
-
-  /** Whether a listing or pruning has errors. */
-  #isPartial(errors: readonly unknown[]): boolean {
-    for (const error of errors) this.#refused('an item of a listing', error);
-    return errors.length > 0;
-  }
-
-  #refused(what: string, error: unknown): void {
-    this.#refusals++;
-    const { code, message } = (error ?? {}) as { code?: unknown; message?: unknown };
-    if (!this.#isTroubled) this.#report(`${what}: ${String(code)} without a fault: ${message}`);
-    else if (!CODES.some((known) => known === code)) {
-      this.#report(`${what}: the fault came out as ${String(code)}: ${message}`);
-    }
-  }
-
-  #report(...problems: (string | undefined)[]): void {
-    const name = STEP_NAMES[this.#stepIndex] ?? 'the beginning';
-    for (const problem of problems) {
-      if (problem !== undefined) this.#problems.push(`${name}: ${problem}`);
-    }
-  }
-}
-
-/** What the steps of a life are called, in their order. */
-export const STEP_NAMES: readonly string[] = [
-  'open',
-  ...SCRIPT.map(titleOf),
-  'close',
-  'the next life',
-  'its end',
-];
-
-/** Of one step, for people. */
-function titleOf(step: Step): string {
-  switch (step.do) {
-    case 'together':
-      return `${step.steps.length} at once: ${titleOf(step.steps[0]!)} …`;
-    case 'intent':
-    case 'failed':
-      return `${step.do} ${groupOf(step.image)}`;
-    case 'pulled':
-    case 'decide':
-    case 'get':
-      return `${step.do} ${groupOf(step.imageRef)}`;
-    default:
-      return step.do;
+      this.#witness.report(`${openDescriptors} descriptors are open after ${when}`);
   }
 }

@@ -6,8 +6,8 @@
  * Images and references are in groups that have nothing to do with each other (`groupOf`), each with
  * its own few states.
  */
-import type { ImagePulledRecord, PodCredentials } from '../../../src/index.ts';
-import { type ModelOperation, type ModelReason, PullModel } from '../../../src/storm/model.ts';
+import type { Decision, ImagePulledRecord, PodCredentials } from '../../../src/index.ts';
+import { type ModelOperation, PullModel } from '../../../src/storm/model.ts';
 
 /** More states of a group than that: the script asks for too much. */
 const STATES_MAX = 4096;
@@ -19,21 +19,21 @@ export function groupOf(text: string): string {
   return group;
 }
 
-/** A decision that was answered. */
-export interface Decided {
+/** Who asks for what. */
+export interface Question {
   readonly image: string;
   readonly imageRef: string;
   readonly credentials: PodCredentials | undefined;
-  readonly mustPull: boolean;
-  readonly reason: ModelReason;
 }
+
+type Verdict = Pick<Decision, 'mustPull' | 'reason'>;
 
 /** What a group may have come to; the operations say how. */
 interface State {
   readonly operations: readonly ModelOperation[];
   readonly model: PullModel;
-  /** Decisions by what was asked. */
-  readonly decisions: Map<string, string>;
+  /** Decisions on questions that teach nothing and are asked again and again. */
+  readonly decisions: Map<Question, string>;
 }
 
 /** The ways in which one thing may have gone, each as the operations that took effect. */
@@ -142,17 +142,14 @@ export class Oracle {
   }
 
   /** What is wrong with a decision; undefined: nothing. */
-  decided(decided: Decided): string | undefined {
-    const { image, imageRef, credentials } = decided;
-    const answered = decisionText(decided);
-    const expected = new Set<string>();
-    const isRight = this.#group(image).saw((state) => {
-      const right = decisionOf(state, { op: 'decide', image, imageRef, credentials });
-      expected.add(right);
-      return right === answered;
-    });
+  decided(question: Question, verdict: Verdict): string | undefined {
+    const { image, credentials } = question;
+    const answered = verdictText(verdict);
+    const { states } = this.#group(image);
+    const isRight = this.#group(image).saw((state) => decisionOf(state, question) === answered);
     if (isRight) return undefined;
-    return `${image} for ${nameOf(credentials)}: answered ${answered}, may be ${[...expected].join(' or ')}`;
+    const may = new Set(states.map((state) => decisionOf(state, question)));
+    return `${image} for ${nameOf(credentials)}: answered ${answered}, may be ${[...may].join(' or ')}`;
   }
 
   /** What is wrong with a listing of intents. */
@@ -234,21 +231,21 @@ function stateOf(operations: readonly ModelOperation[]): State {
   return { operations, model, decisions: new Map() };
 }
 
-function decisionOf(state: State, asked: ModelOperation & { op: 'decide' }): string {
-  const { image, imageRef, credentials } = asked;
-  const key = `${image} ${imageRef} ${nameOf(credentials)}`;
-  let text = state.decisions.get(key);
+function decisionOf(state: State, question: Question): string {
+  let text = state.decisions.get(question);
   if (text === undefined) {
+    const { image, imageRef, credentials } = question;
     // Deciding may teach the model something, so a copy decides.
-    const answer = stateOf(state.operations).model.apply(asked);
+    const { model } = stateOf(state.operations);
+    const answer = model.apply({ op: 'decide', image, imageRef, credentials });
     if (answer.kind !== 'decision') throw new Error('the model did not decide');
-    text = decisionText(answer);
-    state.decisions.set(key, text);
+    text = verdictText(answer);
+    state.decisions.set(question, text);
   }
   return text;
 }
 
-function decisionText({ mustPull, reason }: { mustPull: boolean; reason: ModelReason }): string {
+function verdictText({ mustPull, reason }: Verdict): string {
   return `${mustPull ? 'must pull' : 'need not pull'} (${reason})`;
 }
 

@@ -3,6 +3,7 @@
  * that logs change files, snapshots are taken, files are written behind, and lives end and begin.
  */
 import type { ImagePullCredentials, ImagePullSecret, PodCredentials } from '../../../src/index.ts';
+import { groupOf, type Question } from './oracle.ts';
 
 /** An operation, or several at once. */
 export type Step =
@@ -26,13 +27,6 @@ export type Step =
   | { readonly do: 'together'; readonly steps: readonly Step[] }
   /** Close and open, perhaps with another number of workers. */
   | { readonly do: 'reopen'; readonly workers: 'same' | 'other' };
-
-/** A pod that asks for an image, which teaches the engine nothing. */
-export interface Probe {
-  readonly image: string;
-  readonly imageRef: string;
-  readonly credentials: PodCredentials | undefined;
-}
 
 function secret(name: string, hash = name): ImagePullSecret {
   // Long, so that little fills a file.
@@ -136,7 +130,7 @@ const TENANTS: readonly (PodCredentials | undefined)[] = [
 ];
 
 /** Who asks for what, after each step. */
-export const PROBES: readonly Probe[] = [
+export const PROBES: readonly Question[] = [
   ...['private', 'public', 'broken', 'unended', 'account', 'unknown'].map((group) => ({
     image: image(group),
     imageRef: ref(group),
@@ -144,3 +138,29 @@ export const PROBES: readonly Probe[] = [
   ...['one:1', 'two:1'].map((name) => ({ image: image('shared', name), imageRef: ref('shared') })),
   ...[0, 7].map((i) => ({ image: crowd[i]!, imageRef: ref(`crowd${i}`) })),
 ].flatMap((asked) => TENANTS.map((credentials) => ({ ...asked, credentials })));
+
+/** What the steps of a life are called, in their order. */
+export const STEP_NAMES: readonly string[] = [
+  'open',
+  ...SCRIPT.map(titleOf),
+  'close',
+  'the next life',
+  'its end',
+];
+
+/** Of one step, for people. */
+function titleOf(step: Step): string {
+  switch (step.do) {
+    case 'together':
+      return `${step.steps.length} at once: ${titleOf(step.steps[0]!)} …`;
+    case 'intent':
+    case 'failed':
+      return `${step.do} ${groupOf(step.image)}`;
+    case 'pulled':
+    case 'decide':
+    case 'get':
+      return `${step.do} ${groupOf(step.imageRef)}`;
+    default:
+      return step.do;
+  }
+}

@@ -7,7 +7,8 @@ import type { ProofFailure, ProofRow } from '../proof.ts';
 import { CALLS, canFail, ERRORS, type ErrorKind, FILES } from './calls.ts';
 import type { Job, StoreKind } from './lane.ts';
 import type { Lane, Outcome } from './lanes.ts';
-import { type LifeFault, MODES, type Mode, STEP_NAMES } from './life.ts';
+import { type LifeFault, MODES, type Mode } from './life.ts';
+import { STEP_NAMES } from './script.ts';
 import type { Place } from './switchboard.ts';
 
 /** Lives of one kind of engine, each with another fault. */
