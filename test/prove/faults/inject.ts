@@ -14,6 +14,74 @@ import type { Switchboard } from './switchboard.ts';
 type Any = any;
 type Path = string | Buffer | URL;
 
+/** The functions that are replaced, by their form. Others would fail without being seen. */
+export const REPLACED: Readonly<
+  Record<'callback' | 'blocking' | 'promise' | 'handle', Readonly<Record<string, Call | 'opening'>>>
+> = {
+  callback: {
+    open: 'opening',
+    close: 'close',
+    read: 'read',
+    write: 'write',
+    fsync: 'flush',
+    fdatasync: 'flush',
+    fstat: 'stat',
+    unlink: 'unlink',
+  },
+  blocking: {
+    openSync: 'opening',
+    closeSync: 'close',
+    readSync: 'read',
+    writeSync: 'write',
+    fsyncSync: 'flush',
+    fdatasyncSync: 'flush',
+    fstatSync: 'stat',
+    statSync: 'stat',
+    lstatSync: 'stat',
+    statfsSync: 'stat',
+    readdirSync: 'list',
+    unlinkSync: 'unlink',
+    renameSync: 'rename',
+    linkSync: 'link',
+    watch: 'watch',
+  },
+  promise: {
+    open: 'opening',
+    readFile: 'read whole',
+    writeFile: 'write whole',
+    stat: 'stat',
+    lstat: 'stat',
+    chmod: 'stat',
+    readdir: 'list',
+    mkdir: 'make directory',
+    rmdir: 'remove directory',
+    rename: 'rename',
+    link: 'link',
+    unlink: 'unlink',
+    readlink: 'resolve',
+    realpath: 'resolve',
+  },
+  handle: {
+    read: 'read',
+    write: 'write',
+    writeFile: 'write whole',
+    sync: 'flush',
+    datasync: 'flush',
+    stat: 'stat',
+    close: 'close',
+  },
+};
+
+/** Those that take a descriptor and not a path. */
+const DESCRIPTOR_FUNCTIONS: readonly string[] = [
+  'close',
+  'read',
+  'write',
+  'fsync',
+  'fdatasync',
+  'fstat',
+].flatMap((name) => [name, `${name}Sync`]);
+
 const SECTOR_BYTES = 512;
 
 /** As it was before. */
@@ -56,68 +124,27 @@ class Injector {
   }
 
   async install(): Promise<() => void> {
-    const byPath = (call: Call): Classify => this.#byPath(() => call);
-    const opening = this.#byPath(([, flags]) => openCall(flags));
-    const byFd = (call: Call): Classify => this.#byFd(call);
-    for (const [name, classify] of [
-      ['open', opening],
-      ['close', byFd('close')],
-      ['read', byFd('read')],
-      ['write', byFd('write')],
-      ['fsync', byFd('flush')],
-      ['fdatasync', byFd('flush')],
-      ['fstat', byFd('stat')],
-      ['unlink', byPath('unlink')],
-    ] as const) {
-      this.#replace(fs, name, (original) => this.#callbackForm(name, original, classify));
+    for (const [name, call] of Object.entries(REPLACED.callback)) {
+      this.#replace(fs, name, (original) =>
+        this.#callbackForm(name, original, this.#classify(name, call)),
+      );
     }
-    for (const [name, classify] of [
-      ['openSync', opening],
-      ['closeSync', byFd('close')],
-      ['readSync', byFd('read')],
-      ['writeSync', byFd('write')],
-      ['fsyncSync', byFd('flush')],
-      ['fdatasyncSync', byFd('flush')],
-      ['fstatSync', byFd('stat')],
-      ['statSync', byPath('stat')],
-      ['lstatSync', byPath('stat')],
-      ['statfsSync', byPath('stat')],
-      ['readdirSync', byPath('list')],
-      ['unlinkSync', byPath('unlink')],
-      ['renameSync', byPath('rename')],
-      ['linkSync', byPath('link')],
-      ['watch', byPath('watch')],
-    ] as const) {
-      this.#replace(fs, name, (original) => this.#blockingForm(name, original, classify));
+    for (const [name, call] of Object.entries(REPLACED.blocking)) {
+      this.#replace(fs, name, (original) =>
+        this.#blockingForm(name, original, this.#classify(name, call)),
+      );
     }
-    for (const [name, classify] of [
-      ['open', opening],
-      ['readFile', byPath('read whole')],
-      ['writeFile', byPath('write whole')],
-      ['stat', byPath('stat')],
-      ['lstat', byPath('stat')],
-      ['chmod', byPath('stat')],
-      ['readdir', byPath('list')],
-      ['mkdir', byPath('make directory')],
-      ['rmdir', byPath('remove directory')],
-      ['rename', byPath('rename')],
-      ['link', byPath('link')],
-      ['unlink', byPath('unlink')],
-      ['realpath', byPath('resolve')],
-    ] as const) {
-      this.#replace(fsPromises, name, (original) => this.#promiseForm(name, original, classify));
+    for (const [name, call] of Object.entries(REPLACED.promise)) {
+      this.#replace(fsPromises, name, (original) =>
+        this.#promiseForm(name, original, this.#classify(name, call)),
+      );
     }
     const handle = await fsPromises.open('/dev/null');
     const prototype: Any = Object.getPrototypeOf(handle);
     await handle.close();
-    for (const [name, call] of [
-      ['read', 'read'],
-      ['write', 'write'],
-      ['writeFile', 'write whole'],
-      ['sync', 'flush'],
-      ['datasync', 'flush'],
-      ['stat', 'stat'],
-    ] as const) {
+    for (const [name, call] of Object.entries(REPLACED.handle)) {
+      // Each handle has a function of its own for that.
+      if (call === 'close') continue;
       this.#replace(prototype, name, (original) => this.#handleForm(original, call));
     }
     syncBuiltinESMExports();
@@ -138,17 +165,17 @@ class Injector {
     });
   }
 
-  #byPath(callOf: (args: readonly Any[]) => Call): Classify {
-    return (args) => {
-      const below = this.#below(args[0]);
-      return below === undefined ? undefined : { call: callOf(args), below };
-    };
-  }
-
-  #byFd(call: Call): Classify {
-    return ([fd]) => {
-      const below = this.#pathOfFd.get(fd);
-      return below === undefined ? undefined : { call, below };
+  #classify(name: string, call: Call | 'opening'): Classify {
+    if (DESCRIPTOR_FUNCTIONS.includes(name)) {
+      return ([fd]) => {
+        const below = this.#pathOfFd.get(fd);
+        return below === undefined ? undefined : { call: call as Call, below };
+      };
+    }
+    return ([path, flags]) => {
+      const below = this.#below(path);
+      if (below === undefined) return undefined;
+      return { call: call === 'opening' ? openCall(flags) : call, below };
     };
   }
 
@@ -174,6 +201,12 @@ class Injector {
     } else if (typeof result === 'number' && isOpen(call)) {
       this.#pathOfFd.set(result, this.#below(args[0])!);
       this.#switchboard.noteOpen(1);
+    } else if (call === 'rename') {
+      const from = this.#below(args[0]);
+      // Segments are opened before they get their names.
+      for (const [fd, path] of this.#pathOfFd) {
+        if (path === from) this.#pathOfFd.set(fd, this.#below(args[1]) ?? path);
+      }
     }
   }
 
@@ -239,6 +272,7 @@ class Injector {
         if (error !== undefined && !happens(error)) throw failure(error, name);
         const result = await original(...args);
         if (!isOpen(made.call)) {
+          this.#done(made, args, result);
           if (error === undefined) return result;
         } else if (error === undefined) {
           this.#pathOfHandle.set(result, this.#below(args[0])!);
@@ -256,27 +290,32 @@ class Injector {
     };
   }
 
-  #handleForm(original: Any, call: Call): Any {
-    const injector = this;
-    return async function (this: FileHandle, ...args: Any[]): Promise<unknown> {
-      const below = injector.#pathOfHandle.get(this);
-      const made = injector.#note(below === undefined ? undefined : { call, below });
-      if (made === undefined) return original.apply(this, args);
-      const { error } = made;
-      injector.#switchboard.noteBusy(1);
-      try {
-        const used = shortened(args, error);
-        if (error !== undefined && (!happens(error) || used === undefined)) {
-          throw failure(error, call);
-        }
-        const result = await original.apply(this, used);
-        if (call === 'close') injector.#switchboard.noteOpen(-1);
-        if (error !== undefined && error !== 'short') throw failure(error, call);
-        return result;
-      } finally {
-        injector.#switchboard.noteBusy(-1);
-      }
+  #handleForm(original: Any, call: Call | 'opening'): Any {
+    const run = (handle: FileHandle, args: Any[]): Promise<unknown> =>
+      this.#runHandle(handle, original, call as Call, args);
+    return function (this: FileHandle, ...args: Any[]): Promise<unknown> {
+      return run(this, args);
     };
+  }
+
+  async #runHandle(handle: FileHandle, original: Any, call: Call, args: Any[]): Promise<unknown> {
+    const below = this.#pathOfHandle.get(handle);
+    const made = this.#note(below === undefined ? undefined : { call, below });
+    if (made === undefined) return original.apply(handle, args);
+    const { error } = made;
+    this.#switchboard.noteBusy(1);
+    try {
+      const used = shortened(args, error);
+      if (error !== undefined && (!happens(error) || used === undefined)) {
+        throw failure(error, call);
+      }
+      const result = await original.apply(handle, used);
+      if (call === 'close') this.#switchboard.noteOpen(-1);
+      if (error !== undefined && error !== 'short') throw failure(error, call);
+      return result;
+    } finally {
+      this.#switchboard.noteBusy(-1);
+    }
   }
 }
 

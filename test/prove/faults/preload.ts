@@ -12,7 +12,7 @@ const base = process.env.PULLWARDEN_FAULTS_BASE;
 let memory = getEnvironmentData(KEY) as unknown as SharedArrayBuffer | undefined;
 if (memory === undefined) {
   ({ memory } = Switchboard.create());
-  setEnvironmentData(KEY, memory as never);
+  setEnvironmentData(KEY, memory);
 }
 if (base !== undefined) await inject(new Switchboard(memory), base);
 
