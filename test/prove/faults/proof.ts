@@ -7,6 +7,7 @@ import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import type { Proof, ProofOptions, ProofReport } from '../proof.ts';
+import { runTrouble, TROUBLES, type Trouble } from './disks.ts';
 import { type Job, STORES } from './lane.ts';
 import { Lane } from './lanes.ts';
 import { type Campaign, isErrorKind, isMode, placeOf, replay, sweep } from './sweep.ts';
@@ -76,19 +77,21 @@ async function run(options: ProofOptions): Promise<ProofReport> {
     return new Lane(own);
   });
   try {
-    const job = jobOf(options.rest);
-    if (job !== undefined) {
-      const { row, failures } = await replay(lanes[0]!, job, options.seed);
-      return { rows: [row], failures };
-    }
-    return await sweepAll(lanes, options);
+    const asked = askedFor(options.rest);
+    if (asked === undefined) return await proveAll(lanes, options);
+    const { job, trouble } = asked;
+    const { row, failures } =
+      trouble === undefined
+        ? await replay(lanes[0]!, job, options.seed)
+        : await runTrouble(job.store, trouble, scratch(options));
+    return { rows: [row], failures };
   } finally {
     for (const lane of lanes) lane.close();
     rmSync(base, { recursive: true, force: true });
   }
 }
 
-async function sweepAll(lanes: readonly Lane[], options: ProofOptions): Promise<ProofReport> {
+async function proveAll(lanes: readonly Lane[], options: ProofOptions): Promise<ProofReport> {
   const { seed, seconds, log } = options;
   const rows = [];
   const failures = [];
@@ -99,16 +102,31 @@ async function sweepAll(lanes: readonly Lane[], options: ProofOptions): Promise<
     rows.push(report.row);
     failures.push(...report.failures);
   }
+  for (const store of STORES) {
+    for (const trouble of TROUBLES) {
+      log(`${store}: ${trouble}`);
+      const report = await runTrouble(store, trouble, scratch(options));
+      rows.push(report.row);
+      failures.push(...report.failures);
+    }
+  }
   return { rows, failures };
 }
 
-/** The one life that the arguments ask for; undefined: all. */
-function jobOf(args: readonly string[]): Job | undefined {
+/** A directory of its own for one trouble. */
+function scratch({ directory, seed }: ProofOptions): { directory: string; seed: number } {
+  return { directory: mkdtempSync(join(directory, 'disk-')), seed };
+}
+
+/** What the arguments ask for: one life, or one trouble of a disk; undefined: all. */
+function askedFor(
+  args: readonly string[],
+): { readonly job: Job; readonly trouble: Trouble | undefined } | undefined {
   if (args.length === 0) return undefined;
   const word = { type: 'string' } as const;
   const { values } = parseArgs({
     args: [...args],
-    options: { store: word, workers: word, place: word, error: word, mode: word },
+    options: { store: word, workers: word, place: word, error: word, mode: word, disk: word },
   });
   const store = STORES.find((one) => one === values.store);
   const workers = Number(values.workers ?? 0);
@@ -119,5 +137,9 @@ function jobOf(args: readonly string[]): Job | undefined {
   if (text !== 'none' && place === undefined) throw new Error(`--place ${text} is none`);
   if (!isErrorKind(error)) throw new Error(`--error ${error} is none of the errors`);
   if (!isMode(mode)) throw new Error(`--mode ${mode} is none of the modes`);
-  return { store, workers, fault: place && { place, error, mode } };
+  const trouble = TROUBLES.find((one) => one === values.disk);
+  if (values.disk !== undefined && trouble === undefined) {
+    throw new Error(`--disk must be one of ${TROUBLES.join(', ')}`);
+  }
+  return { job: { store, workers, fault: place && { place, error, mode } }, trouble };
 }

@@ -3,7 +3,6 @@
  * fault, and have to say that the storage fails.
  */
 import { type Decision, PULL_MANAGER_ERROR_CODES } from '../../../src/index.ts';
-import type { Switchboard } from './switchboard.ts';
 
 /** Something that took too long: the engine cannot be used any more. */
 export class HangError extends Error {}
@@ -19,31 +18,37 @@ const CODES: readonly string[] = [
   PULL_MANAGER_ERROR_CODES.WORKER_LOST,
 ];
 
+/** Whether calls of the storage fail now, and how many have. */
+export interface Weather {
+  readonly isFailing: boolean;
+  readonly hits: number;
+}
+
 export class Witness {
   /** Sentences; none: all is right. */
   readonly problems: string[] = [];
   answers = 0;
   /** Answers that were an error, as a fault allowed. */
   refusals = 0;
-  readonly #board: Switchboard;
+  readonly #weather: Weather;
   readonly #guardMs: number;
   #step = '';
   #hitsBefore = 0;
 
   /** @param guardMs - nothing takes longer than that, in milliseconds. */
-  constructor(board: Switchboard, guardMs: number) {
-    this.#board = board;
+  constructor(weather: Weather, guardMs: number) {
+    this.#weather = weather;
     this.#guardMs = guardMs;
   }
 
   beginStep(name: string): void {
     this.#step = name;
-    this.#hitsBefore = this.#board.hits;
+    this.#hitsBefore = this.#weather.hits;
   }
 
   /** Whether an error is an answer now: there was a fault in this step, or there still is. */
   get isTroubled(): boolean {
-    return this.#board.isFailing || this.#board.hits > this.#hitsBefore;
+    return this.#weather.isFailing || this.#weather.hits > this.#hitsBefore;
   }
 
   /** Waits for an answer. Throws `HangError`. */
