@@ -207,6 +207,41 @@ describe('an engine does not pass that', () => {
   });
 });
 
+describe('a load through a disk that breaks', () => {
+  /** A disk that fails for the writes of records, and an engine that has this to say of intents. */
+  async function load(intentWhileBroken: () => Promise<void>): Promise<readonly string[]> {
+    const { loadThrough } = await import('./load.ts');
+    let isBroken = false;
+    const refusal = Object.assign(new Error('EIO'), { code: 'ERR_PULLMANAGER_STORE_UNAVAILABLE' });
+    const open = planted((real) => ({
+      recordPullIntent: (image) => (isBroken ? intentWhileBroken() : real.recordPullIntent(image)),
+      recordImagePulled: (...args) =>
+        isBroken ? Promise.reject(refusal) : real.recordImagePulled(...args),
+    }));
+    const { problems } = await loadThrough({
+      store: { kind: 'journal', path: join(base, String(++count), 'store') },
+      breakIt: () => {
+        isBroken = true;
+      },
+      mendIt: () => {
+        isBroken = false;
+      },
+      open,
+    });
+    return problems;
+  }
+
+  it('passes where the engine says so', async () => {
+    const code = 'ERR_PULLMANAGER_STORE_UNAVAILABLE';
+    const problems = await load(() => Promise.reject(Object.assign(new Error('EIO'), { code })));
+    expect(problems).toEqual([]);
+  });
+
+  it('does not where it acknowledges what is lost', async () => {
+    expect((await load(() => Promise.resolve())).join('\n')).toMatch(/records of g.*listed \[\]/);
+  });
+});
+
 describe('the oracle', () => {
   const image = 'registry.test/one/app:1';
   const imageRef = 'sha256:0/one/1';

@@ -4,6 +4,7 @@
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import { type ImagePullSecret, PullManager, type PullManagerOptions } from '../../../src/index.ts';
+import type { Engine } from './life.ts';
 import { Oracle } from './oracle.ts';
 import { Witness } from './witness.ts';
 
@@ -14,6 +15,8 @@ export interface LoadOptions {
   readonly mendIt: () => void;
   /** It cannot be mended while the engine has it open. */
   readonly isForGood?: boolean;
+  /** @default the engine itself */
+  readonly open?: (options: PullManagerOptions) => Promise<Engine>;
 }
 
 export interface LoadReport {
@@ -44,7 +47,7 @@ class Load {
   /** Nothing is counted here: it only says whether errors are answers. */
   readonly #weather = { isFailing: false, hits: 0 };
   readonly #witness = new Witness(this.#weather, GUARD_MS);
-  #engine!: PullManager;
+  #engine!: Engine;
   #count = 0;
   #acknowledged = 0;
 
@@ -55,7 +58,8 @@ class Load {
   async run(): Promise<LoadReport> {
     const { store, breakIt, mendIt, isForGood = false } = this.#options;
     const { problems } = this.#witness;
-    const open = (): Promise<PullManager> => PullManager.open({ store, workerCount: 0 });
+    const opening = this.#options.open ?? PullManager.open.bind(PullManager);
+    const open = (): Promise<Engine> => opening({ store, workerCount: 0 });
     this.#engine = await open();
     let recoveryMs = 0;
     try {

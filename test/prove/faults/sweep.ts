@@ -35,6 +35,8 @@ export interface SweepReport {
 
 /** At the end of a life the disk is well. */
 const LAST_STEPS = 2;
+/** However slow the machine is. */
+const LIVES_LEAST = 6;
 /** Failures of one campaign that are kept; so many mean that something is broken throughout. */
 const FAILURES_MAX = 20;
 
@@ -57,7 +59,8 @@ export async function sweep(campaign: Campaign, options: SweepOptions): Promise<
   const jobs = planned(first.report.calls, modes, seed);
   let next = 0;
   const work = async (lane: Lane): Promise<void> => {
-    while (next < jobs.length && performance.now() < endMs && failures.length < FAILURES_MAX) {
+    while (next < jobs.length && failures.length < FAILURES_MAX) {
+      if (next >= LIVES_LEAST && performance.now() >= endMs) break;
       const fault = jobs[next++]!;
       const job: Job = { store, workers, fault };
       const outcome = await lane.run(job);
