@@ -14,6 +14,13 @@ export interface DirectoryId {
   readonly ino: number;
 }
 
+/** Why nothing in a directory is believed. */
+interface Obstacle {
+  readonly reason: string;
+  /** False: it could not be looked at. */
+  readonly isCertain: boolean;
+}
+
 const flush = promisify(fsync);
 
 /** Used by one thread. Its descriptor keeps the inode number from being given to another. */
@@ -48,10 +55,16 @@ export class RecordDirectory {
     return this.#obstacle() === undefined;
   }
 
-  /** Throws `STORE_UNAVAILABLE` if it has lost its name. */
+  /** Throws `STORE_UNAVAILABLE` if it has lost its name, or that cannot be told. */
   assertInPlace(): void {
     const obstacle = this.#obstacle();
-    if (obstacle !== undefined) throw this.#error(obstacle);
+    if (obstacle !== undefined) throw this.#error(obstacle.reason);
+  }
+
+  /** Throws `STORE_UNAVAILABLE` if it is seen to have lost its name. */
+  assertNotReplaced(): void {
+    const obstacle = this.#obstacle();
+    if (obstacle?.isCertain === true) throw this.#error(obstacle.reason);
   }
 
   /** Makes the names in it durable. */
@@ -75,15 +88,19 @@ export class RecordDirectory {
     }
   }
 
-  #obstacle(): string | undefined {
+  #obstacle(): Obstacle | undefined {
     let found: Stats | undefined;
     try {
       found = statSync(this.path, { throwIfNoEntry: false });
     } catch (cause) {
-      return `cannot be looked into (${errorCode(cause) ?? 'unknown error'})`;
+      const reason = `cannot be looked into (${errorCode(cause) ?? 'unknown error'})`;
+      return { reason, isCertain: false };
     }
-    if (found === undefined) return 'was removed or renamed while the store was open';
-    return isSame(found, this.id) ? undefined : 'was replaced while the store was open';
+    if (found === undefined) {
+      return { reason: 'was removed or renamed while the store was open', isCertain: true };
+    }
+    if (isSame(found, this.id)) return undefined;
+    return { reason: 'was replaced while the store was open', isCertain: true };
   }
 
   #error(reason: string): PullManagerError {

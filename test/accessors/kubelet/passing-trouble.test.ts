@@ -21,8 +21,10 @@ function failure(code: string): Error {
   return Object.assign(new Error(code), { code });
 }
 
+type Replaced = 'openSync' | 'renameSync' | 'closeSync' | 'fstatSync' | 'statSync' | 'lstatSync';
+
 /** Has a function of `node:fs` do something else until the end of the test. */
-function replace<Name extends 'openSync' | 'renameSync' | 'closeSync' | 'fstatSync'>(
+function replace<Name extends Replaced>(
   name: Name,
   stand: (original: (typeof fs)[Name]) => (...args: never[]) => unknown,
 ): void {
@@ -116,6 +118,31 @@ describe('calls that are carried out and fail all the same', () => {
     expect(await kubelet.names('pulled')).toEqual([]);
     await store.dispose();
   });
+
+  it.each(['statSync', 'lstatSync'] as const)(
+    'or a look that fails after them (%s) leave a file that can be removed',
+    async (look) => {
+      const store = await openTemporary();
+      let trouble: 'before' | 'now' | 'over' = 'before';
+      replace('renameSync', (original) => (...args: Parameters<typeof original>) => {
+        original(...args);
+        if (trouble === 'before') trouble = 'now';
+      });
+      replace(look, (original) => (...args: never[]) => {
+        if (trouble !== 'now') return (original as (...all: never[]) => unknown)(...args);
+        trouble = 'over';
+        throw failure('EIO');
+      });
+      await store.accessor.writeImagePulledRecord(record('ref', { ours: secrets(1) }));
+      await settled(store.accessor);
+      expect(trouble).toBe('over');
+      await store.accessor.deleteImagePulledRecord('ref');
+      await settled(store.accessor);
+      expect(await store.accessor.getImagePulledRecord('ref')).toBeUndefined();
+      expect(await new PlainKubelet(store.dir).names('pulled')).toEqual([]);
+      await store.dispose();
+    },
+  );
 
   it('leave no directory open', async () => {
     const paths = kubeletPaths(await temporaryDirectory());
