@@ -43,11 +43,11 @@ export function runTrouble(
 async function reported(
   what: string,
   replay: string,
-  run: () => Promise<LoadReport | string>,
+  befall: () => Promise<LoadReport | string>,
 ): Promise<TroubleReport> {
   let report: LoadReport | string;
   try {
-    report = await run();
+    report = await befall();
   } catch (error) {
     const detail = error instanceof Error ? (error.stack ?? error.message) : String(error);
     const row = { what, count: 0, unit: 'writes', failures: 1 };

@@ -101,15 +101,14 @@ interface LmdbLife {
 
 async function lmdbLife(store: string, { call, error, when }: LmdbFault): Promise<LmdbLife> {
   const program = fileURLToPath(new URL('./lmdb-life.js', import.meta.url));
-  const child = spawn(
-    'strace',
-    [
-      ...['-f', '-qq', '-o', '/dev/null', '-P', join(store, 'data.mdb')],
-      ...['-e', `trace=${CALLS.join(',')}`, '-e', `inject=${call}:error=${error}:when=${when}`],
-      ...[process.execPath, program, store],
-    ],
-    { stdio: ['ignore', 'pipe', 'pipe'], timeout: LIFE_LIMIT_MS, killSignal: 'SIGKILL' },
-  );
+  const args = ['-f', '-qq', '-o', '/dev/null', '-P', join(store, 'data.mdb')];
+  args.push('-e', `trace=${CALLS.join(',')}`, '-e', `inject=${call}:error=${error}:when=${when}`);
+  args.push(process.execPath, program, store);
+  const child = spawn('strace', args, {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    timeout: LIFE_LIMIT_MS,
+    killSignal: 'SIGKILL',
+  });
   let stdout = '';
   let stderr = '';
   child.stdout.setEncoding('utf8').on('data', (text: string) => {
