@@ -36,7 +36,7 @@ export interface SweepReport {
 /** At the end of a life the disk is well. */
 const LAST_STEPS = 2;
 /** However slow the machine is. */
-const LIVES_LEAST = 6;
+const LIVES_LEAST = 2;
 /** Failures of one campaign that are kept; so many mean that something is broken throughout. */
 const FAILURES_MAX = 20;
 
