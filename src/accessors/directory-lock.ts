@@ -18,13 +18,11 @@
  * never come again, and after creating it one looks whether `LOCK.json` still has that nonce. Who
  * finds a dead claimant in the way succeeds the claimant in the same manner.
  */
-import { close } from 'node:fs';
 import { link, readdir, realpath, rename, unlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
 import { errorCode, PullManagerError, quote, storeError } from '../errors.ts';
 import { makeDirectory } from './directories.ts';
-import { lockInKernel } from './kernel-lock.ts';
+import { closeLock, lockInKernel } from './kernel-lock.ts';
 import {
   describeSelf,
   type Entry,
@@ -58,8 +56,6 @@ export interface DirectoryLockOptions {
 const ATTEMPTS_MAX = 64;
 const CLAIM_DEPTH_MAX = 16;
 
-const closeFd = promisify(close);
-
 /**
  * Takes a directory, and creates it (mode 0700) where it is missing. Never waits for an owner.
  *
@@ -79,7 +75,7 @@ export async function acquireDirectoryLock(
     await takeOwnership(directory, self);
     return new HeldLock(directory, self, fd);
   } catch (cause) {
-    if (fd !== undefined) await closeFd(fd);
+    if (fd !== undefined) await closeLock(fd);
     throw asStoreError(path, cause);
   }
 }
@@ -108,12 +104,12 @@ export async function acquireReadLock(path: string): Promise<ReadLock> {
       if (verdict !== 'dead') throw inUse(path, entry.owner, verdict === 'alive');
     }
   } catch (cause) {
-    if (fd !== undefined) await closeFd(fd);
+    if (fd !== undefined) await closeLock(fd);
     throw asStoreError(path, cause);
   }
   return {
     async release() {
-      if (fd !== undefined) await closeFd(fd).catch(() => {});
+      if (fd !== undefined) await closeLock(fd);
     },
   };
 }
@@ -150,7 +146,7 @@ class HeldLock implements DirectoryLock {
     } catch {
       // The directory may be gone. An entry that stays is judged by the next opener.
     }
-    if (this.#fd !== undefined) await closeFd(this.#fd).catch(() => {});
+    if (this.#fd !== undefined) await closeLock(this.#fd);
   }
 }
 

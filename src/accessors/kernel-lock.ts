@@ -49,10 +49,10 @@ export async function lockInKernel(directory: string, mode: LockMode): Promise<n
       outcome = await runFlock(fd, mode);
       if (outcome === 'locked' && (await isSameFile(fd, lockPath))) return fd;
     } catch (cause) {
-      await closeFd(fd);
+      await closeLock(fd);
       throw cause;
     }
-    await closeFd(fd);
+    await closeLock(fd);
     if (outcome === 'unavailable') return undefined;
     const entry = await readEntry(join(directory, OWNER_FILE));
     const verdict = entry === undefined ? 'dead' : await judge(entry, undefined);
@@ -61,6 +61,11 @@ export async function lockInKernel(directory: string, mode: LockMode): Promise<n
     }
     await delay(BUSY_POLL_MS);
   }
+}
+
+/** Gives a kernel's lock up. Never rejects: the descriptor is gone, whatever is said of it. */
+export async function closeLock(fd: number): Promise<void> {
+  await closeFd(fd).catch(() => {});
 }
 
 /** False if somebody removed or replaced the file since it was opened: that lock keeps nobody out. */

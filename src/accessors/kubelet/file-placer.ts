@@ -150,11 +150,14 @@ export class FilePlacer {
       return NO_FILE;
     }
     this.#placed.add(change.name, id);
-    fs.renameSync(temporary, path);
-    this.#directories[change.kind].assertInPlace();
-    const { id: now, ctimeMs } = currentState(path);
-    // Replaced already: whoever watches will see that it is not ours.
-    return now === id ? { id, ctimeMs } : { id, ctimeMs: 0 };
+    try {
+      fs.renameSync(temporary, path);
+    } catch (cause) {
+      // It may have been done in spite of its error: another's file, it would be joined with ours.
+      if (currentState(path).id !== id) throw cause;
+    }
+    this.#directories[change.kind].assertNotReplaced();
+    return placedState(path, id);
   }
 
   /** Removes what a prepared change has left that is not made after all. */
@@ -184,6 +187,20 @@ export class FilePlacer {
     if (kind === 'intent') return encodeIntent(key, this.#behaviour);
     return encodePulled(value as PulledRecord, this.#behaviour);
   }
+}
+
+/**
+ * The file that was just put under its name. Where that has another by now, or cannot be looked at,
+ * without a time: whoever watches will read it again.
+ */
+function placedState(path: string, id: number): FileState {
+  try {
+    const { id: now, ctimeMs } = currentState(path);
+    if (now === id) return { id, ctimeMs };
+  } catch {
+    // It is in its place for all that.
+  }
+  return { id, ctimeMs: 0 };
 }
 
 /** Answers the id of the new file, which it keeps when it is renamed. Blocks. */

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import type { KubeletBehaviour } from '../../compatibility.ts';
 import type { PullManagerError } from '../../errors.ts';
 import { currentState, type PlacedFiles } from './file-state.ts';
-import { readRecordFile } from './found-file.ts';
+import { isUnavailable, readRecordFile } from './found-file.ts';
 import type { KubeletPaths } from './layout.ts';
 import type { RecordDirectories } from './record-directory.ts';
 import { recordFileName } from './record-format.ts';
@@ -97,10 +97,12 @@ export class ForeignChanges {
     const known = shelf.fileNamed(name);
     try {
       const { id, ctimeMs } = currentState(join(directory, name));
-      if (id === (known?.id ?? 0) && (id === 0 || ctimeMs === known?.ctimeMs)) return [];
+      const isKnown = id === (known?.id ?? 0) && (id === 0 || ctimeMs === known?.ctimeMs);
+      if (isKnown && !shelf.isUnread(name)) return [];
       // Another worker's.
       if (known === undefined && this.#placed.isOfAnother(name, id)) return [];
       const found = readRecordFile(directory, kind, name, this.#behaviour);
+      if (isUnavailable(found?.error)) throw found?.error;
       // What was found, or not, may be another directory's. All names are looked at when it is back.
       if (!this.#directories[kind].isInPlace) return this.lose(shelf);
       const misfiled = shelf.misfiledIn(name);
@@ -109,14 +111,19 @@ export class ForeignChanges {
       if (misfiled !== undefined) this.reread(shelf, recordFileName(misfiled));
       return changed;
     } catch {
-      // It cannot be looked at now; what is known stays, and it is looked at again.
-      shelf.postponed.add(name);
-      this.#retry ??= setTimeout(() => {
-        this.#retry = undefined;
-        this.resume();
-      }, RETRY_MS).unref();
+      // It cannot be looked at now; what is known stays.
+      this.lookAgain(shelf, name);
       return this.lose(shelf);
     }
+  }
+
+  /** Has a file read anew after a while. */
+  lookAgain(shelf: Shelf, name: string): void {
+    shelf.postponed.add(name);
+    this.#retry ??= setTimeout(() => {
+      this.#retry = undefined;
+      this.resume();
+    }, RETRY_MS).unref();
   }
 
   /** The directory is not what it was: nothing in it is believed, until it is back. */

@@ -3,7 +3,13 @@ import * as fs from 'node:fs';
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { KubeletBehaviour, RecordVersion } from '../../compatibility.ts';
-import { errorCode, PullManagerError, quote } from '../../errors.ts';
+import {
+  errorCode,
+  PULL_MANAGER_ERROR_CODES,
+  PullManagerError,
+  quote,
+  storeError,
+} from '../../errors.ts';
 import type { PulledRecord } from '../../records/record.ts';
 import { type FileState, stateOf } from './file-state.ts';
 import { distrusted, isRecordName, type RecordKind } from './layout.ts';
@@ -36,8 +42,16 @@ export interface FoundFile {
   readonly isDirectory: boolean;
   /** Whether it is not damaged, but of a newer kubelet than the claimed one, and so not read. */
   readonly isUnread: boolean;
-  /** `RECORD_CORRUPT`, where the file is no record, cannot be read, or is another key's. */
+  /**
+   * `RECORD_CORRUPT`, where the file is no record, must not be read, or is another key's.
+   * `STORE_UNAVAILABLE`, where it could not be read: it may be as good as ever (`isUnavailable`).
+   */
   readonly error: PullManagerError | undefined;
+}
+
+/** Whether a file could not be read for a reason that may pass. Nothing may take its place. */
+export function isUnavailable(error: PullManagerError | undefined): boolean {
+  return error?.code === PULL_MANAGER_ERROR_CODES.STORE_UNAVAILABLE;
 }
 
 const { O_RDONLY, O_NOFOLLOW, O_NONBLOCK } = fs.constants;
@@ -73,6 +87,10 @@ export function readRecordFile(
     isUnread: false,
     error: damaged(path, reason, fields),
   });
+  if ('trouble' in read) {
+    const error = storeError(`the record file ${quote(path)} cannot be read`, read.trouble, path);
+    return { ...bad('', {}), error };
+  }
   if ('problem' in read) return bad(read.problem, { cause: read.cause });
   let record: FiledRecord;
   try {
@@ -100,6 +118,7 @@ function decode(kind: RecordKind, bytes: Buffer, behaviour: KubeletBehaviour): F
 
 type Read =
   | { readonly state: FileState; readonly bytes: Buffer }
+  | { readonly state: FileState; readonly trouble: unknown }
   | {
       readonly state: FileState;
       readonly problem: string;
@@ -132,12 +151,8 @@ function readBytes(path: string): Read | undefined {
       length += count;
     }
     return { state, bytes: bytes.subarray(0, length) };
-  } catch (cause) {
-    return {
-      state: stateOf(fs.fstatSync(fd)),
-      problem: `it cannot be read: ${codeOf(cause)}`,
-      cause,
-    };
+  } catch (trouble) {
+    return { state: stateOf(fs.fstatSync(fd)), trouble };
   } finally {
     fs.closeSync(fd);
   }
@@ -148,16 +163,14 @@ function unopened(path: string, cause: unknown): Read | undefined {
   if (code === 'ENOENT') return undefined;
   const stats = fs.lstatSync(path, { throwIfNoEntry: false });
   if (stats === undefined) return undefined;
-  const problem = stats.isSymbolicLink()
-    ? 'it is a symbolic link'
-    : !stats.isFile()
-      ? 'it is not a regular file'
-      : `it cannot be read: ${codeOf(cause)}`;
-  return { state: stateOf(stats), problem, cause };
-}
-
-function codeOf(cause: unknown): string {
-  return errorCode(cause) ?? 'unknown error';
+  const state = stateOf(stats);
+  if (stats.isSymbolicLink()) return { state, problem: 'it is a symbolic link', cause };
+  if (!stats.isFile()) return { state, problem: 'it is not a regular file', cause };
+  // What the file itself is, not what the disk or the process lacks.
+  const isForbidden = code === 'EACCES' || code === 'EPERM';
+  return isForbidden
+    ? { state, problem: `it cannot be read: ${code}`, cause }
+    : { state, trouble: cause };
 }
 
 function damaged(

@@ -190,6 +190,7 @@ class KubeletAccessor implements OwnedAccessor, Inspectable {
       for (const name of recordNames(directory)) {
         const found = readRecordFile(directory, kind, name, this.#behaviour);
         shelf.absorb(name, found);
+        if (shelf.isUnread(name)) this.#foreign.lookAgain(shelf, name);
         const record = found?.record;
         if (record !== undefined && record.version !== this.#behaviour.writesVersion) {
           outdated.set(name, record);

@@ -18,7 +18,13 @@ import { acquireReadLock } from '../directory-lock.ts';
 import type { Finding } from '../inspection.ts';
 import { listJournalFiles } from '../journal/file-names.ts';
 import { Pacer } from '../journal/pacer.ts';
-import { type FoundFile, readRecordFile, recordNames, type Value } from './found-file.ts';
+import {
+  type FoundFile,
+  isUnavailable,
+  readRecordFile,
+  recordNames,
+  type Value,
+} from './found-file.ts';
 import { inspectFiles, KINDS } from './inspect.ts';
 import { checkDirectory, type KubeletPaths, kubeletPaths, type RecordKind } from './layout.ts';
 import { recordFileName } from './record-format.ts';
@@ -172,12 +178,13 @@ class Content {
     if (bad?.record === undefined) this.#bad.delete(name);
   }
 
-  /** Throws `RECORD_CORRUPT` for a key that is damaged: neither has it a value, nor is it absent. */
+  /** Throws for a key that is damaged, or cannot be read: neither has it a value, nor is it absent. */
   get(key: string): Value | undefined {
     const value = this.values.get(key);
     if (value !== undefined) return value;
     const error = (this.#misfiled.get(key) ?? this.#bad.get(recordFileName(key)))?.error;
     if (error === undefined) return undefined;
+    if (isUnavailable(error)) throw error;
     const { message, path, reason, offset } = error;
     const about = this.#kind === 'intent' ? { image: key } : { imageRef: key };
     throw new PullManagerError('RECORD_CORRUPT', message, { path, reason, offset, ...about });

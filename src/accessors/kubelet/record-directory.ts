@@ -14,6 +14,13 @@ export interface DirectoryId {
   readonly ino: number;
 }
 
+/** Why nothing in a directory is believed. */
+interface Obstacle {
+  readonly reason: string;
+  /** False: it could not be looked at. */
+  readonly isCertain: boolean;
+}
+
 const flush = promisify(fsync);
 
 /** Used by one thread. Its descriptor keeps the inode number from being given to another. */
@@ -31,11 +38,15 @@ export class RecordDirectory {
     this.path = path;
     // Windows opens no directories.
     if (process.platform !== 'win32') this.#fd = openSync(path, 'r');
-    const { dev, ino } = this.#fd === undefined ? statSync(path) : fstatSync(this.#fd);
-    this.id = { dev, ino };
-    if (expected !== undefined && !isSame(expected, this.id)) {
+    try {
+      const { dev, ino } = this.#fd === undefined ? statSync(path) : fstatSync(this.#fd);
+      this.id = { dev, ino };
+      if (expected !== undefined && !isSame(expected, this.id)) {
+        throw this.#error('was replaced while the store was open');
+      }
+    } catch (cause) {
       this.close();
-      throw this.#error('was replaced while the store was open');
+      throw cause;
     }
   }
 
@@ -44,10 +55,16 @@ export class RecordDirectory {
     return this.#obstacle() === undefined;
   }
 
-  /** Throws `STORE_UNAVAILABLE` if it has lost its name. */
+  /** Throws `STORE_UNAVAILABLE` if it has lost its name, or that cannot be told. */
   assertInPlace(): void {
     const obstacle = this.#obstacle();
-    if (obstacle !== undefined) throw this.#error(obstacle);
+    if (obstacle !== undefined) throw this.#error(obstacle.reason);
+  }
+
+  /** Throws `STORE_UNAVAILABLE` if it is seen to have lost its name. */
+  assertNotReplaced(): void {
+    const obstacle = this.#obstacle();
+    if (obstacle?.isCertain === true) throw this.#error(obstacle.reason);
   }
 
   /** Makes the names in it durable. */
@@ -60,21 +77,30 @@ export class RecordDirectory {
     if (this.#fd !== undefined) fsyncSync(this.#fd);
   }
 
+  /** Never throws: nothing was written through the descriptor, and it is gone whatever is said. */
   close(): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
-    if (this.#fd !== undefined) closeSync(this.#fd);
+    try {
+      if (this.#fd !== undefined) closeSync(this.#fd);
+    } catch {
+      // What else is to be closed must be.
+    }
   }
 
-  #obstacle(): string | undefined {
+  #obstacle(): Obstacle | undefined {
     let found: Stats | undefined;
     try {
       found = statSync(this.path, { throwIfNoEntry: false });
     } catch (cause) {
-      return `cannot be looked into (${errorCode(cause) ?? 'unknown error'})`;
+      const reason = `cannot be looked into (${errorCode(cause) ?? 'unknown error'})`;
+      return { reason, isCertain: false };
     }
-    if (found === undefined) return 'was removed or renamed while the store was open';
-    return isSame(found, this.id) ? undefined : 'was replaced while the store was open';
+    if (found === undefined) {
+      return { reason: 'was removed or renamed while the store was open', isCertain: true };
+    }
+    if (isSame(found, this.id)) return undefined;
+    return { reason: 'was replaced while the store was open', isCertain: true };
   }
 
   #error(reason: string): PullManagerError {

@@ -21,7 +21,7 @@ import type { Pacer } from '../journal/pacer.ts';
 import { type FileChange, FilePlacer } from './file-placer.ts';
 import { NO_FILE, type PlacedFiles } from './file-state.ts';
 import { writeOf } from './filed-write.ts';
-import { readRecordFile, type Value } from './found-file.ts';
+import { isUnavailable, readRecordFile, type Value } from './found-file.ts';
 import { filedRecord } from './join.ts';
 import type { KubeletPaths, RecordKind } from './layout.ts';
 import type { RecordDirectories } from './record-directory.ts';
@@ -167,7 +167,7 @@ export interface LoggedChange extends FileChange {
   readonly logged: LoggedKey;
 }
 
-/** What has to become of a key's file; undefined: nothing. */
+/** What has to become of a key's file; undefined: nothing. Throws `STORE_UNAVAILABLE`. */
 export function changeOf(
   logged: LoggedKey,
   paths: KubeletPaths,
@@ -176,6 +176,8 @@ export function changeOf(
   const { kind, key } = logged;
   const name = recordFileName(key);
   const found = readRecordFile(paths.of[kind], kind, name, behaviour);
+  // What is in it would be lost.
+  if (isUnavailable(found?.error)) throw found?.error;
   const expected = found?.state ?? NO_FILE;
   const filed = found?.error === undefined ? found?.record?.value : undefined;
   const value = filedValue(resolve(logged, expected.id, filed, found?.error !== undefined));

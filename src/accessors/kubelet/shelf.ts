@@ -8,7 +8,7 @@
  */
 import { PullManagerError } from '../../errors.ts';
 import { type FileState, NO_FILE } from './file-state.ts';
-import type { FiledRecord, FoundFile, Value } from './found-file.ts';
+import { type FiledRecord, type FoundFile, isUnavailable, type Value } from './found-file.ts';
 import { joinRecords } from './join.ts';
 import type { RecordKind } from './layout.ts';
 import { recordFileName } from './record-format.ts';
@@ -92,8 +92,8 @@ export class Shelf {
   }
 
   /**
-   * Throws `RECORD_CORRUPT` for a key that is damaged, `STORE_UNAVAILABLE` for one that seems absent
-   * while the directory is away.
+   * Throws `RECORD_CORRUPT` for a key that is damaged, `STORE_UNAVAILABLE` for one whose file could not
+   * be read, or that seems absent while the directory is away.
    */
   get(key: string): Value | undefined {
     const unapplied = this.#unapplied.size > 0 ? this.#unapplied.get(key) : undefined;
@@ -107,6 +107,7 @@ export class Shelf {
     const [misfiled = ''] = this.#misfiled.get(key) ?? [];
     const bad = own ?? this.#bad.get(misfiled);
     if (bad === undefined) return undefined;
+    if (isUnavailable(bad.error)) throw bad.error;
     const { message, path, reason, offset } = bad.error;
     const about = this.kind === 'intent' ? { image: key } : { imageRef: key };
     throw new PullManagerError('RECORD_CORRUPT', message, { path, reason, offset, ...about });
@@ -156,6 +157,11 @@ export class Shelf {
   /** The file of a name, as far as it is known; undefined: nothing is known of that name. */
   fileNamed(name: string): FileState | undefined {
     return (this.#bad.get(name) ?? this.#byName.get(name))?.file;
+  }
+
+  /** Whether the file of that name could not be read when it was looked at. */
+  isUnread(name: string): boolean {
+    return this.#bad.size > 0 && isUnavailable(this.#bad.get(name)?.error);
   }
 
   /** Names of all files that are known. */
