@@ -1,0 +1,107 @@
+/** Session after session, each from a seed of its own, until the time is over or one fails. */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import * as fc from 'fast-check';
+import { hashNumbers } from '../../../src/util/random.ts';
+import { configOf, describeConfig, type Focus } from './config.ts';
+import { type Program, programs } from './program.ts';
+import { type Counts, HangError, noCounts, Session } from './session.ts';
+import { describeProgram, describeViolation } from './show.ts';
+
+/** Programs of one engine: fewer where each may take long. */
+const PROGRAMS_CALM = 30;
+const PROGRAMS_DISTURBED = 12;
+const PROGRAMS_RESTARTED = 3;
+/** The interleaving of threads is not the seed's: smaller programs are tried several times. */
+const SHRINK_ATTEMPTS = 4;
+const SHRINK_MS = 8_000;
+
+/** What went wrong in a session, with the smallest program that was found to show it. */
+export interface SessionFailure {
+  readonly seed: number;
+  readonly what: string;
+  readonly detail: string;
+}
+
+export interface SimulationResult {
+  readonly counts: Counts;
+  readonly sessions: number;
+  readonly failure: SessionFailure | undefined;
+}
+
+export interface SimulationOptions {
+  readonly seed: number;
+  /** No program begins later than this. */
+  readonly seconds: number;
+  readonly directory: string;
+  readonly focus: Focus;
+  /** Runs this session, so many times, instead of new ones. */
+  readonly session?: { readonly seed: number; readonly times: number };
+}
+
+export async function simulate(options: SimulationOptions): Promise<SimulationResult> {
+  const { seed, seconds, directory, focus, session } = options;
+  const counts = noCounts();
+  const endMs = performance.now() + seconds * 1_000;
+  const isOver = (ran: number): boolean =>
+    session === undefined ? ran > 0 && performance.now() >= endMs : ran >= session.times;
+  let sessions = 0;
+  let failure: SessionFailure | undefined;
+  for (; failure === undefined && !isOver(sessions); sessions++) {
+    const own = session?.seed ?? hashNumbers(seed, sessions);
+    const scratch = mkdtempSync(join(directory, 'session-'));
+    failure = await runSession(own, focus, scratch, counts, session ? undefined : endMs);
+    rmSync(scratch, { recursive: true, force: true });
+  }
+  return { counts, sessions, failure };
+}
+
+async function runSession(
+  seed: number,
+  focus: Focus,
+  directory: string,
+  counts: Counts,
+  endMs = Number.POSITIVE_INFINITY,
+): Promise<SessionFailure | undefined> {
+  const config = configOf(seed, focus);
+  const { disturbances } = config;
+  const session = await Session.open(config, directory, counts);
+  let smallest: string | undefined;
+  let isHanging = false;
+  let shrinkUntilMs = Number.POSITIVE_INFINITY;
+  const property = fc.asyncProperty(programs(config), async (program) => {
+    const nowMs = performance.now();
+    if (isHanging || nowMs > (smallest === undefined ? endMs : shrinkUntilMs)) return;
+    const attempts = smallest === undefined ? 1 : SHRINK_ATTEMPTS;
+    for (let attempt = 0; attempt < attempts; attempt++) {
+      const wrong = await tryOnce(session, program).catch((error: unknown) => {
+        isHanging = error instanceof HangError;
+        return `${describeProgram(program)}\n${String(error)}`;
+      });
+      if (wrong === undefined) continue;
+      if (smallest === undefined) shrinkUntilMs = performance.now() + SHRINK_MS;
+      smallest = wrong;
+      throw new Error('cannot be explained');
+    }
+  });
+  const isCalm = disturbances.every((kind) => kind === 'clock');
+  const isRestarted = disturbances.includes('restart');
+  const disturbedRuns = isRestarted ? PROGRAMS_RESTARTED : PROGRAMS_DISTURBED;
+  await fc.check(property, { seed, numRuns: isCalm ? PROGRAMS_CALM : disturbedRuns });
+  try {
+    await session.close();
+  } catch (error) {
+    smallest ??= String(error);
+  }
+  if (smallest === undefined) return undefined;
+  return { seed, what: describeConfig(config), detail: smallest };
+}
+
+/** What is wrong with a run of a program, if anything is. */
+async function tryOnce(session: Session, program: Program): Promise<string | undefined> {
+  for (const { verdict, history, universe } of await session.run(program)) {
+    if (verdict.kind !== 'violated') continue;
+    return `${describeProgram(program)}\n${describeViolation(verdict.violation, history, universe)}`;
+  }
+  return undefined;
+}
