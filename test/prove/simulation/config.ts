@@ -63,7 +63,6 @@ const STORES: readonly StoreName[] = [
 const WORKER_COUNTS = [0, 1, 1, 2, 2, 2, 4];
 const STRIPE_COUNTS = [1, 3, 31];
 const CALLERS: readonly (readonly Place[])[] = [
-  ['opener'],
   ['opener', 'beside'],
   ['opener', 'thread'],
   ['opener', 'beside', 'thread'],

@@ -60,7 +60,7 @@ export interface Program {
 }
 
 const ACTS_MAX = 9;
-export const HISTORIES_MAX = 8;
+export const HISTORIES_MAX = 16;
 
 export function programs(config: Config): fc.Arbitrary<Program> {
   const acts = fc.array(actOf(config), { minLength: 1, maxLength: ACTS_MAX, size: 'max' });

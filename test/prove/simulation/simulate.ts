@@ -9,8 +9,8 @@ import { type Counts, HangError, noCounts, Session } from './session.ts';
 import { describeProgram, describeViolation } from './show.ts';
 
 /** Programs of one engine: fewer where each may take long. */
-const PROGRAMS_CALM = 30;
-const PROGRAMS_DISTURBED = 12;
+const PROGRAMS_CALM = 15;
+const PROGRAMS_DISTURBED = 10;
 const PROGRAMS_RESTARTED = 3;
 /** The interleaving of threads is not the seed's: smaller programs are tried several times. */
 const SHRINK_ATTEMPTS = 4;
@@ -37,10 +37,12 @@ export interface SimulationOptions {
   readonly focus: Focus;
   /** Runs this session, so many times, instead of new ones. */
   readonly session?: { readonly seed: number; readonly times: number };
+  /** Whether the program of a failure is made smaller. @default true */
+  readonly shrinks?: boolean;
 }
 
 export async function simulate(options: SimulationOptions): Promise<SimulationResult> {
-  const { seed, seconds, directory, focus, session } = options;
+  const { seed, seconds, directory, focus, session, shrinks = true } = options;
   const counts = noCounts();
   const endMs = performance.now() + seconds * 1_000;
   const isOver = (ran: number): boolean =>
@@ -50,7 +52,8 @@ export async function simulate(options: SimulationOptions): Promise<SimulationRe
   for (; failure === undefined && !isOver(sessions); sessions++) {
     const own = session?.seed ?? hashNumbers(seed, sessions);
     const scratch = mkdtempSync(join(directory, 'session-'));
-    failure = await runSession(own, focus, scratch, counts, session ? undefined : endMs);
+    const sessionEndMs = session === undefined ? endMs : Number.POSITIVE_INFINITY;
+    failure = await runSession(own, scratch, counts, { focus, endMs: sessionEndMs, shrinks });
     rmSync(scratch, { recursive: true, force: true });
   }
   return { counts, sessions, failure };
@@ -58,11 +61,11 @@ export async function simulate(options: SimulationOptions): Promise<SimulationRe
 
 async function runSession(
   seed: number,
-  focus: Focus,
   directory: string,
   counts: Counts,
-  endMs = Number.POSITIVE_INFINITY,
+  options: { readonly focus: Focus; readonly endMs: number; readonly shrinks: boolean },
 ): Promise<SessionFailure | undefined> {
+  const { focus, endMs, shrinks } = options;
   const config = configOf(seed, focus);
   const { disturbances } = config;
   const session = await Session.open(config, directory, counts);
@@ -87,7 +90,8 @@ async function runSession(
   const isCalm = disturbances.every((kind) => kind === 'clock');
   const isRestarted = disturbances.includes('restart');
   const disturbedRuns = isRestarted ? PROGRAMS_RESTARTED : PROGRAMS_DISTURBED;
-  await fc.check(property, { seed, numRuns: isCalm ? PROGRAMS_CALM : disturbedRuns });
+  const numRuns = isCalm ? PROGRAMS_CALM : disturbedRuns;
+  await fc.check(property, { seed, numRuns, endOnFailure: !shrinks });
   try {
     await session.close();
   } catch (error) {
