@@ -70,10 +70,11 @@ export const MUTANTS: readonly Mutant[] = [
     focus: { disturbances: CALM },
   },
   {
-    name: 'an answer that is out of date is kept',
-    file: 'engine/owner.ts',
-    find: 'if (seenRecord === pulled?.current)',
-    replace: 'if (true)',
+    name: 'an answer that is out of date is kept as current',
+    file: 'engine/replica.ts',
+    find: 'this.#records.set(imageRef, newEntry(slot, reply.recordVersion, record));',
+    replace:
+      'this.#records.set(imageRef, newEntry(slot, Atomics.load(this.#versions, slot), record));',
     detector: 'simulation',
     focus: { disturbances: CALM, policy: 'AlwaysVerify' },
   },
@@ -81,7 +82,10 @@ export const MUTANTS: readonly Mutant[] = [
     name: 'record and intent are read at two moments',
     file: 'engine/decider.ts',
     find: 'if (this.replica.isRecordVersion(imageRef, version)) {',
-    replace: 'if (true) {',
+    replace: `await new Promise((resolve) => setTimeout(resolve, 2));
+            const later = await this.#client.read(intentOwner, undefined, image);
+            intent.flags = later.flags;
+            if (true) {`,
     detector: 'simulation',
     focus: { disturbances: CALM, policy: PRELOADED, workerCount: 2, store: 'module' },
   },
@@ -129,10 +133,12 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'the intent goes before the record is there',
     file: 'engine/pull-writer.ts',
-    find: '.then(() => client.write(intentOwner, OUTCOME, image));',
-    replace: `.finally(() => undefined)
-            && client.write(intentOwner, OUTCOME, image).then(() =>
-              client.write(recordOwner, PULLED, undefined, imageRef, imageName, proven, isAsked));`,
+    find: 'if (recordOwner === intentOwner) {',
+    replace: `if (true) {
+            return client.write(intentOwner, OUTCOME, image).then(() =>
+                client.write(recordOwner, PULLED, undefined, imageRef, imageName, proven, isAsked));
+        }
+        if (recordOwner === intentOwner) {`,
     detector: 'simulation',
     focus: { disturbances: CALM, workerCount: 2, policy: PRELOADED },
   },
@@ -192,7 +198,7 @@ export const MUTANTS: readonly Mutant[] = [
     find: 'this.#distrust(writes);',
     replace: '',
     detector: 'simulation',
-    focus: { disturbances: ['storeFails'], store: 'module' },
+    focus: { disturbances: ['storeFails'], store: 'module', policy: PRELOADED },
   },
   {
     name: 'secrets without a hash are all the same',

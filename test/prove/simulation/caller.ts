@@ -22,13 +22,21 @@ export class Caller {
   async run(acts: readonly Act[]): Promise<void> {
     let before: Promise<unknown> | undefined;
     for (const act of acts) {
-      const doing = this.call(this.#callOf(act));
+      const doing = this.#do(act);
       await before;
       before = undefined;
       if (act.isAwaited) await doing;
       else before = doing;
     }
     await before;
+  }
+
+  async #do(act: Act): Promise<void> {
+    if (act.act === 'pull') {
+      const intent = await this.call({ op: 'intent', image: this.#universe.images[act.image]! });
+      if (intent?.kind !== 'done') return;
+    }
+    await this.call(this.#callOf(act));
   }
 
   /** Makes a call and notes it; never rejects. */
@@ -52,6 +60,7 @@ export class Caller {
       case 'intent':
       case 'failed':
         return { op: act.act, image: images[act.image]! };
+      case 'pull':
       case 'pulled': {
         const credentials = PROOFS[act.proof]!;
         return {

@@ -55,13 +55,8 @@ function wrongByItself(entry: Entry, history: History, isTroubled: boolean): str
   const hasErrors = isFailed(entry) || ('errorCount' in answer && answer.errorCount > 0);
   if (hasErrors && !isTroubled) return 'an error where nothing was in trouble';
   if (answer.kind !== 'done') return undefined;
-  for (const hold of history.holds) {
-    const isWithin = hold.from < entry.start && entry.end < hold.to;
-    if (isWithin && textsOf(entry).some((text) => hold.keys.includes(text))) {
-      return 'written while somebody else held the stripe';
-    }
-  }
-  return undefined;
+  const isHeld = history.holds.some(({ from, to }) => from < entry.start && entry.end < to);
+  return isHeld ? 'written while somebody else held all stripes' : undefined;
 }
 
 /** Calls that were under way in a time of trouble may hear of it later; those beside them too. */
@@ -81,10 +76,6 @@ function keysOf({ call }: Entry): string[] {
   if ('image' in call) keys.push(imageKey(call.image));
   if ('imageRef' in call) keys.push(refKey(call.imageRef));
   return keys;
-}
-
-function textsOf({ call }: Entry): string[] {
-  return [...('image' in call ? [call.image] : []), ...('imageRef' in call ? [call.imageRef] : [])];
 }
 
 /** Images and references are different keys, though their texts may be equal. */

@@ -1,19 +1,16 @@
 /** What happens to an engine while callers use it. */
-import { setTimeout as delay, setImmediate as turnOfEventLoop } from 'node:timers/promises';
-import { stripeOf } from '../../../src/locks/stripe.ts';
+import { setImmediate as turnOfEventLoop } from 'node:timers/promises';
 import { StripedLockSet } from '../../../src/locks/striped-lock-set.ts';
 import { setClock } from './clock.ts';
 import type { SimulatedEngine } from './engine.ts';
-import type { ClockChange, EventCount, Hold, Interval } from './history.ts';
+import type { ClockChange, EventCount, Interval } from './history.ts';
 import type { Disturbance } from './program.ts';
 import { COMMAND } from './store-board.ts';
-import type { Universe } from './universe.ts';
 
-/** How long a stripe is held: long beside any call. */
-const HOLD_MS = 4;
-/** How many events a failing store lasts, and how long where nothing happens. */
+/** How many events a disturbance lasts, and how long where nothing happens. */
 const FAILURE_EVENTS = 6;
-const FAILURE_MS = 20;
+const HOLD_EVENTS = 40;
+const DISTURBANCE_MS = 20;
 
 /** How often each kind of disturbance was survived. */
 export type DisturbanceCounts = Record<
@@ -25,21 +22,14 @@ export type DisturbanceCounts = Record<
 export class Disturber {
   readonly troubles: Interval[] = [];
   readonly clock: ClockChange[] = [];
-  readonly holds: Hold[] = [];
+  readonly holds: Interval[] = [];
   readonly #engine: SimulatedEngine;
   readonly #events: EventCount;
-  readonly #universes: readonly Universe[];
   readonly #counts: DisturbanceCounts;
 
-  constructor(
-    engine: SimulatedEngine,
-    events: EventCount,
-    universes: readonly Universe[],
-    counts: DisturbanceCounts,
-  ) {
+  constructor(engine: SimulatedEngine, events: EventCount, counts: DisturbanceCounts) {
     this.#engine = engine;
     this.#events = events;
-    this.#universes = universes;
     this.#counts = counts;
   }
 
@@ -67,13 +57,12 @@ export class Disturber {
         return;
       }
       case 'hold': {
-        const stripe = stripeOf(this.#universes[0]!.images[disturbance.image]!, engine.stripeCount);
-        const unlock = await StripedLockSet.attach(engine.opener.handle.locks).lockStripeAsync(
-          stripe,
-        );
+        const locks = StripedLockSet.attach(engine.opener.handle.locks);
+        const unlock = await locks.globalLockAsync();
         const from = this.#events.next();
-        await delay(HOLD_MS);
-        this.holds.push({ from, to: this.#events.next(), keys: this.#keysOf(stripe) });
+        const until = from + HOLD_EVENTS;
+        await this.#during(() => isDone() || this.#events.last >= until);
+        this.holds.push({ from, to: this.#events.next() });
         unlock();
         this.#counts.hold++;
         return;
@@ -123,13 +112,7 @@ export class Disturber {
   }
 
   async #during(isOver: () => boolean): Promise<void> {
-    const until = performance.now() + FAILURE_MS;
+    const until = performance.now() + DISTURBANCE_MS;
     while (!isOver() && performance.now() < until) await turnOfEventLoop();
-  }
-
-  #keysOf(stripe: number): string[] {
-    return this.#universes
-      .flatMap(({ images, imageRefs }) => [...images, ...imageRefs])
-      .filter((key) => stripeOf(key, this.#engine.stripeCount) === stripe);
   }
 }

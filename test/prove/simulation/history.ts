@@ -67,12 +67,6 @@ export interface ClockChange extends Interval {
   readonly ms: number;
 }
 
-/** A stripe was held by somebody else, surely so throughout the interval. */
-export interface Hold extends Interval {
-  /** Images and image references of the stripe. */
-  readonly keys: readonly string[];
-}
-
 export interface History {
   readonly entries: readonly Entry[];
   /** While the store or a worker failed: answers may be errors, and errors may have done something. */
@@ -80,7 +74,8 @@ export interface History {
   /** What the clock showed at first, and each change. */
   readonly startedAtMs: number;
   readonly clock: readonly ClockChange[];
-  readonly holds: readonly Hold[];
+  /** Somebody else held all stripes, surely so throughout: nothing may be written. */
+  readonly holds: readonly Interval[];
 }
 
 /** Counts the events of all threads. */

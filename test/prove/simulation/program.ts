@@ -3,11 +3,11 @@ import * as fc from 'fast-check';
 import type { Config } from './config.ts';
 import { IMAGE_COUNT, OFFER_COUNT, PROOF_COUNT, REF_COUNT } from './universe.ts';
 
-/** One call. Numbers are indexes into the universe. */
+/** One call; a `pull` is an intent and its end. Numbers are indexes into the universe. */
 export type Act =
   | { readonly act: 'intent' | 'failed'; readonly image: number; readonly isAwaited: boolean }
   | {
-      readonly act: 'pulled';
+      readonly act: 'pull' | 'pulled';
       readonly image: number;
       readonly ref: number;
       readonly proof: number;
@@ -43,7 +43,7 @@ export type Disturbance =
       readonly isDone: boolean;
     }
   | { readonly kind: 'storeDies'; readonly after: number; readonly isDone: boolean }
-  | { readonly kind: 'hold'; readonly after: number; readonly image: number };
+  | { readonly kind: 'hold'; readonly after: number };
 
 /** What happens between two restarts of the engine. */
 export interface Phase {
@@ -83,8 +83,8 @@ export function programs(config: Config): fc.Arbitrary<Program> {
 
 function actOf(config: Config): fc.Arbitrary<Act> {
   const image = fc.oneof(
-    { weight: 6, arbitrary: fc.nat(1) },
-    { weight: 4, arbitrary: fc.nat(IMAGE_COUNT - 1) },
+    { weight: 5, arbitrary: fc.nat(1) },
+    { weight: 5, arbitrary: fc.nat(IMAGE_COUNT - 1) },
   );
   const ref = fc.oneof({ weight: 3, arbitrary: fc.constant(0) }, fc.nat(REF_COUNT - 1));
   const isAwaited = fc.oneof({ weight: 4, arbitrary: fc.constant(true) }, fc.constant(false));
@@ -94,24 +94,25 @@ function actOf(config: Config): fc.Arbitrary<Act> {
   const prune = fc.record({
     act: fc.constant('prune'),
     listed: fc.subarray(Array.from({ length: REF_COUNT }, (_, i) => i)),
-    untilS: fc.integer({ min: -2, max: 2 }),
+    untilS: fc.constantFrom(2, 2, 1, 0, -1),
     isAwaited,
   });
   const list = fc.record({ act: fc.constantFrom('listIntents', 'listRecords'), isAwaited });
   const listWeight = config.listsAtAnyTime ? 1 : 0;
   return fc.oneof(
-    { weight: 5, arbitrary: fc.record({ act: fc.constant('intent'), image, isAwaited }) },
+    { weight: 6, arbitrary: fc.record({ act: fc.constant('pull'), image, ref, proof, isAwaited }) },
+    { weight: 2, arbitrary: fc.record({ act: fc.constant('intent'), image, isAwaited }) },
     {
-      weight: 5,
+      weight: 2,
       arbitrary: fc.record({ act: fc.constant('pulled'), image, ref, proof, isAwaited }),
     },
-    { weight: 3, arbitrary: fc.record({ act: fc.constant('failed'), image, isAwaited }) },
+    { weight: 2, arbitrary: fc.record({ act: fc.constant('failed'), image, isAwaited }) },
     {
-      weight: 9,
+      weight: 10,
       arbitrary: fc.record({ act: fc.constant('decide'), how, image, ref, offer, isAwaited }),
     },
     { weight: 1, arbitrary: fc.record({ act: fc.constant('get'), ref, isAwaited }) },
-    { weight: 1, arbitrary: prune },
+    { weight: 2, arbitrary: prune },
     { weight: listWeight, arbitrary: list },
   ) as fc.Arbitrary<Act>;
 }
@@ -132,7 +133,7 @@ function disturbancesOf({ disturbances }: Config): fc.Arbitrary<Disturbance[]> {
       isDone: fc.boolean(),
     }),
     storeDies: fc.record({ kind: fc.constant('storeDies'), after, isDone: fc.boolean() }),
-    hold: fc.record({ kind: fc.constant('hold'), after, image: fc.nat(IMAGE_COUNT - 1) }),
+    hold: fc.record({ kind: fc.constant('hold'), after }),
   };
   const possible = disturbances.flatMap((kind) => kinds[kind] ?? []);
   if (possible.length === 0) return fc.constant([]);

@@ -93,7 +93,7 @@ export class Session {
     const universes = universesOf(tags);
     const startedAtMs = Date.now();
     const { disturbances } = this.#counts;
-    const disturber = new Disturber(this.#engine, this.#events, universes, disturbances);
+    const disturber = new Disturber(this.#engine, this.#events, disturbances);
     const entries: Entry[][] = universes.map(() => []);
     for (const [index, phase] of phases.entries()) {
       if (index > 0) {

@@ -17,7 +17,7 @@ export function describeViolation(
   }
   for (const { from, to, ms } of history.clock) lines.push(`  ${from}-${to} clock set to ${ms}`);
   for (const { from, to } of history.troubles) lines.push(`  ${from}-${to} trouble`);
-  for (const { from, to } of history.holds) lines.push(`  ${from}-${to} a stripe was held`);
+  for (const { from, to } of history.holds) lines.push(`  ${from}-${to} all stripes were held`);
   return lines.join('\n');
 }
 

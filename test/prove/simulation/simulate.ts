@@ -15,6 +15,8 @@ const PROGRAMS_RESTARTED = 3;
 /** The interleaving of threads is not the seed's: smaller programs are tried several times. */
 const SHRINK_ATTEMPTS = 4;
 const SHRINK_MS = 8_000;
+/** More than any machine has. */
+const CPUS_MAX = 1_024;
 
 /** What went wrong in a session, with the smallest program that was found to show it. */
 export interface SessionFailure {
@@ -33,6 +35,8 @@ export interface SimulationOptions {
   readonly seed: number;
   /** No program begins later than this. */
   readonly seconds: number;
+  /** Nor after so much time of the processors was used, which a busy machine gives late. */
+  readonly cpuSeconds?: number;
   readonly directory: string;
   readonly focus: Focus;
   /** Runs this session, so many times, instead of new ones. */
@@ -42,19 +46,21 @@ export interface SimulationOptions {
 }
 
 export async function simulate(options: SimulationOptions): Promise<SimulationResult> {
-  const { seed, seconds, directory, focus, session, shrinks = true } = options;
+  const { seed, seconds, cpuSeconds = seconds * CPUS_MAX, directory, focus, session } = options;
+  const { shrinks = true } = options;
   const counts = noCounts();
   const endMs = performance.now() + seconds * 1_000;
-  const isOver = (ran: number): boolean =>
-    session === undefined ? ran > 0 && performance.now() >= endMs : ran >= session.times;
+  const isOver = (): boolean =>
+    session === undefined && (performance.now() >= endMs || usedCpuSeconds() >= cpuSeconds);
   let sessions = 0;
   let failure: SessionFailure | undefined;
-  for (; failure === undefined && !isOver(sessions); sessions++) {
+  while (failure === undefined && sessions < (session?.times ?? Number.POSITIVE_INFINITY)) {
+    if (sessions > 0 && isOver()) break;
     const own = session?.seed ?? hashNumbers(seed, sessions);
     const scratch = mkdtempSync(join(directory, 'session-'));
-    const sessionEndMs = session === undefined ? endMs : Number.POSITIVE_INFINITY;
-    failure = await runSession(own, scratch, counts, { focus, endMs: sessionEndMs, shrinks });
+    failure = await runSession(own, scratch, counts, { focus, isOver, shrinks });
     rmSync(scratch, { recursive: true, force: true });
+    sessions++;
   }
   return { counts, sessions, failure };
 }
@@ -63,9 +69,9 @@ async function runSession(
   seed: number,
   directory: string,
   counts: Counts,
-  options: { readonly focus: Focus; readonly endMs: number; readonly shrinks: boolean },
+  options: { readonly focus: Focus; readonly isOver: () => boolean; readonly shrinks: boolean },
 ): Promise<SessionFailure | undefined> {
-  const { focus, endMs, shrinks } = options;
+  const { focus, isOver, shrinks } = options;
   const config = configOf(seed, focus);
   const { disturbances } = config;
   const session = await Session.open(config, directory, counts);
@@ -73,8 +79,8 @@ async function runSession(
   let isHanging = false;
   let shrinkUntilMs = Number.POSITIVE_INFINITY;
   const property = fc.asyncProperty(programs(config), async (program) => {
-    const nowMs = performance.now();
-    if (isHanging || nowMs > (smallest === undefined ? endMs : shrinkUntilMs)) return;
+    const isEnough = smallest === undefined ? isOver() : performance.now() > shrinkUntilMs;
+    if (isHanging || isEnough) return;
     const attempts = smallest === undefined ? 1 : SHRINK_ATTEMPTS;
     for (let attempt = 0; attempt < attempts; attempt++) {
       const wrong = await tryOnce(session, program).catch((error: unknown) => {
@@ -108,4 +114,9 @@ async function tryOnce(session: Session, program: Program): Promise<string | und
     return `${describeProgram(program)}\n${describeViolation(verdict.violation, history, universe)}`;
   }
   return undefined;
+}
+
+function usedCpuSeconds(): number {
+  const { user, system } = process.cpuUsage();
+  return (user + system) / 1_000_000;
 }

@@ -10,7 +10,7 @@ export const IMAGE_COUNT = 5;
 export const REF_COUNT = 3;
 /** Credentials that a pull may have been opened with, and those that a pod may present. */
 export const PROOF_COUNT = 8;
-export const OFFER_COUNT = 8;
+export const OFFER_COUNT = 9;
 /** What the allow list exempts: a prefix, at every level. */
 export const ALLOWLIST: string[] = ['exempt.example.com/*'];
 
@@ -80,7 +80,9 @@ export const OFFERS: readonly PodCredentials[] = [
   { secrets: [secret(0, 'rotated')] },
   { serviceAccount: account(0) },
   { secrets: [secret(4, 'unknown'), secret(1, 'x1')], serviceAccount: account(1) },
+  // No content, under the coordinates that were recorded and under others.
   { secrets: [secret(2, '')] },
+  { secrets: [secret(5, '')] },
 ];
 
 /** Names for what reports must not show. */
