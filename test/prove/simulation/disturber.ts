@@ -8,7 +8,7 @@ import type { Disturbance } from './program.ts';
 import { COMMAND } from './store-board.ts';
 
 /** How many events a disturbance lasts, and how long where nothing happens. */
-const FAILURE_EVENTS = 6;
+const FAILURE_EVENTS = 24;
 const HOLD_EVENTS = 40;
 const DISTURBANCE_MS = 20;
 

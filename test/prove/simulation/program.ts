@@ -60,6 +60,9 @@ export interface Program {
 }
 
 const ACTS_MAX = 9;
+/** Events by which a program of the usual size is about done. */
+const AFTER_MAX = 240;
+const DISTURBANCES_MAX = 5;
 export const HISTORIES_MAX = 16;
 
 export function programs(config: Config): fc.Arbitrary<Program> {
@@ -118,7 +121,7 @@ function actOf(config: Config): fc.Arbitrary<Act> {
 }
 
 function disturbancesOf({ disturbances }: Config): fc.Arbitrary<Disturbance[]> {
-  const after = fc.nat(24);
+  const after = fc.nat(AFTER_MAX);
   const kinds: Record<string, fc.Arbitrary<unknown>> = {
     clock: fc.record({
       kind: fc.constant('clock'),
@@ -129,7 +132,7 @@ function disturbancesOf({ disturbances }: Config): fc.Arbitrary<Disturbance[]> {
     storeFails: fc.record({
       kind: fc.constant('storeFails'),
       after,
-      during: fc.constantFrom('commit', 'commit', 'get', 'exists'),
+      during: fc.constantFrom('commit', 'commit', 'commit', 'get', 'exists'),
       isDone: fc.boolean(),
     }),
     storeDies: fc.record({ kind: fc.constant('storeDies'), after, isDone: fc.boolean() }),
@@ -137,6 +140,6 @@ function disturbancesOf({ disturbances }: Config): fc.Arbitrary<Disturbance[]> {
   };
   const possible = disturbances.flatMap((kind) => kinds[kind] ?? []);
   if (possible.length === 0) return fc.constant([]);
-  const list = fc.array(fc.oneof(...possible), { maxLength: 3, size: 'max' });
+  const list = fc.array(fc.oneof(...possible), { maxLength: DISTURBANCES_MAX, size: 'max' });
   return list as fc.Arbitrary<Disturbance[]>;
 }

@@ -172,11 +172,21 @@ export class Session {
   /** Looks at what is left, and ends it: which shows what the counters were. */
   async #finish(universe: Universe): Promise<Entry[]> {
     const { images, imageRefs, spared } = universe;
-    const caller = new Caller('last', this.#engine.opener, universe, this.#events);
+    const { opener } = this.#engine;
+    const caller = new Caller('last', opener, universe, this.#events);
+    const beside = new Caller('beside', this.#engine.managerAt('beside'), universe, this.#events);
     await caller.call({ op: 'listRecords' });
-    for (const image of images) {
-      const imageRef = imageRefs[0]!;
-      await caller.call({ op: 'decide', how: 'decide', image, imageRef, credentials: OFFERS[0]! });
+    // By what each of them remembers; at last without a trip, one name after the other.
+    for (const one of [caller, beside]) {
+      for (const how of ['decide', 'sync'] as const) {
+        const call = {
+          op: 'decide',
+          how,
+          imageRef: imageRefs[0]!,
+          credentials: OFFERS[0]!,
+        } as const;
+        await Promise.all(images.map((image) => one.call({ ...call, image })));
+      }
     }
     for (let round = 0; round < CLEANUP_ROUNDS; round++) {
       const intents = await caller.call({ op: 'listIntents' });
@@ -186,7 +196,7 @@ export class Session {
     }
     await caller.call({ op: 'prune', listed: spared, untilMs: FOREVER_MS });
     await caller.call({ op: 'listRecords' });
-    return caller.entries;
+    return [...caller.entries, ...beside.entries];
   }
 }
 

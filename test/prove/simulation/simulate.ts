@@ -14,7 +14,7 @@ const PROGRAMS_DISTURBED = 10;
 const PROGRAMS_RESTARTED = 3;
 /** The interleaving of threads is not the seed's: smaller programs are tried several times. */
 const SHRINK_ATTEMPTS = 4;
-const SHRINK_MS = 8_000;
+const SHRINK_MS = 20_000;
 /** More than any machine has. */
 const CPUS_MAX = 1_024;
 
