@@ -87,7 +87,7 @@ export const MUTANTS: readonly Mutant[] = [
             intent.flags = later.flags;
             if (true) {`,
     detector: 'simulation',
-    focus: { disturbances: CALM, policy: PRELOADED, workerCount: 2, store: 'module' },
+    focus: { disturbances: CALM, policy: PRELOADED, workerCount: 2, store: 'memory' },
   },
   {
     name: 'the counter of pulls is lost',

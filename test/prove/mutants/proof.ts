@@ -13,7 +13,7 @@ const LANES = 2;
 /** Share of the time that one mutant may go unnoticed, in time of the processors. */
 const BUDGET_SHARE = 0.2;
 /** How much longer that may take on a busy machine. */
-const PATIENCE = 10;
+const PATIENCE = 20;
 const NAME_WIDTH = 56;
 
 export const proof: Proof = {

@@ -176,16 +176,12 @@ export class Session {
     const caller = new Caller('last', opener, universe, this.#events);
     const beside = new Caller('beside', this.#engine.managerAt('beside'), universe, this.#events);
     await caller.call({ op: 'listRecords' });
-    // By what each of them remembers; at last without a trip, one name after the other.
     for (const one of [caller, beside]) {
-      for (const how of ['decide', 'sync'] as const) {
-        const call = {
-          op: 'decide',
-          how,
-          imageRef: imageRefs[0]!,
-          credentials: OFFERS[0]!,
-        } as const;
-        await Promise.all(images.map((image) => one.call({ ...call, image })));
+      const call = { op: 'decide', imageRef: imageRefs[0]!, credentials: OFFERS[0]! } as const;
+      await Promise.all(images.map((image) => one.call({ ...call, how: 'decide', image })));
+      // All that its replica remembers: costs no trip.
+      for (const imageRef of imageRefs) {
+        for (const image of images) await one.call({ ...call, how: 'sync', image, imageRef });
       }
     }
     for (let round = 0; round < CLEANUP_ROUNDS; round++) {

@@ -9,9 +9,9 @@ import { type Counts, HangError, noCounts, Session } from './session.ts';
 import { describeProgram, describeViolation } from './show.ts';
 
 /** Programs of one engine: fewer where each may take long. */
-const PROGRAMS_CALM = 15;
-const PROGRAMS_DISTURBED = 10;
-const PROGRAMS_RESTARTED = 3;
+const PROGRAMS_CALM = 6;
+const PROGRAMS_DISTURBED = 6;
+const PROGRAMS_RESTARTED = 2;
 /** The interleaving of threads is not the seed's: smaller programs are tried several times. */
 const SHRINK_ATTEMPTS = 4;
 const SHRINK_MS = 20_000;
