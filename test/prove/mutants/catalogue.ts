@@ -82,12 +82,12 @@ export const MUTANTS: readonly Mutant[] = [
     name: 'record and intent are read at two moments',
     file: 'engine/decider.ts',
     find: 'if (this.replica.isRecordVersion(imageRef, version)) {',
-    replace: `await new Promise((resolve) => setTimeout(resolve, 2));
+    replace: `await new Promise((resolve) => setTimeout(resolve, 10));
             const later = await this.#client.read(intentOwner, undefined, image);
             intent.flags = later.flags;
             if (true) {`,
     detector: 'simulation',
-    focus: { disturbances: CALM, policy: PRELOADED, workerCount: 2, store: 'memory' },
+    focus: { disturbances: CALM, policy: PRELOADED, workerCount: 2, store: 'module' },
   },
   {
     name: 'the counter of pulls is lost',
