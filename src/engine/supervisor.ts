@@ -110,7 +110,7 @@ export class Supervisor {
     Atomics.store(words, at + WORKER.HOLDER, 0);
     Atomics.store(words, at + WORKER.GENERATION, generation);
     state.wakeAllHosts();
-    const startedAt = Date.now();
+    const startedAtMs = performance.now();
     const ownerTask = this.#task(workerIndex, generation);
     const isInline = this.#options.workerCount === 0;
     const task = isInline ? this.#runInline(ownerTask) : this.#runInPool(ownerTask);
@@ -129,7 +129,7 @@ export class Supervisor {
           return;
         }
         logger.error('a worker died and is being replaced', { workerIndex, error: nameOf(error) });
-        this.#replace(workerIndex, generation + 1, Date.now() - startedAt);
+        this.#replace(workerIndex, generation + 1, performance.now() - startedAtMs);
       },
     );
     this.#tasks.set(workerIndex, ended);

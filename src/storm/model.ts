@@ -10,19 +10,11 @@
  * are not cut to seconds).
  */
 import { KUBELET_BEHAVIOUR, type KubeletBehaviour } from '../compatibility.ts';
-import { IMAGE_TEXT, type ImageText } from '../images/image-text.ts';
-import type { AllowlistEntry } from '../policies/allowlist.ts';
+import { IMAGE_TEXT } from '../images/image-text.ts';
 import type { VerificationPolicy } from '../policies/enforcer.ts';
-import type {
-  ImagePullCredentials,
-  ImagePulledRecord,
-  ImagePullSecret,
-  PodCredentials,
-} from '../records/record.ts';
-import { coordinates, mergeModelCredentials, normalized } from './model-credentials.ts';
-
-/** Writes while matching stop at this many recorded secrets of one name. */
-export const MATCH_WRITE_LIMIT = 100;
+import type { ImagePullCredentials, ImagePulledRecord, PodCredentials } from '../records/record.ts';
+import { mergeModelCredentials, normalized } from './model-credentials.ts';
+import { decideOn, type ModelReason, textOf } from './model-decision.ts';
 
 /** What a runtime lists; the fields that reconciliation reads. */
 export interface ModelImage {
@@ -33,11 +25,14 @@ export interface ModelImage {
 
 /**
  * An operation as plain data. `writePulled` and `decrement` are the two atomic steps of `pulled`,
- * for harnesses that interleave them. `restart` forgets the counters and reconciles what is left.
+ * for harnesses that interleave them. `writeIntent` and `deleteIntent` change the store and not the
+ * counter, which is what a call may leave that was lost between the two.
+ * `restart` forgets the counters and reconciles what is left.
  * `damage` makes a record unreadable: for good (`corrupt`) or until `repair` (`unreadable`).
  */
 export type ModelOperation =
   | { readonly op: 'intent' | 'failed' | 'decrement'; readonly image: string }
+  | { readonly op: 'writeIntent' | 'deleteIntent'; readonly image: string }
   | {
       readonly op: 'pulled' | 'writePulled';
       readonly image: string;
@@ -61,13 +56,6 @@ export type ModelOperation =
     }
   | { readonly op: 'repair'; readonly imageRef: string };
 
-/** Why a decision came out as it did. */
-export type ModelReason =
-  | 'credentialPolicyAllowed'
-  | 'credentialRecordFound'
-  | 'mustAuthenticate'
-  | 'error';
-
 /** What an operation answers, as plain data. */
 export type ModelAnswer =
   | { readonly kind: 'done' }
@@ -86,14 +74,23 @@ export interface ModelOptions {
   readonly behaviour?: KubeletBehaviour;
   /** Clock in milliseconds since 1970. @default Date.now */
   readonly now?: () => number;
+  /** What a model of the same settings had captured. @default nothing recorded */
+  readonly state?: ModelState;
 }
 
-/** A decision, and the secret that matching it wrote, if any. */
-export interface ModelDecision {
-  readonly mustPull: boolean;
-  readonly reason: ModelReason;
-  /** To be merged into the record under the image's name. */
-  readonly learned?: ImagePullSecret;
+/** Everything a model knows, as plain data in one form: equal states are equal as JSON. */
+export interface ModelState {
+  readonly records: readonly ModelRecord[];
+  readonly intents: readonly string[];
+  readonly inFlight: readonly (readonly [image: string, count: number])[];
+}
+
+/** A pulled record of a captured state. */
+export interface ModelRecord {
+  readonly imageRef: string;
+  readonly updatedAtMs: number;
+  readonly names: readonly (readonly [name: string, proof: ImagePullCredentials])[];
+  readonly damage?: 'corrupt' | 'unreadable';
 }
 
 interface StoredRecord {
@@ -118,13 +115,31 @@ export class PullModel {
   readonly behaviour: KubeletBehaviour;
   readonly #now: () => number;
   readonly #records = new Map<string, StoredRecord>();
-  readonly #intents = new Set<string>();
-  readonly #inFlight = new Map<string, number>();
+  readonly #intents: Set<string>;
+  readonly #inFlight: Map<string, number>;
 
   constructor(options: ModelOptions = {}) {
     this.policy = options.policy ?? { kind: 'NeverVerifyPreloadedImages' };
     this.behaviour = options.behaviour ?? KUBELET_BEHAVIOUR['v1.35'];
     this.#now = options.now ?? Date.now;
+    const { records = [], intents = [], inFlight = [] } = options.state ?? {};
+    for (const { imageRef, updatedAtMs, names, damage } of records) {
+      this.#records.set(imageRef, { updatedAtMs, names: new Map(names), damage });
+    }
+    this.#intents = new Set(intents);
+    this.#inFlight = new Map(inFlight);
+  }
+
+  /** The state now; later operations do not change it. */
+  capture(): ModelState {
+    const records = [...this.#records].sort(byKey).map(([imageRef, stored]) => ({
+      imageRef,
+      updatedAtMs: stored.updatedAtMs,
+      names: [...stored.names].sort(byKey),
+      ...(stored.damage === undefined ? {} : { damage: stored.damage }),
+    }));
+    const inFlight = [...this.#inFlight].sort(byKey);
+    return { records, intents: [...this.#intents].sort(), inFlight };
   }
 
   /** Carries out one operation. */
@@ -145,6 +160,12 @@ export class PullModel {
       case 'failed':
       case 'decrement':
         this.#decrement(operation.image);
+        return DONE;
+      case 'writeIntent':
+        this.#intents.add(operation.image);
+        return DONE;
+      case 'deleteIntent':
+        this.#intents.delete(operation.image);
         return DONE;
       case 'decide':
         return this.#decide(operation);
@@ -271,93 +292,15 @@ export class PullModel {
   }
 }
 
-/** Everything a decision depends on. */
-export interface ModelView {
-  readonly image: string;
-  readonly policy: VerificationPolicy;
-  /** @default v1.35 */
-  readonly behaviour?: KubeletBehaviour;
-  /** Proofs of the pulled record by name; undefined: there is no record. */
-  readonly record: ReadonlyMap<string, ImagePullCredentials> | undefined;
-  /** Whether an intent or a pull in flight exists for the image. */
-  readonly isIntended: boolean;
-  readonly credentials?: PodCredentials | undefined;
-}
-
-/** Decides on one snapshot; changes nothing. */
-export function decideOn(view: ModelView): ModelDecision {
-  const { image, policy, record, isIntended, credentials } = view;
-  const behaviour = view.behaviour ?? KUBELET_BEHAVIOUR['v1.35'];
-  const compared = textOf(image, IMAGE_TEXT[behaviour.allowlistCompares]);
-  const name = textOf(image, IMAGE_TEXT[behaviour.recordKey]);
-  if (!mustVerify(policy, compared, record !== undefined || isIntended)) {
-    return { mustPull: false, reason: 'credentialPolicyAllowed' };
-  }
-  if (record === undefined) return { mustPull: true, reason: 'mustAuthenticate' };
-  if (name === undefined) return { mustPull: true, reason: 'error' };
-  const proof = record.get(name);
-  if (proof === undefined) return { mustPull: true, reason: 'mustAuthenticate' };
-  const found: ModelDecision = { mustPull: false, reason: 'credentialRecordFound' };
-  if (proof.nodePodsAccessible === true) return found;
-  const recorded = proof.kubernetesSecrets ?? [];
-  const mayWrite = behaviour.recordsMatches && recorded.length < MATCH_WRITE_LIMIT;
-  for (const offered of credentials?.secrets ?? []) {
-    for (const known of recorded) {
-      const isHashEqual =
-        known.credentialHash !== '' && known.credentialHash === offered.credentialHash;
-      const isSamePlace = coordinates(known) === coordinates(offered);
-      if (isHashEqual) {
-        return isSamePlace || !mayWrite ? found : { ...found, learned: offered };
-      }
-      if (isSamePlace && !behaviour.recordsMatches) return found;
-      if (isSamePlace && mayWrite) return { ...found, learned: offered };
-    }
-  }
-  const account = behaviour.hasServiceAccounts ? credentials?.serviceAccount : undefined;
-  if (account !== undefined) {
-    const wanted = coordinates(account);
-    for (const known of proof.kubernetesServiceAccounts ?? []) {
-      if (coordinates(known) === wanted) return found;
-    }
-  }
-  return { mustPull: true, reason: 'mustAuthenticate' };
-}
-
-/** Whether a policy demands proof. `text` is what an allow list compares; undefined: no such text. */
-export function mustVerify(
-  policy: VerificationPolicy,
-  text: string | undefined,
-  isPulled: boolean,
-): boolean {
-  switch (policy.kind) {
-    case 'NeverVerify':
-      return false;
-    case 'NeverVerifyPreloadedImages':
-      return isPulled;
-    case 'AlwaysVerify':
-      return true;
-    case 'NeverVerifyAllowlistedImages':
-      return text === undefined || !policy.allowlist.some((pattern) => isListed(pattern, text));
-  }
-}
-
-function isListed(pattern: AllowlistEntry, text: string): boolean {
-  if (typeof pattern !== 'string') throw new TypeError('the model knows no globs');
-  return pattern.endsWith('/*') ? text.startsWith(pattern.slice(0, -1)) : text === pattern;
-}
-
 function withoutAccounts(credentials: ImagePullCredentials | null): ImagePullCredentials | null {
   if (credentials === null) return null;
   const { kubernetesServiceAccounts: _, ...known } = credentials;
   return known;
 }
 
-function textOf(image: string, part: ImageText): string | undefined {
-  try {
-    return part(image);
-  } catch {
-    return undefined;
-  }
+function byKey(a: readonly [string, unknown], b: readonly [string, unknown]): number {
+  if (a[0] === b[0]) return 0;
+  return a[0] < b[0] ? -1 : 1;
 }
 
 function plain(imageRef: string, stored: StoredRecord): ImagePulledRecord {

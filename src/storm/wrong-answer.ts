@@ -1,5 +1,5 @@
 /** A wrong decision with everything needed to replay it, and nothing secret. */
-import { MATCH_WRITE_LIMIT } from './model.ts';
+import { MATCH_WRITE_LIMIT } from './model-decision.ts';
 import { type Register, SEEN } from './register.ts';
 import type { Credential } from './tenants.ts';
 import { LEFT_OVER } from './tracks.ts';

@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { errorCode } from '../../src/errors.ts';
 import { stripeOf } from '../../src/locks/stripe.ts';
 import { StripedLockSet } from '../../src/locks/striped-lock-set.ts';
@@ -10,6 +10,8 @@ import { COMMAND, FileStore } from '../support/file-store.ts';
 const LOST = 'ERR_PULLMANAGER_WORKER_LOST';
 const A = secret('a');
 const STRIPES = 7;
+/** Before a worker that died twice in a row is started again. */
+const SECOND_DELAY_MS = 40;
 
 /** So many texts that the given worker of two owns. */
 function ownedBy(worker: number, count: number, prefix: string): string[] {
@@ -117,6 +119,32 @@ describe.each([1, 2])('a worker, one of %d, that dies', (workerCount) => {
     }
     expect(await intentsOf(manager)).toEqual(['image1', 'image2', 'image3']);
     expect(manager.stats()).toMatchObject({ workersReplaced: 3, intents: 3 });
+  });
+
+  it('is replaced later the second time, though the wall clock leaps', async () => {
+    const { store, manager } = await openStore(workerCount);
+    let nowMs = Date.now();
+    const clock = vi.spyOn(Date, 'now').mockImplementation(() => (nowMs += 3_600_000));
+    // A busy machine must not make the workers look as if they had lived long.
+    const startedMs = performance.now();
+    const realNow = performance.now.bind(performance);
+    const steady = vi
+      .spyOn(performance, 'now')
+      .mockImplementation(() => startedMs + (realNow() - startedMs) / 100);
+    const timers = vi.spyOn(globalThis, 'setTimeout');
+    try {
+      for (let death = 1; death <= 2; death++) {
+        store.setOnce('commit', COMMAND.EXIT);
+        await manager.recordPullIntent('image').catch(errorCode);
+        await replaced(manager, death);
+      }
+      // Otherwise a worker that dies as soon as it runs would be started again without a pause.
+      expect(timers.mock.calls.map(([, delayMs]) => delayMs)).toContain(SECOND_DELAY_MS);
+    } finally {
+      clock.mockRestore();
+      steady.mockRestore();
+      timers.mockRestore();
+    }
   });
 
   it('while closing, does not keep the engine from closing', async () => {

@@ -1,0 +1,102 @@
+/** Random short histories on the real engine, disturbed, each explained by the sequential model. */
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import type { Proof, ProofFailure, ProofOptions, ProofReport, ProofRow } from '../proof.ts';
+import { simulateInChild } from './child-process.ts';
+import { type Counts, noCounts } from './session.ts';
+import type { SimulationResult } from './simulate.ts';
+
+/** Processes at a time. */
+const LANES = 2;
+/** How often a session is run that is to be seen failing again. */
+const REPLAYS_DEFAULT = 20;
+
+export const proof: Proof = {
+  name: 'simulation',
+  what: 'disturbed histories of the real engine are linearizable',
+  seconds: 100,
+  run,
+};
+
+/** The root of the compiled tree that this file is in. */
+const TREE = fileURLToPath(new URL('../../..', import.meta.url));
+
+async function run(options: ProofOptions): Promise<ProofReport> {
+  const { values } = parseArgs({
+    args: [...options.rest],
+    options: { session: { type: 'string' }, times: { type: 'string' } },
+  });
+  const isReplay = values.session !== undefined;
+  const lanes = Array.from({ length: isReplay ? 1 : LANES }, (_, lane) => lane);
+  const session = { seed: Number(values.session), times: Number(values.times ?? REPLAYS_DEFAULT) };
+  const results = await Promise.all(
+    lanes.map((lane) =>
+      simulateInChild(TREE, {
+        seed: options.seed * LANES + lane,
+        seconds: options.seconds,
+        directory: options.directory,
+        focus: {},
+        ...(isReplay ? { session } : {}),
+      }),
+    ),
+  );
+  const counts = noCounts();
+  const failures: ProofFailure[] = [];
+  let sessions = 0;
+  for (const result of results) {
+    if ('broken' in result) {
+      const replay = `npm run prove -- simulation --seed ${options.seed}`;
+      failures.push({ what: 'a simulation broke', detail: result.broken, replay });
+      continue;
+    }
+    add(counts, result.counts);
+    sessions += result.sessions;
+    if (result.failure !== undefined) failures.push(failureOf(result.failure));
+  }
+  return { rows: rowsOf(counts, sessions, failures.length), failures };
+}
+
+function failureOf(failure: NonNullable<SimulationResult['failure']>): ProofFailure {
+  const { seed, what, detail } = failure;
+  const note = 'threads interleave as they like: the session is run again until it fails';
+  const replay = `npm run prove -- simulation -- --session ${seed}`;
+  return { what, detail: `${detail}\n(${note})`, replay };
+}
+
+function add(sum: Counts, counts: Counts): void {
+  sum.histories += counts.histories;
+  sum.operations += counts.operations;
+  sum.decisions += counts.decisions;
+  sum.undecided += counts.undecided;
+  for (const kind of ['clock', 'death', 'hold', 'restart', 'storeFails'] as const) {
+    sum.disturbances[kind] += counts.disturbances[kind];
+  }
+}
+
+function rowsOf(counts: Counts, sessions: number, failures: number): ProofRow[] {
+  const { clock, death, hold, restart, storeFails } = counts.disturbances;
+  const row = (what: string, count: number, unit: string, note?: string): ProofRow => ({
+    what,
+    count,
+    unit,
+    failures: 0,
+    ...(note === undefined ? {} : { note }),
+  });
+  const undecided = counts.undecided === 0 ? '' : `, ${counts.undecided} too wide to decide`;
+  const histories = row(
+    'explained',
+    counts.histories,
+    'histories',
+    `${sessions} engines${undecided}`,
+  );
+  return [
+    { ...histories, failures },
+    row('in them', counts.operations, 'operations'),
+    row('in them', counts.decisions, 'decisions'),
+    row('survived', death, 'worker deaths'),
+    row('survived', restart, 'restarts'),
+    row('survived', storeFails, 'failing stores'),
+    row('survived', clock, 'clock jumps'),
+    row('survived', hold, 'stripes held by others'),
+  ];
+}
