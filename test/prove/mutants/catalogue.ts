@@ -153,10 +153,9 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'a reply goes to the wrong caller',
     file: 'protocol/host-link.ts',
-    find: 'return this.#sent.at((number - this.#completed - 1) | 0);',
-    replace: `const place = (number - this.#completed - 1) | 0;
-        const before = place > 0 ? this.#sent.at(place - 1) : undefined;
-        return before?.op === REQUEST.READ && before.reply === undefined ? before : this.#sent.at(place);`,
+    find: 'return this.#sent.at(index);',
+    replace: `const before = index > 0 ? this.#sent.at(index - 1) : undefined;
+        return before?.op === REQUEST.READ && before.reply === undefined ? before : this.#sent.at(index);`,
     detector: 'simulation',
     focus: { disturbances: CALM },
   },

@@ -7,7 +7,7 @@
  * in, each with the running calls that have taken effect in it. Keys that no call touches together
  * are searched apart, which is sound since the property is local.
  */
-import { type KeyOperation, KeyWorlds } from '../../stress/crash-worlds.ts';
+import { type KeyOperation, KeyWorlds } from '../crashes/worlds.ts';
 import { type Component, isFailed, operationsOf } from './effects.ts';
 import type { Entry, History, Interval } from './history.ts';
 import { INITIAL, type Rules, type SearchState, textOfState } from './model-state.ts';
@@ -165,9 +165,8 @@ class ComponentSearch {
     events.sort((a, b) => a.at - b.at);
     try {
       for (const { index, isEnd } of events) {
-        if (isEnd) this.#end(operations[index]!);
-        else for (const operation of operations[index]!) this.#worlds.start(operation);
-        if (this.#worlds.states.length === 0) return this.#violated(index);
+        if (!isEnd) for (const operation of operations[index]!) this.#worlds.start(operation);
+        else if (!this.#end(operations[index]!)) return this.#violated(index);
       }
     } catch (error) {
       if (isTooMuch(error)) return { kind: 'undecided' };
@@ -186,11 +185,14 @@ class ComponentSearch {
       : 'imageRef' in call && imageRefs.has(call.imageRef);
   }
 
-  #end(operations: readonly KeyOperation<SearchState>[]): void {
+  /** Whether any order of the calls explains what was answered. */
+  #end(operations: readonly KeyOperation<SearchState>[]): boolean {
+    let isExplained = true;
     for (const { id, isOptional } of operations) {
       if (isOptional) this.#worlds.reject(id);
-      else this.#worlds.acknowledge(id);
+      else isExplained = this.#worlds.acknowledge(id) && isExplained;
     }
+    return isExplained;
   }
 
   #violated(index: number): Verdict {
