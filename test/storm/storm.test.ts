@@ -95,7 +95,8 @@ describe('an engine that is right passes', () => {
       seed,
       decisionShare: 0.6,
       workerKills: 4,
-      restarts: 1,
+      restarts: 0,
+      prunings: 0,
     });
     expect(state.wrong).toEqual([]);
     expect(state.problems).toEqual([]);
