@@ -57,10 +57,10 @@ for (const name of Object.keys(wanted)) {
 }
 
 /** What is measured: decisions and a few pulls, in one thread and in memory, unchecked. */
-const STORM = [
-  ...['storm', 'mixed', '--concurrency', '64', '--ops', values.ops, '--seed', '1'],
-  ...['--store', 'memory', '--workers', '0', '--no-verify', '--json'],
-];
+const STORM =
+  `storm mixed --concurrency 64 --ops ${values.ops} --seed 1 --store memory --workers 0 --no-verify --json`.split(
+    ' ',
+  );
 
 // Below the root, so that the copies find the dependencies.
 mkdirSync(join(ROOT, 'build'), { recursive: true });

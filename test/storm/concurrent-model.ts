@@ -2,6 +2,7 @@
  * An engine for tests of the storm: the sequential model behind asynchronous calls, each of which
  * takes effect at some random moment between call and answer. With `bug`, it is wrong on purpose.
  */
+import { PullManagerError } from '../../src/errors.ts';
 import type { EngineStats } from '../../src/metrics/stats.ts';
 import type { VerificationPolicy } from '../../src/policies/enforcer.ts';
 import type {
@@ -45,6 +46,10 @@ export type Bug =
   | 'lostIntents'
   /** A restart keeps the counters. */
   | 'keptCounters'
+  /** A killed worker takes acknowledged records with it. */
+  | 'forgetfulKill'
+  /** A worker that is missing lets everybody in. */
+  | 'openKill'
   /** Two copies, the second one updated later: a decision may go back behind an earlier one. */
   | 'flicker';
 
@@ -55,6 +60,7 @@ export interface ConcurrentModelOptions {
   /** What survives a restart; made by the first engine. */
   readonly disk: { model: PullModel | undefined };
   readonly images: readonly StormRuntimeImage[];
+  readonly onAsk?: ((image: string) => void) | undefined;
 }
 
 const BUG_SHARE = 0.05;
@@ -64,13 +70,18 @@ export class ConcurrentModel implements StormEngine {
   readonly #copy: PullModel;
   readonly #random: Random;
   readonly #bug: Bug | undefined;
+  readonly #onAsk: ((image: string) => void) | undefined;
   #isClosed = false;
   #pending = 0;
+  /** Rises when the worker dies. */
+  #generation = 0;
+  #isDown = false;
 
   constructor(options: ConcurrentModelOptions) {
     const { seed, policy, bug, disk, images } = options;
     this.#random = new Random(seed, 77);
     this.#bug = bug;
+    this.#onAsk = options.onAsk;
     const isRestart = disk.model !== undefined;
     disk.model ??= new PullModel({ policy });
     this.#model = disk.model;
@@ -81,6 +92,20 @@ export class ConcurrentModel implements StormEngine {
     }
     if (bug === 'keptCounters') return;
     this.#model.apply({ op: 'restart', images });
+  }
+
+  /** Ends the worker; its replacement is there a few turns later. */
+  async kill(): Promise<string> {
+    this.#generation++;
+    this.#isDown = true;
+    if (this.#bug === 'forgetfulKill') {
+      const kept = this.#records().filter(() => this.#random.share() < 0.5);
+      const imageRefs = kept.map(({ imageRef }) => imageRef);
+      this.#model.apply({ op: 'prune', imageRefs, untilMs: Number.POSITIVE_INFINITY });
+    }
+    for (let turn = 0; turn < 20; turn++) await new Promise((resolve) => setImmediate(resolve));
+    this.#isDown = false;
+    return 'thread 1';
   }
 
   async recordPullIntent(image: string): Promise<void> {
@@ -120,6 +145,7 @@ export class ConcurrentModel implements StormEngine {
     imageRef: string,
     credentials?: PodCredentialsSource,
   ): Promise<boolean> {
+    this.#onAsk?.(image);
     return (await this.decide(image, imageRef, credentials)).mustPull;
   }
 
@@ -130,6 +156,10 @@ export class ConcurrentModel implements StormEngine {
   ): Promise<StormDecision> {
     const credentials = typeof source === 'function' ? await source() : source;
     await this.#delay();
+    if (this.#isDown) {
+      if (this.#bug === 'openKill') return { mustPull: false, reason: 'credentialRecordFound' };
+      return { mustPull: true, reason: 'error', cause: workerLost() } as StormDecision;
+    }
     const isBuggy = this.#random.share() < BUG_SHARE;
     const decision = this.decideNow(image, imageRef, credentials);
     const copied = ask(this.#copy, image, imageRef, credentials);
@@ -143,7 +173,7 @@ export class ConcurrentModel implements StormEngine {
     imageRef: string,
     credentials?: PodCredentials,
   ): StormDecision | undefined {
-    if (this.#random.share() < 0.3) return undefined;
+    if (this.#isDown || this.#random.share() < 0.3) return undefined;
     return this.decideNow(image, imageRef, credentials);
   }
 
@@ -200,6 +230,7 @@ export class ConcurrentModel implements StormEngine {
 
   async getImagePulledRecord(imageRef: string): Promise<ImagePulledRecord | undefined> {
     await this.#delay();
+    if (this.#isDown) throw workerLost();
     const answer = this.#model.apply({ op: 'get', imageRef });
     await this.#delay();
     return answer.kind === 'record' ? answer.record : undefined;
@@ -289,11 +320,18 @@ export class ConcurrentModel implements StormEngine {
   async #atomic(operation: ModelOperation): Promise<ModelAnswer> {
     if (this.#isClosed)
       throw Object.assign(new Error('closed'), { code: 'ERR_PULLMANAGER_CLOSED' });
+    if (this.#isDown) throw workerLost();
     this.#pending++;
+    const generation = this.#generation;
     try {
       await this.#delay();
+      const isLost = generation !== this.#generation;
+      // What a worker had begun may be done or not.
+      if (isLost && this.#random.share() < 0.5) throw workerLost();
       const answer = this.#model.apply(operation);
+      if (isLost) throw workerLost();
       await this.#delay();
+      if (generation !== this.#generation) throw workerLost();
       if (this.#bug === 'flicker') {
         this.#copy.apply(operation);
         await this.#delay();
@@ -313,6 +351,10 @@ export class ConcurrentModel implements StormEngine {
       else await Promise.resolve();
     }
   }
+}
+
+function workerLost(): PullManagerError {
+  return new PullManagerError('WORKER_LOST', 'worker 0 died');
 }
 
 function ask(

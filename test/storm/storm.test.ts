@@ -21,9 +21,11 @@ async function storm(
     bug?: Bug;
     isDurable?: boolean;
     signal?: AbortSignal;
+    /** Told of every image that is asked about in the plainest way, in order. */
+    onAsk?: (image: string) => void;
   } & Partial<StormParameters>,
 ): Promise<StormRun> {
-  const { seed, bug, isDurable = true, signal, ...own } = options;
+  const { seed, bug, isDurable = true, signal, onAsk, ...own } = options;
   const parameters = {
     ...builtInScenario(scenario).parameters,
     rate: undefined,
@@ -39,6 +41,7 @@ async function storm(
     seed,
   };
   let disk: ConcurrentModelOptions['disk'] = { model: undefined };
+  let engine: ConcurrentModel | undefined;
   const run = await runStorm({
     scenario,
     parameters,
@@ -47,8 +50,10 @@ async function storm(
     signal,
     open: async (images, policy) => {
       if (!isDurable) disk = { model: undefined };
-      return new ConcurrentModel({ seed, policy, bug, disk, images });
+      engine = new ConcurrentModel({ seed, policy, bug, disk, images, onAsk });
+      return engine;
     },
+    killWorker: () => engine!.kill(),
   });
   run.close();
   return run;
@@ -85,6 +90,89 @@ describe('an engine that is right passes', () => {
     },
   );
 
+  it.each([1, 2, 3])('with workers that are killed, seed %i', async (seed) => {
+    const { state } = await storm('mixed', {
+      seed,
+      decisionShare: 0.6,
+      workerKills: 4,
+      restarts: 0,
+      prunings: 0,
+    });
+    expect(state.wrong).toEqual([]);
+    expect(state.problems).toEqual([]);
+    const { counts } = state;
+    expect(counts.errors).toBe(0);
+    expect(counts.workersKilled).toBeGreaterThan(1);
+    expect(counts.expectedErrors).toBeGreaterThan(0);
+    // Many decisions meet a worker that is missing; those that were answered can be judged.
+    const { exact, either, unverifiable } = counts;
+    expect(exact / (exact + either + unverifiable)).toBeGreaterThan(0.6);
+    expect(unverifiable).toBe(0);
+    const kills = state.events.filter(({ kind }) => kind === 'killWorker');
+    expect(kills).toHaveLength(counts.workersKilled);
+    for (const { detail } of kills) expect(detail).toBe('thread 1');
+  });
+
+  it.each([1, 2, 3])('when requests arrive at a rate, in stages, seed %i', async (seed) => {
+    const { state, timeline, stages } = await storm('mixed', {
+      seed,
+      rate: 4_000,
+      concurrency: 128,
+      arrivals: seed === 3 ? 'poisson' : 'even',
+      operations: undefined,
+      stages: [
+        { name: 'a', duration: 200, rate: { from: 0, to: 4_000 } },
+        { name: 'b', duration: 300, mix: { decideBatch: 1, withPull: 2, pull: 2 } },
+        { name: 'c', duration: 200, rolloutShare: 0.9, decisionShare: 0.5 },
+      ],
+      events: [{ at: { share: 0.9 }, do: 'killWorker' }],
+      prunings: 4,
+      restarts: 1,
+    });
+    expect(state.wrong).toEqual([]);
+    expect(state.problems).toEqual([]);
+    const { counts, load } = state;
+    expect(counts.errors).toBe(0);
+    // How much of it there is time for depends on the machine.
+    expect(counts.restarts + counts.prunings + counts.workersKilled).toBeGreaterThan(0);
+    expect(stages.map(({ name }) => name)).toEqual(['a', 'b', 'c']);
+    expect(timeline.stages).toHaveLength(3);
+    const scheduled = timeline.stages.reduce((sum, stage) => sum + stage.scheduled, 0);
+    const started = timeline.stages.reduce((sum, stage) => sum + stage.started, 0);
+    expect(started).toBe(load?.startedCount);
+    expect(scheduled - started).toBe(timeline.stages[2]!.unstarted);
+    const inRows = timeline.intervals.reduce((sum, row) => sum + row.operations, 0);
+    expect(inRows).toBe(counts.operations);
+  });
+
+  it('when callers become more and fewer', async () => {
+    const { state, timeline } = await storm('mixed', {
+      seed: 1,
+      operations: undefined,
+      concurrency: 8,
+      stages: [
+        { duration: 150, concurrency: { from: 1, to: 32 } },
+        { duration: 150, concurrency: { from: 32, to: 2 } },
+        { duration: 100 },
+      ],
+    });
+    expect(state.wrong).toEqual([]);
+    expect(state.problems).toEqual([]);
+    expect(state.activeCallers).toBe(8);
+    expect(state.counts).toMatchObject({ errors: 0, restarts: 1 });
+    for (const { operations } of timeline.stages) expect(operations).toBeGreaterThan(0);
+  });
+
+  it('with records that many tenants have opened', async () => {
+    const { state } = await storm('mixed', { seed: 8, tenantsPerRecord: 30 });
+    expect(state.wrong).toEqual([]);
+    expect(state.problems).toEqual([]);
+    const sizes = state.ledger.records.flatMap(({ names }) =>
+      names.map(({ secrets }) => secrets.size),
+    );
+    expect(Math.max(...sizes)).toBeGreaterThan(20);
+  });
+
   it('with images that are made up because the list is too short', async () => {
     const { state } = await storm('mixed', {
       seed: 7,
@@ -116,6 +204,9 @@ describe('an engine that is right passes', () => {
   });
 });
 
+/** The same operations, but arriving at a rate. */
+const OPEN = { rate: 100_000, concurrency: 64 };
+
 describe('an engine that is wrong is found out', () => {
   const cases: [bug: Bug, scenario: string, own?: Partial<StormParameters>][] = [
     ['stale', 'mixed'],
@@ -129,6 +220,11 @@ describe('an engine that is wrong is found out', () => {
     ['dropAccounts', 'mixed', { tenants: 400, decisionShare: 0.3 }],
     ['lostIntents', 'node-restart'],
     ['keptCounters', 'node-restart'],
+    ['forgetfulKill', 'mixed', { workerKills: 3, restarts: 0, prunings: 0 }],
+    ['openKill', 'mixed', { workerKills: 8, restarts: 0, prunings: 0 }],
+    ['stale', 'mixed', { ...OPEN }],
+    ['lostPull', 'mixed', { ...OPEN }],
+    ['lostIntents', 'node-restart', { ...OPEN }],
   ];
   it.each(cases)('%s', async (bug, scenario, own) => {
     const { prunings, restarts } = builtInScenario(scenario).parameters;
@@ -166,6 +262,39 @@ it('the same seed gives each caller the same operations', async () => {
     return [`${run.state.counts.decisions} ${run.state.counts.exact} ${records} ${intents}`];
   };
   expect(await asked()).toEqual(await asked());
+});
+
+it('the same seed gives an open load the same requests, whoever makes them', async () => {
+  const asked = async (concurrency: number): Promise<string[]> => {
+    const images: string[] = [];
+    const onAsk = (image: string): void => {
+      images.push(image);
+    };
+    const rate = 20_000;
+    await storm('mixed', { seed: 9, rate, concurrency, operations: 2_000, restarts: 0, onAsk });
+    return images.slice(0, 500);
+  };
+  const first = await asked(16);
+  expect(first).toHaveLength(500);
+  expect(await asked(200)).toEqual(first);
+});
+
+it('measures without checking where that is wanted', async () => {
+  const { state } = await storm('mixed', {
+    seed: 1,
+    verify: false,
+    bug: 'lostPull',
+    workerKills: 1,
+  });
+  const { decisions, exact, either, unverifiable, wrongDecisions, wrongRecords } = state.counts;
+  expect(decisions).toBeGreaterThan(3_000);
+  expect({ exact, either, unverifiable, wrongDecisions, wrongRecords }).toEqual({
+    exact: 0,
+    either: 0,
+    unverifiable: 0,
+    wrongDecisions: 0,
+    wrongRecords: 0,
+  });
 });
 
 it('an interrupted storm ends, and is checked all the same', async () => {

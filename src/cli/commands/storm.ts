@@ -160,5 +160,5 @@ function defaultOf(name: ParameterName): string {
   const value = DEFAULT_PARAMETERS[name];
   if (defaultHelp !== undefined || value === undefined) return defaultHelp ?? 'none';
   if (kind === 'duration') return formatMs(Number(value)).replace('.0', '');
-  return typeof value === 'number' ? formatCount(value) : `${value as string}`;
+  return typeof value === 'number' ? formatCount(value) : (value as string);
 }

@@ -3,8 +3,11 @@ import { median, shiftBetween } from '../../../src/storm/compare/band.ts';
 
 /** All ways to choose `count` of the numbers below `size`. */
 function* choices(size: number, count: number, from = 0): Generator<number[]> {
-  if (count === 0) yield [];
-  for (let first = from; count > 0 && first <= size - count; first++) {
+  if (count === 0) {
+    yield [];
+    return;
+  }
+  for (let first = from; first <= size - count; first++) {
     for (const rest of choices(size, count - 1, first + 1)) yield [first, ...rest];
   }
 }
