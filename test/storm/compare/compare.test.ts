@@ -153,7 +153,7 @@ describe('a comparison of turns', () => {
       { ...b[1]!, startedAt: a[1]!.startedAt },
     ];
     expect(compareResults(a, b, { metrics: [METRIC] }).inTurns).toBe(true);
-    a[1] = { ...a[1]!, startedAt: a[4]!.startedAt };
+    a[1] = { ...a[1], startedAt: a[4]!.startedAt };
     expect(compareResults(a, b, { metrics: [METRIC] }).inTurns).toBe(false);
     expect(compareResults(a, b.slice(1), { metrics: [METRIC] }).inTurns).toBe(false);
   });
