@@ -31,8 +31,11 @@ const CROSSED = 99;
 const FOUND_SHARE_MIN = 0.9;
 const ALARM_SHARE_MAX = 0.05;
 const CALIBRATION_TURNS = 5;
-/** Useless steps in a decision from which the cost of one is worked out. */
-const CALIBRATION_STEPS = 20_000;
+const CALIBRATIONS_MAX = 4;
+/** How far the slowdown may be from the one wanted, as a share of it. */
+const SLOWDOWN_TOLERANCE = 0.1;
+/** Useless steps in a decision to begin with. */
+const CALIBRATION_STEPS = 5_000;
 /** Where the useless work goes: the way of every decision that needs no trip to a worker. */
 const PLANTED_FILE = 'dist/src/engine/decider.js';
 const PLANTED_AFTER = 'decideSync(image, imageRef, credentials) {';
@@ -57,10 +60,10 @@ for (const name of Object.keys(wanted)) {
 }
 
 /** What is measured: decisions and a few pulls, in one thread and in memory, unchecked. */
-const STORM = [
-  ...['storm', 'mixed', '--concurrency', '64', '--ops', values.ops, '--seed', '1'],
-  ...['--store', 'memory', '--workers', '0', '--no-verify', '--json'],
-];
+const STORM =
+  `storm mixed --concurrency 64 --ops ${values.ops} --seed 1 --store memory --workers 0 --no-verify --json`.split(
+    ' ',
+  );
 
 // Below the root, so that the copies find the dependencies.
 mkdirSync(join(ROOT, 'build'), { recursive: true });
@@ -112,28 +115,26 @@ function median(numbers) {
   );
 }
 
-/** Processor time of an operation, of both builds in turns. */
-function costs(a, b, turns) {
+/** By which factor an operation of B takes more processor time; pairs see the same machine. */
+function factorOf(a, b) {
   const costOf = (build) => JSON.parse(storm(build)).runs[0].cpuPerOperation;
-  const pairs = Array.from({ length: turns }, () => [costOf(a), costOf(b)]);
-  return [median(pairs.map(([cost]) => cost)), median(pairs.map(([, cost]) => cost))];
+  return median(Array.from({ length: CALIBRATION_TURNS }, () => costOf(b) / costOf(a)));
 }
 
-/** Useless steps for the slowdown wanted. */
+/** Plants as much useless work as gives the slowdown wanted; answers what it gives. */
 function calibrate(plain, slowed) {
-  plant(slowed, CALIBRATION_STEPS);
-  const [before, after] = costs(plain, slowed, CALIBRATION_TURNS);
-  const perStepNs = (after - before) / CALIBRATION_STEPS;
-  const steps = Math.round((before * wanted.slowdown) / perStepNs);
-  if (!(steps > 0)) throw new Error('the cost of useless work cannot be measured here');
-  plant(slowed, steps);
-  const micro = (ns) => `${(ns / 1_000).toFixed(2)} µs`;
-  console.log(
-    `an operation takes ${micro(before)} of processor time; ${steps} useless steps a decision`,
-  );
-  const [plainCost, slowedCost] = costs(plain, slowed, CALIBRATION_TURNS);
-  const reached = slowedCost / plainCost - 1;
-  console.log(`slowed by ${percent(reached)} (wanted ${percent(wanted.slowdown)})`);
+  let steps = CALIBRATION_STEPS;
+  for (let attempt = 1; ; attempt++) {
+    plant(slowed, steps);
+    const slowdown = factorOf(plain, slowed) - 1;
+    console.log(
+      `${steps} useless steps in a decision: an operation takes ${percent(slowdown)} more`,
+    );
+    const isNear = Math.abs(slowdown - wanted.slowdown) <= wanted.slowdown * SLOWDOWN_TOLERANCE;
+    if (isNear || attempt === CALIBRATIONS_MAX) return;
+    if (!(slowdown > 0)) throw new Error('the cost of useless work cannot be measured here');
+    steps = Math.max(1, Math.round((steps * wanted.slowdown) / slowdown));
+  }
 }
 
 function percent(share) {

@@ -11,12 +11,12 @@ export interface BuiltIn {
 /** What a run without any argument does. */
 export const DEFAULT_SCENARIO = 'mixed';
 
-/** Values where a scenario says nothing. The rate is one that every store keeps on a small machine. */
+/** Values where a scenario says nothing. */
 export const DEFAULT_PARAMETERS: StormParameters = {
   seed: undefined,
   operations: undefined,
   duration: 10_000,
-  rate: 20_000,
+  rate: 10_000,
   concurrency: undefined,
   arrivals: 'even',
   stages: [],
@@ -44,10 +44,10 @@ export const DEFAULT_PARAMETERS: StormParameters = {
   sharedSecretShare: 0.1,
   serviceAccountShare: 0.15,
   rotatedShare: 0.2,
-  rotateEvery: 400_000,
+  rotateEvery: 200_000,
   skew: 1,
   rolloutShare: 0,
-  rolloutEvery: 40_000,
+  rolloutEvery: 20_000,
   restarts: 0,
   prunings: 0,
   workerKills: 0,
@@ -55,7 +55,12 @@ export const DEFAULT_PARAMETERS: StormParameters = {
   thresholds: [],
 };
 
-const QUIET_RATE = { from: 5_000, to: 5_000 };
+/**
+ * Rates that every store keeps on a small machine. What limits them are writes: a store of one file a
+ * record takes two to three thousand a second, and a pull makes two.
+ */
+const WRITING_RATE = 5_000;
+const QUIET_RATE = { from: 1_000, to: 1_000 };
 
 /** The built-in scenarios by name. */
 export const BUILT_IN: Readonly<Record<string, BuiltIn>> = {
@@ -69,7 +74,7 @@ export const BUILT_IN: Readonly<Record<string, BuiltIn>> = {
       duration: 2_000,
       tenants: 500,
       records: 2_000,
-      rotateEvery: 20_000,
+      rotateEvery: 10_000,
       restarts: 1,
       prunings: 4,
     },
@@ -79,6 +84,7 @@ export const BUILT_IN: Readonly<Record<string, BuiltIn>> = {
       'a quiet node on which one new image after another is started on many pods at once',
     parameters: {
       duration: undefined,
+      rate: WRITING_RATE,
       stages: [
         { name: 'quiet', duration: 3_000, rate: QUIET_RATE },
         { name: 'surge', duration: 4_000, decisionShare: 0.7, rolloutShare: 0.8 },
@@ -86,20 +92,20 @@ export const BUILT_IN: Readonly<Record<string, BuiltIn>> = {
       ],
       records: 2_000,
       tenants: 500,
-      rolloutEvery: 10_000,
+      rolloutEvery: 5_000,
     },
   },
   'node-restart': {
     description: 'the node goes down again and again in the middle of pulls',
-    parameters: { decisionShare: 0.7, restarts: 8, records: 2_000 },
+    parameters: { rate: WRITING_RATE, decisionShare: 0.7, restarts: 8, records: 2_000 },
   },
   'credential-rotation': {
     description: 'secrets change all the time while pods with old ones still run',
-    parameters: { rotatedShare: 1, rotateEvery: 50_000, sharedSecretShare: 0.3, tenants: 1_000 },
+    parameters: { rotatedShare: 1, rotateEvery: 25_000, sharedSecretShare: 0.3, tenants: 1_000 },
   },
   gc: {
     description: 'images disappear from the node, and their records are pruned under load',
-    parameters: { decisionShare: 0.8, prunings: 60, prunedShare: 0.15 },
+    parameters: { rate: WRITING_RATE, decisionShare: 0.8, prunings: 60, prunedShare: 0.15 },
   },
 };
 

@@ -67,7 +67,7 @@ export class Caller {
     const state = this.#state;
     const { counts, load } = state;
     const plan = this.#plan;
-    this.#lastMs = performance.now();
+    this.#restart();
     while (!state.isStopping && counts.operations < state.operationsMax) {
       if (state.gate !== undefined) {
         await this.#park();
@@ -80,7 +80,7 @@ export class Caller {
         this.#arrive(intendedMs);
       } else if (this.#number >= state.activeCallers) {
         await this.#await(state.sleep());
-        this.#lastMs = performance.now();
+        this.#restart();
         continue;
       }
       plan.next(state.shapes[load === undefined ? state.stage : load.stage]!);
@@ -109,12 +109,13 @@ export class Caller {
       if (this.#pulls.openCount > 0) await this.#pulls.endDue(step);
       if (state.isSliceOver(this.#lastMs)) {
         await state.turn();
-        this.#lastMs = performance.now();
+        this.#restart();
       }
       if (counts.operations >= state.nextTickOperations) state.onTick();
     }
     // Those that wait must see that it is over.
     state.stop();
+    this.#restart();
     if (state.gate === undefined) await this.#pulls.endAll();
     state.parkedCount++;
   }
@@ -130,7 +131,13 @@ export class Caller {
     const state = this.#state;
     this.#pulls.abandon();
     await this.#await(state.gate);
+    this.#restart();
+  }
+
+  /** What comes next begins now: the time since the last operation is not its own. */
+  #restart(): void {
     this.#lastMs = performance.now();
+    this.#calledMs = this.#lastMs;
   }
 
   /** Waits without anything under way. */

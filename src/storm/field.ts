@@ -46,7 +46,8 @@ export type FieldTable = Readonly<Record<string, Field>>;
 /** A moment of a storm: after some time, or after a share of it. */
 export type Moment = { readonly ms: number } | { readonly share: number };
 
-const LIST_LENGTH_MAX = 64;
+/** Entries of a list at most. */
+export const LIST_LENGTH_MAX = 64;
 
 /**
  * Checks one value. On the command line values are texts; in scenarios also what JSON has.

@@ -20,6 +20,7 @@ import {
 } from './result-schema.ts';
 import type { StormRun } from './run.ts';
 import type { Scenario } from './scenarios.ts';
+import type { Stage } from './stages.ts';
 import type { StormStore } from './store.ts';
 import { checkThresholds, type Threshold } from './thresholds.ts';
 import type { StageCounts } from './timeline.ts';
@@ -69,7 +70,8 @@ export function stormResult(parts: ResultParts): StormResult {
     operations: counts.operations,
     durationMs: Math.round(run.elapsedMs),
     operationsPerSecond: Math.round(counts.operations / (run.elapsedMs / 1_000)),
-    arrivals: state.arrivals === undefined ? undefined : arrivalsOf(timeline.stages, lagNs),
+    arrivals:
+      state.arrivals === undefined ? undefined : arrivalsOf(run.stages, timeline.stages, lagNs),
     wrongDecisions: counts.wrongDecisions,
     wrongRecords: counts.wrongRecords,
     errors: counts.errors,
@@ -173,22 +175,33 @@ function stageResult(run: StormRun<Keyspace>, counts: StageCounts, index: number
     operationsPerSecond: Math.round((operations / Math.max(1, durationMs)) * 1_000),
     errors,
     wrongDecisions,
-    arrivals: load.model === 'open' ? arrivalsOf([counts], quantilesOf(latencies.lag)) : undefined,
+    arrivals:
+      load.model === 'open'
+        ? arrivalsOf([run.stages[index]!], [counts], quantilesOf(latencies.lag))
+        : undefined,
     perOperation: operationResults(latencies),
   };
 }
 
-function arrivalsOf(stages: readonly StageCounts[], lagNs: Quantiles): Arrivals {
+function arrivalsOf(
+  planned: readonly Stage[],
+  stages: readonly StageCounts[],
+  lagNs: Quantiles,
+): Arrivals {
   const scheduled = sum(stages, (stage) => stage.scheduled);
   const started = sum(stages, (stage) => stage.started);
   const askingMs = sum(stages, (stage) => stage.askingMs);
-  const perSecond = (count: number): number => (count / Math.max(1, askingMs)) * 1_000;
+  // What was begun before the end may be answered after it, when nothing arrives any more.
+  const arrivingMs = stages.reduce(
+    (all, stage, index) => all + Math.min(stage.askingMs, planned[index]!.durationMs),
+    0,
+  );
   return {
     scheduled,
     started,
     unstarted: stages.at(-1)?.unstarted ?? 0,
-    wantedPerSecond: perSecond(scheduled),
-    reachedPerSecond: perSecond(started),
+    wantedPerSecond: (scheduled / Math.max(1, arrivingMs)) * 1_000,
+    reachedPerSecond: (started / Math.max(1, askingMs)) * 1_000,
     lagNs,
   };
 }

@@ -56,7 +56,7 @@ describe('the command', () => {
     expect(storm).toMatchObject({ code: 0, stderr: '' });
     for (const text of [
       'Example:',
-      '(default: 20,000)',
+      '(default: 10,000)',
       '(default: 10 s)',
       'node-restart',
       '--no-color',

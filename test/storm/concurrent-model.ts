@@ -61,6 +61,8 @@ export interface ConcurrentModelOptions {
   readonly disk: { model: PullModel | undefined };
   readonly images: readonly StormRuntimeImage[];
   readonly onAsk?: ((image: string) => void) | undefined;
+  /** Writes that the disk has room for. @default as many as there are */
+  readonly writesMax?: number | undefined;
 }
 
 const BUG_SHARE = 0.05;
@@ -71,6 +73,7 @@ export class ConcurrentModel implements StormEngine {
   readonly #random: Random;
   readonly #bug: Bug | undefined;
   readonly #onAsk: ((image: string) => void) | undefined;
+  #writesLeft: number;
   #isClosed = false;
   #pending = 0;
   /** Rises when the worker dies. */
@@ -82,6 +85,7 @@ export class ConcurrentModel implements StormEngine {
     this.#random = new Random(seed, 77);
     this.#bug = bug;
     this.#onAsk = options.onAsk;
+    this.#writesLeft = options.writesMax ?? Number.POSITIVE_INFINITY;
     const isRestart = disk.model !== undefined;
     disk.model ??= new PullModel({ policy });
     this.#model = disk.model;
@@ -263,6 +267,10 @@ export class ConcurrentModel implements StormEngine {
     };
   }
 
+  get isClosed(): boolean {
+    return this.#isClosed;
+  }
+
   async close(): Promise<void> {
     this.#isClosed = true;
     while (this.#pending > 0) await new Promise((resolve) => setImmediate(resolve));
@@ -322,6 +330,7 @@ export class ConcurrentModel implements StormEngine {
     if (this.#isClosed)
       throw Object.assign(new Error('closed'), { code: 'ERR_PULLMANAGER_CLOSED' });
     if (this.#isDown) throw workerLost();
+    if (--this.#writesLeft < 0) throw new PullManagerError('STORE_UNAVAILABLE', 'no room');
     this.#pending++;
     const generation = this.#generation;
     try {

@@ -152,7 +152,7 @@ describe('a load', () => {
   const loads = (text: string) => stagesOf(own(text), 'f').map(({ load }) => load);
 
   it('is open by default, and closed where there are callers but no rate', () => {
-    const steady = { from: 20_000, to: 20_000 };
+    const steady = { from: 10_000, to: 10_000 };
     expect(loads('{}')).toEqual([{ model: 'open', ratePerSecond: steady, callersMax: 1_024 }]);
     const four = { from: 4, to: 4 };
     expect(loads('{"concurrency": 4}')).toEqual([{ model: 'closed', concurrency: four }]);
@@ -183,14 +183,14 @@ describe('a load', () => {
         load.model === 'open' ? load.ratePerSecond.to : load.concurrency.to,
       ]);
     expect(rates({})).toEqual([
-      [3_000, 5_000],
-      [4_000, 20_000],
-      [3_000, 5_000],
+      [3_000, 1_000],
+      [4_000, 5_000],
+      [3_000, 1_000],
     ]);
     expect(rates({ rate: 2_000, duration: 1_000 })).toEqual([
-      [300, 500],
+      [300, 400],
       [400, 2_000],
-      [300, 500],
+      [300, 400],
     ]);
     expect(rates({ concurrency: 7 }).map(([, load]) => load)).toEqual([7, 7, 7]);
   });

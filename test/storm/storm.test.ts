@@ -23,9 +23,12 @@ async function storm(
     signal?: AbortSignal;
     /** Told of every image that is asked about in the plainest way, in order. */
     onAsk?: (image: string) => void;
+    writesMax?: number;
+    /** Told of each opening of an engine, from 1; it may throw. */
+    onOpen?: (opening: number) => void;
   } & Partial<StormParameters>,
 ): Promise<StormRun> {
-  const { seed, bug, isDurable = true, signal, onAsk, ...own } = options;
+  const { seed, bug, isDurable = true, signal, onAsk, onOpen, writesMax, ...own } = options;
   const parameters = {
     ...builtInScenario(scenario).parameters,
     rate: undefined,
@@ -41,7 +44,7 @@ async function storm(
     seed,
   };
   let disk: ConcurrentModelOptions['disk'] = { model: undefined };
-  let engine: ConcurrentModel | undefined;
+  const engines: ConcurrentModel[] = [];
   const run = await runStorm({
     scenario,
     parameters,
@@ -50,12 +53,14 @@ async function storm(
     signal,
     open: async (images, policy) => {
       if (!isDurable) disk = { model: undefined };
-      engine = new ConcurrentModel({ seed, policy, bug, disk, images, onAsk });
-      return engine;
+      onOpen?.(engines.length + 1);
+      engines.push(new ConcurrentModel({ seed, policy, bug, disk, images, onAsk, writesMax }));
+      return engines.at(-1)!;
     },
-    killWorker: () => engine!.kill(),
+    killWorker: () => engines.at(-1)!.kill(),
   });
   run.close();
+  expect(engines.every(({ isClosed }) => isClosed)).toBe(true);
   return run;
 }
 
@@ -95,7 +100,8 @@ describe('an engine that is right passes', () => {
       seed,
       decisionShare: 0.6,
       workerKills: 4,
-      restarts: 1,
+      restarts: 0,
+      prunings: 0,
     });
     expect(state.wrong).toEqual([]);
     expect(state.problems).toEqual([]);
@@ -296,12 +302,89 @@ it('measures without checking where that is wanted', async () => {
   });
 });
 
-it('an interrupted storm ends, and is checked all the same', async () => {
-  const controller = new AbortController();
-  setTimeout(() => controller.abort(), 50);
-  const run = await storm('mixed', { seed: 1, operations: 1e9, signal: controller.signal });
-  expect(run.wasInterrupted).toBe(true);
-  expect(run.state.counts).toMatchObject({ wrongDecisions: 0, wrongRecords: 0 });
+describe('a storm that is interrupted', () => {
+  it('ends, and is checked all the same', async () => {
+    const controller = new AbortController();
+    setTimeout(() => controller.abort(), 50);
+    const run = await storm('mixed', { seed: 1, operations: 1e9, signal: controller.signal });
+    expect(run.wasInterrupted).toBe(true);
+    expect(run.state.counts).toMatchObject({ wrongDecisions: 0, wrongRecords: 0 });
+  });
+
+  it.each([
+    { name: 'before it begins', opening: 0 },
+    { name: 'while it fills the store', opening: 1 },
+    { name: 'when it opens the store again', opening: 2 },
+    { name: 'while it restarts', opening: 3 },
+    { name: 'while it checks', opening: 4 },
+  ])('$name gives a result', async ({ opening }) => {
+    for (const rate of [undefined, 5_000]) {
+      const controller = new AbortController();
+      if (opening === 0) controller.abort();
+      const run = await storm('mixed', {
+        seed: 1,
+        rate,
+        restarts: 1,
+        operations: opening === 3 ? 4_000 : 400,
+        signal: controller.signal,
+        onOpen: (number) => {
+          if (number === opening) controller.abort();
+        },
+      });
+      expect(run.wasInterrupted).toBe(true);
+      expect(run.state.failure).toBeUndefined();
+      expect(run.state.counts).toMatchObject({ errors: 0, wrongDecisions: 0, wrongRecords: 0 });
+    }
+  });
+});
+
+describe('a store that fails', () => {
+  it('counts as failed operations, and lets nobody in', async () => {
+    for (const rate of [undefined, 50_000]) {
+      const { state } = await storm('mixed', { seed: 3, rate, writesMax: 300, restarts: 0 });
+      expect(state.wrong).toEqual([]);
+      expect(state.problems).toEqual([]);
+      expect(state.counts.errors).toBeGreaterThan(100);
+      expect([...state.errorCodes.keys()]).toEqual(['ERR_PULLMANAGER_STORE_UNAVAILABLE']);
+      expect(state.counts.operations).toBeGreaterThan(2_000);
+    }
+  });
+
+  it.each([3, 4])('to open for the %ith time gives a result that says so', async (opening) => {
+    const run = await storm('mixed', {
+      seed: 3,
+      restarts: 1,
+      onOpen: (number) => {
+        if (number === opening) throw new Error('no such store');
+      },
+    });
+    expect(run.state.failure).toMatchObject({ message: 'no such store' });
+    expect(run.state.counts.operations).toBeGreaterThan(1_000);
+    expect(run.engines.length).toBe(opening - 2);
+  });
+
+  it('to open at all is no storm', async () => {
+    const onOpen = (): void => {
+      throw new Error('no such store');
+    };
+    await expect(storm('mixed', { seed: 3, onOpen })).rejects.toThrow('no such store');
+  });
+});
+
+it('a rate that is too high is not reached, and does not hang', async () => {
+  const { state, timeline } = await storm('mixed', {
+    seed: 1,
+    rate: 10_000_000,
+    concurrency: 4,
+    operations: undefined,
+    duration: 300,
+    restarts: 0,
+  });
+  const [stage] = timeline.stages;
+  expect(stage!.started).toBeLessThan(stage!.scheduled / 10);
+  expect(stage!.unstarted).toBe(stage!.scheduled - stage!.started);
+  expect(timeline.intervals.at(-1)!.lagP99Ns).toBeGreaterThan(1e8);
+  expect(state.counts).toMatchObject({ errors: 0, wrongDecisions: 0, wrongRecords: 0 });
 });
 
 it('refuses a store that holds something already', async () => {

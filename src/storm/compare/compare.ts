@@ -1,7 +1,7 @@
 /** Compares the runs of two builds, metric by metric. */
 import { invalidArgument } from '../../errors.ts';
 import type { StormResult } from '../result-schema.ts';
-import { median, type Shift, shiftBetween, VALUES_MAX } from './band.ts';
+import { median, type Shift, shiftBetween, shiftOfPairs, VALUES_MAX } from './band.ts';
 import {
   type Better,
   COMPARISON_SCHEMA,
@@ -13,6 +13,7 @@ import {
 } from './comparison.ts';
 import { comparedMetrics, gatingMetrics } from './gating.ts';
 import { machineDifference } from './read-results.ts';
+import { areMixed, type Turn, turnsOf } from './turns.ts';
 
 /** How to compare. */
 export interface CompareOptions {
@@ -32,7 +33,8 @@ const CONFIDENCE = 0.95;
 
 /**
  * Compares B with A. Both have results of one scenario and one machine each, as `readResults` gives
- * them, and each run of each result counts as one measurement.
+ * them. Results that alternate are compared pair by pair where there are enough, which six are for one
+ * gating metric; else each run of each result counts as one measurement.
  *
  * @throws `INVALID_ARGUMENT` where the scenarios differ, or the machines and `force` is not set.
  */
@@ -47,11 +49,14 @@ export function compareResults(
   const gating = gatingMetrics(options.metrics ?? [], known, a[0]!.load);
   // Of several bands more may miss: each has a share of the error that all may have together.
   const errorShare = (1 - CONFIDENCE) / gating.length;
+  const turns = turnsOf(a, b)?.slice(0, VALUES_MAX);
   const compared = known.flatMap(({ name: metric, unit, better }): MetricComparison[] => {
     const [ofA, ofB] = [sampleOf(a, metric), sampleOf(b, metric)];
     if (ofA === undefined || ofB === undefined) return [];
     const isGating = gating.includes(metric);
-    const { estimate, band } = changeOf(ofA, ofB, errorShare);
+    const inTurns = turns === undefined ? NO_CHANGE : changeInTurns(turns, metric, errorShare);
+    const { estimate, band } =
+      inTurns.band === undefined ? changeBetween(ofA, ofB, errorShare) : inTurns;
     const verdict = verdictOf(better, maxRegression, estimate, band);
     return [{ metric, unit, better, isGating, a: ofA, b: ofB, change: estimate, band, verdict }];
   });
@@ -78,6 +83,7 @@ export function compareResults(
     b: sideOf(b, labels[1]),
     maxRegression,
     confidence: CONFIDENCE,
+    inTurns: turns !== undefined,
     metrics,
     warnings,
     regressions,
@@ -105,20 +111,12 @@ function differences(
   }
   const seeds = new Set([...a, ...b].map(({ seed }) => seed));
   if (seeds.size > 1) warnings.push('the seeds differ: the operations were not the same');
-  if (!isInTurns(a, b)) {
+  if (!areMixed(a, b)) {
     warnings.push(
       'A and B were not measured in turns: what changed on the machine in between looks like a change',
     );
   }
   return warnings;
-}
-
-/** Whether each side was begun again before the other had ended: neither is older as a whole. */
-function isInTurns(a: readonly StormResult[], b: readonly StormResult[]): boolean {
-  const times = (results: readonly StormResult[]): number[] =>
-    results.map(({ startedAt }) => Date.parse(startedAt));
-  const [ofA, ofB] = [times(a), times(b)];
-  return Math.min(...ofA) < Math.max(...ofB) && Math.min(...ofB) < Math.max(...ofA);
 }
 
 function sampleOf(results: readonly StormResult[], metric: string): Sample | undefined {
@@ -132,18 +130,29 @@ function sampleOf(results: readonly StormResult[], metric: string): Sample | und
   return { values, median: median(sorted), min: sorted[0]!, max: sorted.at(-1)! };
 }
 
-/** The relative change. What differs by a factor is compared as a factor. */
-function changeOf(
-  a: Sample,
-  b: Sample,
-  errorShare: number,
-): { estimate: number | undefined; band: Shift['band'] } {
-  if (a.min <= 0 || b.min <= 0) return { estimate: undefined, band: undefined };
-  const { estimate, band } = shiftBetween(
-    a.values.map(Math.log),
-    b.values.map(Math.log),
-    errorShare,
-  );
+/** A relative change; undefined where there is something to divide by that is 0. */
+interface Change {
+  readonly estimate: number | undefined;
+  readonly band: Shift['band'];
+}
+
+const NO_CHANGE: Change = { estimate: undefined, band: undefined };
+
+function changeBetween(a: Sample, b: Sample, errorShare: number): Change {
+  if (a.min <= 0 || b.min <= 0) return NO_CHANGE;
+  return changeOf(shiftBetween(a.values.map(Math.log), b.values.map(Math.log), errorShare));
+}
+
+function changeInTurns(turns: readonly Turn[], metric: string, errorShare: number): Change {
+  const factors = turns.map(({ a, b }) => {
+    return (sampleOf([b], metric)?.median ?? 0) / (sampleOf([a], metric)?.median ?? 0);
+  });
+  if (!factors.every((factor) => factor > 0 && factor < Number.POSITIVE_INFINITY)) return NO_CHANGE;
+  return changeOf(shiftOfPairs(factors.map(Math.log), errorShare));
+}
+
+/** What differs by a factor is compared as a factor. */
+function changeOf({ estimate, band }: Shift): Change {
   return {
     estimate: Math.expm1(estimate),
     band: band && { low: Math.expm1(band.low), high: Math.expm1(band.high) },

@@ -68,6 +68,8 @@ export interface Comparison {
   readonly maxRegression: number;
   /** Share of repetitions in which a band holds the true change. */
   readonly confidence: number;
+  /** Whether the sides were measured in turns. They are compared turn by turn where those suffice. */
+  readonly inTurns: boolean;
   /** Gating metrics first. */
   readonly metrics: readonly MetricComparison[];
   /** What a reader has to know, for example that the machines differ and `--force` was given. */

@@ -1,10 +1,13 @@
 import { describe, expect, it } from 'vitest';
-import { median, shiftBetween } from '../../../src/storm/compare/band.ts';
+import { median, shiftBetween, shiftOfPairs } from '../../../src/storm/compare/band.ts';
 
 /** All ways to choose `count` of the numbers below `size`. */
 function* choices(size: number, count: number, from = 0): Generator<number[]> {
-  if (count === 0) yield [];
-  for (let first = from; count > 0 && first <= size - count; first++) {
+  if (count === 0) {
+    yield [];
+    return;
+  }
+  for (let first = from; first <= size - count; first++) {
     for (const rest of choices(size, count - 1, first + 1)) yield [first, ...rest];
   }
 }
@@ -69,6 +72,44 @@ describe('the band of a shift', () => {
     // The normal approximation of the test: 20 000 ± 1.96 √(200 · 200 · 401 / 12).
     expect(band!.low).toBeGreaterThan(7);
     expect(band!.high).toBeLessThan(33);
+  });
+});
+
+describe('the band of pairs', () => {
+  /** How many of all signs of differences of equal builds have a band without 0. */
+  const missesOfPairs = (count: number, errorShare: number) => {
+    let misses = 0;
+    let bandless = 0;
+    for (let signs = 0; signs < 2 ** count; signs++) {
+      // No two sums of these are equal.
+      const differences = Array.from({ length: count }, (_, i) =>
+        (signs >> i) & 1 ? -(i + 1 + 1 / (i + 7)) : i + 1 + 1 / (i + 7),
+      );
+      const { band } = shiftOfPairs(differences, errorShare);
+      if (band === undefined) bandless++;
+      else if (band.low > 0 || band.high < 0) misses++;
+    }
+    return { misses, bandless };
+  };
+
+  // From the tables of the test of Wilcoxon: W of at most 0, 3 and 8.
+  it.each([
+    { count: 6, misses: 2 },
+    { count: 8, misses: 10 },
+    { count: 10, misses: 50 },
+  ])('misses no more often than it may: $count', ({ count, misses }) => {
+    expect(missesOfPairs(count, 0.05)).toEqual({ misses, bandless: 0 });
+    expect(misses / 2 ** count).toBeLessThanOrEqual(0.05);
+  });
+
+  it('is none where there are too few', () => {
+    expect(missesOfPairs(5, 0.05)).toEqual({ misses: 0, bandless: 32 });
+  });
+
+  it('holds the shift that was put in', () => {
+    const { estimate, band } = shiftOfPairs([9, 10, 11, 10, 9.5, 10.5], 0.05);
+    expect(estimate).toBe(10);
+    expect(band).toEqual({ low: 9, high: 11 });
   });
 });
 

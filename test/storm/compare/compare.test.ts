@@ -125,6 +125,40 @@ describe('a comparison refuses', () => {
   });
 });
 
+describe('a comparison of turns', () => {
+  // A machine that slows down to a third in the middle, and builds that differ by a fifth.
+  const drift = [1, 1.1, 1.3, 1.7, 2.2, 2.6, 3, 3.1];
+
+  it('sees through a machine that gets slower', () => {
+    const a = drift.map((factor) => 100 * factor);
+    const b = a.map((value, i) => value * (1.19 + (i % 3) / 100));
+    const { comparison, verdict } = compared(a, b);
+    expect(comparison.inTurns).toBe(true);
+    expect(verdict).toBe('regression');
+    expect(comparison.metrics[0]!.change).toBeCloseTo(0.2, 2);
+    const apart = compareResults([resultOf(METRIC, a)], [resultOf(METRIC, b)], {
+      metrics: [METRIC],
+    });
+    expect(apart.inTurns).toBe(false);
+    expect(apart.metrics[0]!.verdict).toBe('noise');
+  });
+
+  it('needs sides that alternate', () => {
+    const sides = inTurns(METRIC, drift, drift);
+    const [a, b] = [[...sides[0]], [...sides[1]]];
+    expect(compareResults(a.toReversed(), b, { metrics: [METRIC] }).inTurns).toBe(true);
+    // Turns may begin with either side.
+    [a[1], b[1]] = [
+      { ...a[1]!, startedAt: b[1]!.startedAt },
+      { ...b[1]!, startedAt: a[1]!.startedAt },
+    ];
+    expect(compareResults(a, b, { metrics: [METRIC] }).inTurns).toBe(true);
+    a[1] = { ...a[1], startedAt: a[4]!.startedAt };
+    expect(compareResults(a, b, { metrics: [METRIC] }).inTurns).toBe(false);
+    expect(compareResults(a, b.slice(1), { metrics: [METRIC] }).inTurns).toBe(false);
+  });
+});
+
 describe('a comparison warns', () => {
   it('of seeds that differ, and of sides that were not measured in turns', () => {
     const a = [resultOf(METRIC, FIVE)];
@@ -140,7 +174,7 @@ describe('a comparison warns', () => {
 });
 
 describe('under noise', () => {
-  const rounds = 2_000;
+  const rounds = 600;
   const count = (slower: number, deviation: number, runs: number): number => {
     const random = new Random(runs, slower * 100);
     let failed = 0;
