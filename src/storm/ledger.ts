@@ -7,47 +7,10 @@
  * registers work that out key by key, for each tenant's proof on its own.
  */
 import type { Keyspace } from './keyspace.ts';
+import type { Learning, LearningEnd, PruneWrite, PullWrite, Readers } from './ledger-writes.ts';
 import { type Register, SEEN, type Write } from './register.ts';
 import type { Credential, SecretNumbers } from './tenants.ts';
 import { IntentTrack, LEFT_OVER, RecordTrack } from './tracks.ts';
-
-/** A `recordImagePulled` under way. */
-export interface PullWrite {
-  readonly image: number;
-  readonly ref: number;
-  readonly writes: readonly Write[];
-  readonly startedMs: number;
-  /** Whether it surely sets the record's time. */
-  readonly isChange: boolean;
-}
-
-/** A secret that a decision under way may add to a record. */
-export interface Learning {
-  readonly ref: number;
-  readonly secret: SecretNumbers;
-  readonly place: Register;
-  readonly proof: Write;
-  readonly existence: Write;
-}
-
-/**
- * How a learning ended: it may have been written, surely was not, or may be written yet, because
- * its decision failed.
- */
-export type LearningEnd = 'maybe' | 'never' | 'stray';
-
-/** A `pruneUnknownRecords` under way. */
-export interface PruneWrite {
-  readonly removals: readonly { readonly ref: number; readonly write: Write }[];
-}
-
-/** What the ledger must know of the decisions under way. */
-export interface Readers {
-  /** The oldest event that a read of a reference under way began after; `clock` without one. */
-  oldestRead(ref: number, clock: number): number;
-  /** A write to the record of a reference began: decisions about it may now learn from it. */
-  writeBegan(ref: number): void;
-}
 
 /** All keys of a storm. */
 export class Ledger {

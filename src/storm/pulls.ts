@@ -1,5 +1,5 @@
 /** The pulls of one caller: intents, and the outcomes that follow at once or later. */
-import type { PullWrite } from './ledger.ts';
+import type { PullWrite } from './ledger-writes.ts';
 import { OUTCOME } from './plan.ts';
 import type { OperationName } from './recorder.ts';
 import type { StormState } from './state.ts';

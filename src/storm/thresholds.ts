@@ -60,6 +60,13 @@ export function parseThreshold(
   }
   const [, name = '', comparison, digits = '', unit = ''] = match;
   const known = metricUnits(scope);
+  if (
+    scope.isOpen === false &&
+    !known.has(name) &&
+    metricUnits({ ...scope, isOpen: true }).has(name)
+  ) {
+    throw invalidArgument(where, `${quote(rule)}: ${name} needs requests that arrive at a rate`);
+  }
   const metrics = metricsOf(known, name, unit, rule, where);
   const kind = known.get(metrics[0]!)!;
   const units = UNITS[kind];

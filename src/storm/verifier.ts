@@ -14,7 +14,8 @@
 import { KUBELET_BEHAVIOUR, type KubeletBehaviour } from '../compatibility.ts';
 import { IMAGE_TEXT } from '../images/image-text.ts';
 import type { VerificationPolicy } from '../policies/enforcer.ts';
-import type { Learning, LearningEnd, Ledger, Readers } from './ledger.ts';
+import type { Ledger } from './ledger.ts';
+import type { Learning, LearningEnd, Readers } from './ledger-writes.ts';
 import { MATCH_WRITE_LIMIT, mustVerify } from './model-decision.ts';
 import { type Register, SEEN } from './register.ts';
 import type { Credential, SecretNumbers } from './tenants.ts';

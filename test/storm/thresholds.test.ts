@@ -55,8 +55,9 @@ describe('parseThreshold', () => {
 
   it('knows no rate where the load is closed', () => {
     expect(parseThreshold('rateReached>99%', { isOpen: true }).unit).toBe('share');
-    expect(() => parseThreshold('rateReached>99%', { isOpen: false })).toThrow(/no metric/);
-    expect(() => parseThreshold('lag.p99<1ms', { isOpen: false })).toThrow(/no metric/);
+    expect(() => parseThreshold('rateReached>99%', { isOpen: false })).toThrow(/at a rate/);
+    expect(() => parseThreshold('lag.p99<1ms', { isOpen: false })).toThrow(/at a rate/);
+    expect(() => parseThreshold('lga.p99<1ms', { isOpen: false })).toThrow(/no metric/);
   });
 
   it.each([
