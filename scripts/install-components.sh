@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs the programs that the tests in test/real run against: containerd, docker-registry and what
-# they need. Idempotent, and a few milliseconds when all is there. Needs Debian, root and the network
+# Installs the programs that the tests in test/real and test/browser run against: containerd,
+# docker-registry, Chromium with fonts, and what they need. Idempotent, and a few milliseconds when all is there. Needs Debian, root and the network
 # only for what is missing; exits 1 and says what is missing if it cannot install it.
 #
 # Also fetches a newer containerd and unpacks it into a folder of its own, without installing it:
@@ -24,7 +24,12 @@ readonly PROGRAMS=(
   htpasswd:apache2-utils
   openssl:openssl
   setpriv:util-linux
+  script:bsdutils
+  chromium:chromium
+  fc-list:fontconfig
 )
+# What a browser draws texts with; a page without any has no text on its charts.
+readonly FONTS='DejaVu Sans:fonts-dejavu-core'
 # Where Debian puts daemons need not be on the PATH of a user.
 export PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin"
 
@@ -33,6 +38,7 @@ missing_packages() {
   for entry in "${PROGRAMS[@]}"; do
     command -v "${entry%%:*}" >/dev/null || echo "${entry#*:}"
   done | sort -u
+  [[ -n $(fc-list "${FONTS%%:*}" 2>/dev/null) ]] || echo "${FONTS#*:}"
 }
 
 update_lists() {
