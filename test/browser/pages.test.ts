@@ -215,7 +215,7 @@ describeInBrowser('pages in a browser', (pages) => {
       const { page, ask } = await pages.open(text);
       const of = (chart: string): Promise<number[]> =>
         Promise.all(colours.map((name) => ask<number>('pixels', chart, name)));
-      const [decide = [], write = []] = [await of('decide-latency'), await of('write-latency')];
+      const [decide, write] = [await of('decide-latency'), await of('write-latency')];
       shaded.push(await ask<number>('shaded', 'decide-latency'));
       await page.context().close();
       return [decide, write].map((found) =>
