@@ -16,20 +16,20 @@ readonly KEYRING=/usr/share/keyrings/debian-archive-keyring.gpg
 readonly LOCK_TIMEOUT_SECONDS=120
 readonly FETCH_TIMEOUT_SECONDS=120
 
+# What a browser writes with; without any font, charts have no words. family:package
+readonly FONTS='DejaVu Sans:fonts-dejavu-core'
 # program:package
 readonly PROGRAMS=(
+  chromium:chromium
+  fc-list:fontconfig
+  script:bsdutils
   containerd:containerd
   ctr:containerd
   docker-registry:docker-registry
   htpasswd:apache2-utils
   openssl:openssl
   setpriv:util-linux
-  script:bsdutils
-  chromium:chromium
-  fc-list:fontconfig
 )
-# What a browser draws texts with; a page without any has no text on its charts.
-readonly FONTS='DejaVu Sans:fonts-dejavu-core'
 # Where Debian puts daemons need not be on the PATH of a user.
 export PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin"
 
