@@ -35,8 +35,8 @@ const TYPES_CHECKER = '@arethetypeswrong/cli@0.18.5';
 /** What `files` promises, and nothing else. */
 const EXPECTED = [
   /^(package\.json|README\.md|CHANGELOG\.md|LICENSE|NOTICE)$/,
-  /^(src|workers)\/[\w./-]+\.(ts|proto)$/,
-  /^dist\/(src|workers)\/[\w./-]+\.(js|d\.ts|js\.map|d\.ts\.map|proto)$/,
+  /^(src|workers)\/[\w./-]+\.(ts|proto|css|client\.js)$/,
+  /^dist\/(src|workers)\/[\w./-]+\.(js|d\.ts|js\.map|d\.ts\.map|proto|css)$/,
   /^docs\/[\w./-]+\.md$/,
   /^data\/[\w.-]+\.(tsv|jsonl|json|txt)$/,
   /^examples\/[\w./-]+\.(mjs|service)$/,
@@ -50,6 +50,8 @@ const REQUIRED = [
   'dist/src/index.d.ts',
   'dist/src/cli/main.js',
   'dist/src/runtime/cri/cri.proto',
+  'dist/src/storm/report/html/page.client.js',
+  'dist/src/storm/report/html/page.css',
   'dist/src/testing/index.js',
   'dist/src/testing/index.d.ts',
   'examples/file-store/file-store.mjs',
@@ -130,7 +132,8 @@ function checkContents(files) {
     const source = /^(?:src|workers)\/.*(?<!\.d)\.ts$/.test(path);
     const built = `dist/${path.replace(/\.ts$/, '.js')}`;
     if (source && !paths.has(built)) problems.push(`not built: ${path}`);
-    const origin = path.replace(/^dist\//, '').replace(/\.js$/, '.ts');
+    // A browser's script is copied as it is.
+    const origin = path.replace(/^dist\//, '').replace(/(?<!\.client)\.js$/, '.ts');
     if (/^dist\/.*\.js$/.test(path) && !paths.has(origin)) problems.push(`no source for: ${path}`);
     if (path.endsWith('.map')) problems.push(...strayMapSources(path, paths));
     if (readFileSync(join(ROOT, path), 'utf8').includes(ROOT)) problems.push(`local path: ${path}`);

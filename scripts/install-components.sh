@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs the programs that the tests in test/real run against: containerd, docker-registry and what
-# they need. Idempotent, and a few milliseconds when all is there. Needs Debian, root and the network
+# Installs the programs that the tests in test/real and test/browser run against: containerd,
+# docker-registry, Chromium with fonts, and what they need. Idempotent, and a few milliseconds when all is there. Needs Debian, root and the network
 # only for what is missing; exits 1 and says what is missing if it cannot install it.
 #
 # Also fetches a newer containerd and unpacks it into a folder of its own, without installing it:
@@ -16,8 +16,13 @@ readonly KEYRING=/usr/share/keyrings/debian-archive-keyring.gpg
 readonly LOCK_TIMEOUT_SECONDS=120
 readonly FETCH_TIMEOUT_SECONDS=120
 
+# What a browser writes with; without any font, charts have no words. family:package
+readonly FONTS='DejaVu Sans:fonts-dejavu-core'
 # program:package
 readonly PROGRAMS=(
+  chromium:chromium
+  fc-list:fontconfig
+  script:bsdutils
   containerd:containerd
   ctr:containerd
   docker-registry:docker-registry
@@ -36,6 +41,7 @@ missing_packages() {
   for entry in "${PROGRAMS[@]}"; do
     command -v "${entry%%:*}" >/dev/null || echo "${entry#*:}"
   done | sort -u
+  [[ -n $(fc-list "${FONTS%%:*}" 2>/dev/null) ]] || echo "${FONTS#*:}"
 }
 
 update_lists() {

@@ -1,13 +1,12 @@
-/** A real browser for tests of pages, and groups of tests that say why they do not run without one. */
+/** A real browser for tests of pages. */
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { type Browser, type BrowserContextOptions, chromium, type Page } from 'playwright-core';
-import { afterAll, beforeAll, describe, it } from 'vitest';
+import { afterAll, beforeAll } from 'vitest';
+import { describeWithout } from '../support/describe-without.ts';
 
-/** Set to 1 where a browser has to be there: a missing one is then a failed test. */
-const REQUIRED = process.env.PULLWARDEN_REQUIRE_REAL === '1';
 const PROGRAMS = ['chromium', 'chromium-browser', 'google-chrome'];
 const IN_PAGE = fileURLToPath(new URL('in-page.js', import.meta.url));
 
@@ -26,21 +25,11 @@ export interface Pages {
   open(text: string, options?: BrowserContextOptions): Promise<OpenPage>;
 }
 
-/** A group of tests in a browser of its own; skipped where there is none, with the reason. */
+/** A group of tests in a browser of its own. */
 export function describeInBrowser(name: string, body: (pages: Pages) => void): void {
-  const executablePath = programPath();
-  if (executablePath !== undefined) {
-    describe(name, () => body(pagesIn(executablePath)));
-  } else if (REQUIRED) {
-    describe(name, () => {
-      it('has the browser that it needs', () => {
-        throw new Error(`none of ${PROGRAMS.join(', ')} is on the PATH`);
-      });
-    });
-  } else {
-    const none: Pages = { open: () => Promise.reject(new Error('no browser')) };
-    describe.skip(`${name} (skipped: no ${PROGRAMS[0]} on the PATH)`, () => body(none));
-  }
+  const path = programPath();
+  const problem = path === undefined ? `none of ${PROGRAMS.join(', ')} on the PATH` : undefined;
+  describeWithout(problem, name, () => body(pagesIn(path ?? '')));
 }
 
 function programPath(): string | undefined {

@@ -45,14 +45,19 @@ function namedColour(name) {
   return colour;
 }
 
-/** Pixels of a canvas by colour, those that are seen through left out. @param {HTMLCanvasElement} canvas */
-function coloursOf(canvas) {
+/** Red, green, blue and opacity, one after the other. @param {HTMLCanvasElement} canvas */
+function pixelsOf(canvas) {
   // Not read where it is: a browser warns of slow reading, and draws differently from then on.
   const copy = new OffscreenCanvas(canvas.width, canvas.height);
   const context = copy.getContext('2d', { willReadFrequently: true });
   if (context === null) throw new Error('no canvas');
   context.drawImage(canvas, 0, 0);
-  const { data } = context.getImageData(0, 0, canvas.width, canvas.height);
+  return context.getImageData(0, 0, canvas.width, canvas.height).data;
+}
+
+/** Pixels of a canvas by colour, those that are seen through left out. @param {HTMLCanvasElement} canvas */
+function coloursOf(canvas) {
+  const data = pixelsOf(canvas);
   /** @type {Map<string, number>} */
   const counts = new Map();
   for (let i = 0; i < data.length; i += 4) {
@@ -127,6 +132,14 @@ const inPage = {
       }
     }
     return problems;
+  },
+
+  /** Pixels of a chart that are only tinted. @param {string} chart */
+  shaded(chart) {
+    const canvas = found(`.plot[data-chart="${chart}"]`).querySelector('canvas');
+    return pixelsOf(/** @type {HTMLCanvasElement} */ (canvas)).filter(
+      (value, i) => i % 4 === 3 && value > 0 && value < 50,
+    ).length;
   },
 
   /** Pixels of a colour of the page in a chart. @param {string} chart @param {string} name */

@@ -208,6 +208,32 @@ describeInBrowser('pages in a browser', (pages) => {
     await page.context().close();
   });
 
+  it('draw thresholds, events and stages into their charts', async () => {
+    const colours = ['good', 'bad', 'ink'] as const;
+    const shaded: number[] = [];
+    const counts = async (text: string): Promise<Record<string, number>[]> => {
+      const { page, ask } = await pages.open(text);
+      const of = (chart: string): Promise<number[]> =>
+        Promise.all(colours.map((name) => ask<number>('pixels', chart, name)));
+      const [decide, write] = [await of('decide-latency'), await of('write-latency')];
+      shaded.push(await ask<number>('shaded', 'decide-latency'));
+      await page.context().close();
+      return [decide, write].map((found) =>
+        Object.fromEntries(colours.map((name, i) => [name, found[i]!])),
+      );
+    };
+    const some = expect.toSatisfy((count: number) => count > 50);
+    // A threshold that was kept on decisions, one that was crossed on writes.
+    expect(await counts(htmlReport(failedResult()))).toEqual([
+      { good: some, bad: 0, ink: some },
+      { good: 0, bad: some, ink: some },
+    ]);
+    const bare = failedResult({}, { thresholds: [], events: [], stages: [] });
+    const none = { good: 0, bad: 0, ink: 0 };
+    expect(await counts(htmlReport(bare))).toEqual([none, none]);
+    expect(shaded[0]).toBeGreaterThan(10 * shaded[1]! + 10_000);
+  });
+
   it('zoom and hide lines', async () => {
     const { page, ask } = await pages.open(htmlReport(madeUpResult()));
     const plot = page.locator('.plot[data-chart="decide-latency"]');

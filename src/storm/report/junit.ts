@@ -2,7 +2,7 @@
 import { formatCount, plural } from '../../terminal/format.ts';
 import type { StormResult } from '../result-schema.ts';
 import { escaped } from './html/markup.ts';
-import { formatLimit, formatMetric, stormVerdict } from './verdict.ts';
+import { failureOf, formatLimit, formatMetric, stormVerdict } from './verdict.ts';
 
 interface Case {
   readonly name: string;
@@ -51,13 +51,15 @@ function safetyCases(result: StormResult): Case[] {
     return `${method} of ${image} for tenant ${tenant}: given ${given}, possible ${possible.join(' or ')}`;
   });
   const codes = Object.entries(result.errorCodes).map(([name, count]) => `${name}: ${count}`);
+  const failure = failureOf(result);
+  const ended = { type: 'Interrupted', message: 'interrupted: the rest was not run' };
+  const unfinished =
+    failure === undefined ? interrupted && ended : { type: 'Failed', message: failure };
   const cases: Case[] = [
     {
       name: 'the storm ran to its end',
       seconds: result.durationMs / 1_000,
-      ...(interrupted
-        ? { error: { type: 'Interrupted', message: 'interrupted: the rest was not run' } }
-        : {}),
+      ...(unfinished && { error: unfinished }),
     },
     {
       name: 'no failed operation',

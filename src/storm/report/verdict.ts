@@ -20,6 +20,8 @@ export function stormVerdict(result: StormResult): StormVerdict {
   if (errors > 0) reasons.push(plural(errors, 'failed operation'));
   const crossed = thresholds.filter(({ passed }) => !passed).length;
   if (crossed > 0) reasons.push(`${plural(crossed, 'threshold')} crossed`);
+  const failure = failureOf(result);
+  if (failure !== undefined) reasons.push(failure);
   const isFailed = reasons.length > 0;
   if (interrupted) reasons.push('it was interrupted: the figures are of the time until then');
   if (isFailed) return { word: 'FAILED', reasons };
@@ -29,6 +31,11 @@ export function stormVerdict(result: StormResult): StormVerdict {
     ? 'every decision was right, and what is stored is what was acknowledged'
     : 'no operation failed; decisions were not checked';
   return { word: 'PASSED', reasons: [right] };
+}
+
+/** What ended a storm before its time, or kept it from being checked: one line, where there is one. */
+export function failureOf(result: StormResult): string | undefined {
+  return (result as StormResult & { readonly failure?: string | undefined }).failure ?? undefined;
 }
 
 /** A metric of a threshold as people read it. */

@@ -3,7 +3,7 @@ import { markdownReport } from '../../../src/storm/report/markdown.ts';
 import { failedResult, madeUpResult } from '../../support/storm-results.ts';
 
 const HOSTILE =
-  '@octocat <img src=x onerror=alert(1)> | [a](https://example.com) `b` ``c`` #1\n# x';
+  '@octocat `<img src=x onerror=alert(1)>` | [a](https://example.com) `@octocat` ``c`` #1\n# x';
 
 describe('the report as Markdown', () => {
   it('says how a storm went', () => {

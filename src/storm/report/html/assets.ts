@@ -18,6 +18,8 @@ export interface PageAssets {
   readonly script: Asset;
 }
 
+const require = createRequire(import.meta.url);
+
 let assets: PageAssets | undefined;
 
 /** Reads them, at the first call: a storm that writes no page needs none of them. */
@@ -27,7 +29,7 @@ export function pageAssets(): PageAssets {
 }
 
 function readAssets(): PageAssets {
-  const uplot = dirname(createRequire(import.meta.url).resolve('uplot/package.json'));
+  const uplot = dirname(require.resolve('uplot/package.json'));
   const library = (path: string): string => readFileSync(join(uplot, path), 'utf8');
   const own = (name: string): string => readFileSync(new URL(name, import.meta.url), 'utf8');
   const license = library('LICENSE').replaceAll('*/', '* /');

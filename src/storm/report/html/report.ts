@@ -1,5 +1,5 @@
 /** The report of a storm as one page. */
-import { formatBytes, formatCount, formatNs } from '../../../terminal/format.ts';
+import { formatBytes, formatCount, formatNs, plural } from '../../../terminal/format.ts';
 import type { StormResult } from '../../result-schema.ts';
 import { type Figure, table } from './figure.ts';
 import { html, type Markup } from './markup.ts';
@@ -91,9 +91,9 @@ function settings(result: StormResult): string {
   const { images, tenants, workers, storeLabel, policy, seed, load } = result;
   return [
     loadText(load),
-    `${formatCount(images)} images`,
-    `${formatCount(tenants)} tenants`,
-    `${formatCount(workers)} workers`,
+    plural(images, 'image'),
+    plural(tenants, 'tenant'),
+    plural(workers, 'worker'),
     storeLabel,
     policy,
     `seed ${seed}`,

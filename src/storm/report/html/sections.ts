@@ -37,7 +37,7 @@ export function verdictBox(result: StormResult): Markup {
 /** A verdict with its mark; the class of the box is the word. */
 export function box(word: string, mark: string, reasons: readonly string[]): Markup {
   return html`<div class="verdict ${word.toLowerCase()}" role="status"><span class="mark" aria-hidden="true">${mark}</span>
-<p><strong>${word}</strong> ${reasons.join('; ')}</p></div>`;
+<p><strong>${word}</strong>: ${reasons.join('; ')}</p></div>`;
 }
 
 /** Thresholds with limit and actual value. */
@@ -65,7 +65,7 @@ function outcome(isKept: boolean): Markup {
 
 /** The figures that are asked for first. */
 export function keyFigures(result: StormResult): Tile[] {
-  const { arrivals, cpu, memory, perOperation, expectedErrors, verified } = result;
+  const { arrivals, cpu, memory, perOperation, verified } = result;
   const { decide, recordImagePulled } = perOperation;
   const tiles: Tile[] = [
     {
@@ -110,7 +110,7 @@ export function keyFigures(result: StormResult): Tile[] {
     {
       label: 'failed operations',
       value: formatCount(result.errors),
-      note: errorText(result) ?? `${formatCount(expectedErrors)} more where a worker was killed`,
+      note: errorText(result),
       isBad: result.errors > 0,
     },
     {
@@ -141,11 +141,13 @@ function checkedText({ verified: { exact, either, unverifiable } }: StormResult)
   return `of ${formatCount(all)} checked; ${formatShare(share)} had one right answer`;
 }
 
-function errorText({ errorCodes }: StormResult): string | undefined {
-  const codes = Object.entries(errorCodes).map(
+function errorText({ errorCodes, expectedErrors }: StormResult): string {
+  const texts = Object.entries(errorCodes).map(
     ([code, count]) => `${formatCount(count)} × ${code}`,
   );
-  return codes.length === 0 ? undefined : codes.join(', ');
+  if (expectedErrors > 0)
+    texts.push(`${formatCount(expectedErrors)} more where a worker was killed`);
+  return texts.join(', ') || 'every call was answered';
 }
 
 /** Latencies of every operation: response times and, where they differ, service times. */

@@ -15,7 +15,12 @@ function chartOf(result: StormResult, id: string): Chart {
 
 describe('the charts of a report', () => {
   it('draw a threshold where its metric is, and nowhere else', () => {
-    const charts = chartsOf(htmlReport(madeUpResult()));
+    const result = madeUpResult();
+    const [, last] = result.thresholds;
+    // Its name begins like that of another metric.
+    const count = { ...last!, rule: 'operations>1', metric: 'operations', limit: 1 };
+    const thresholds = [...result.thresholds, count];
+    const charts = chartsOf(htmlReport({ ...result, thresholds }));
     const drawn = [...charts.values()].flatMap(({ id, limits }) =>
       limits.map(({ label, value }) => [id, label, value]),
     );
