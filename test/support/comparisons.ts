@@ -80,6 +80,7 @@ export function madeUpComparison(
     b: side('after.json', b),
     maxRegression: 0.1,
     confidence: 0.95,
+    inTurns: false,
     metrics,
     warnings: ['the machines differ: cores 2 and 4'],
     regressions: ['decide.p99'],

@@ -2,7 +2,7 @@
  * Does the pulls of a trace again. An outcome waits for its intent, however late that is answered: it
  * is never called before the intent is durable, as it was not when it was recorded.
  */
-import type { PullWrite } from '../ledger.ts';
+import type { PullWrite } from '../ledger-writes.ts';
 import type { Credential } from '../tenants.ts';
 import { Call, type Stage } from './replay-state.ts';
 
