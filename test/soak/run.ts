@@ -8,10 +8,11 @@ import { defaultWorkerCount } from '../../src/options.ts';
 import { formatBytes, formatCount, formatNs } from '../../src/terminal/format.ts';
 import { type Column, tableLines } from '../../src/terminal/table.ts';
 import type { Flatness, Series } from './flatness.ts';
+import { soakPage } from './page.ts';
 import { type SoakReport, soak } from './soak.ts';
 
 const HELP = `npm run soak -- [--hours N | --minutes N] [--store journal|lmdb|kubelet|memory] [--workers N]
-                [--callers N] [--images N] [--seed N] [--json FILE]
+                [--callers N] [--images N] [--seed N] [--json FILE] [--html FILE]
 
 Mixed load on one engine while images and tenants come and go for ever, workers die, threads attach
 and leave, and the engine is reopened. Exits 1 where an answer is wrong, or where memory, descriptors,
@@ -40,6 +41,7 @@ export async function main(args: readonly string[]): Promise<number> {
       images: { type: 'string', default: '3000' },
       seed: { type: 'string', default: String(Date.now() % 1_000_000) },
       json: { type: 'string' },
+      html: { type: 'string' },
       help: { type: 'boolean', default: false },
     },
   });
@@ -67,17 +69,37 @@ export async function main(args: readonly string[]): Promise<number> {
     if (values.json !== undefined) {
       writeFileSync(values.json, `${JSON.stringify({ seed, store: values.store, ...report })}\n`);
     }
-    return verdict(report, values.store, seed);
+    const problems = problemsOf(report);
+    printVerdict(report, problems, `${values.store}, seed ${seed}`);
+    if (values.html !== undefined) {
+      writeFileSync(
+        values.html,
+        soakPage(report, `Soak of ${values.store}, seed ${seed}`, problems),
+      );
+      console.log(`chart: ${values.html}`);
+    }
+    return problems.length === 0 ? 0 : 1;
   } finally {
     rmSync(directory, { recursive: true, force: true });
   }
 }
 
-function verdict(report: SoakReport, store: string, seed: number): number {
-  const { flatness, failures, wrong, wrongCount } = report;
+/** What the soak failed for, in words. */
+function problemsOf({ flatness, failures, wrongCount }: SoakReport): string[] {
+  const growing = flatness.filter(({ isFlat }) => !isFlat).map(({ name }) => name);
+  return [
+    ...(wrongCount > 0 ? [`${formatCount(wrongCount)} wrong`] : []),
+    ...(Object.keys(failures).length > 0 ? ['unexplained failures'] : []),
+    ...(growing.length > 0 ? [`growing: ${growing.join(', ')}`] : []),
+    ...(flatness.length === 0 ? ['too short to say whether anything grows'] : []),
+  ];
+}
+
+function printVerdict(report: SoakReport, problems: readonly string[], title: string): void {
+  const { flatness, failures, wrong } = report;
   const count = formatCount;
   console.log(
-    `\n${store}, seed ${seed}: ${report.minutes.toFixed(1)} min, ${count(report.operations)} operations ` +
+    `\n${title}: ${report.minutes.toFixed(1)} min, ${count(report.operations)} operations ` +
       `on ${count(report.imagesSeen)} images, ${count(report.pruned)} records pruned; ` +
       `${report.workersKilled} workers killed, ${report.threadsAttached} threads attached, ` +
       `reopened ${report.reopened} times; ${count(report.troubles)} calls met a dead worker\n`,
@@ -88,15 +110,7 @@ function verdict(report: SoakReport, store: string, seed: number): number {
   }
   for (const text of wrong) console.log(`WRONG: ${text}`);
   for (const [code, times] of Object.entries(failures)) console.log(`FAILED: ${code} ${times}`);
-  const growing = flatness.filter(({ isFlat }) => !isFlat).map(({ name }) => name);
-  const problems = [
-    ...(wrongCount > 0 ? [`${count(wrongCount)} wrong`] : []),
-    ...(Object.keys(failures).length > 0 ? ['unexplained failures'] : []),
-    ...(growing.length > 0 ? [`growing: ${growing.join(', ')}`] : []),
-    ...(flatness.length === 0 ? ['too short to say whether anything grows'] : []),
-  ];
   console.log(problems.length === 0 ? '\nFLAT' : `\nFAILED: ${problems.join('; ')}`);
-  return problems.length === 0 ? 0 : 1;
 }
 
 function rowOf({ name, unit, early, late, growth, allowed, isFlat }: Flatness): string[] {

@@ -3,6 +3,7 @@ import { invalidArgument, quote } from '../../errors.ts';
 import { compareResults, MAX_REGRESSION_DEFAULT } from '../../storm/compare/compare.ts';
 import { readResults } from '../../storm/compare/read-results.ts';
 import { comparisonMarkdown, comparisonText } from '../../storm/compare/report.ts';
+import { htmlComparison } from '../../storm/report/html/comparison-page.ts';
 import { type ParsedArgs, positionalsOf } from '../args.ts';
 import { COLOR_HELP, type Command, JSON_HELP, paintOf, terminalWidth } from '../command.ts';
 import { EXIT, type ExitCode } from '../exit-codes.ts';
@@ -17,6 +18,7 @@ export const compareCommand: Command = {
     metric: { type: 'string', multiple: true },
     force: { type: 'boolean' },
     json: { type: 'boolean' },
+    html: { type: 'string' },
     markdown: { type: 'string' },
   },
   help: {
@@ -39,6 +41,7 @@ export const compareCommand: Command = {
       ],
       ['--force', 'compare what was measured on different machines (default: refuse)'],
       JSON_HELP,
+      ['--html FILE', 'write a page with the charts of both, one over the other (default: none)'],
       ['--markdown FILE', 'write the comparison for a pull request (default: none)'],
       COLOR_HELP,
     ],
@@ -63,7 +66,8 @@ async function compare(parsed: ParsedArgs): Promise<ExitCode> {
     force: values.force === true,
     labels: [pathOfA, pathOfB],
   });
-  const { markdown } = values;
+  const { html, markdown } = values;
+  if (html !== undefined) await writeFile(html as string, htmlComparison(comparison, a, b));
   if (markdown !== undefined) await writeFile(markdown as string, comparisonMarkdown(comparison));
   const output = new StandardOutput();
   await output.write(
