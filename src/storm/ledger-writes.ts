@@ -39,3 +39,12 @@ export interface Readers {
   /** A write to the record of a reference began: decisions about it may now learn from it. */
   writeBegan(ref: number): void;
 }
+
+/** It is not known whether these writes took effect, or still will: they join the strays. */
+export function leaveAstray(writes: readonly Write[], strays: Write[]): void {
+  for (const write of writes) {
+    write.end = Number.POSITIVE_INFINITY;
+    write.isMaybe = true;
+  }
+  strays.push(...writes);
+}

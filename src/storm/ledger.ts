@@ -8,6 +8,7 @@
  */
 import type { Keyspace } from './keyspace.ts';
 import type { Learning, LearningEnd, PruneWrite, PullWrite, Readers } from './ledger-writes.ts';
+import { leaveAstray } from './ledger-writes.ts';
 import { type Register, SEEN, type Write } from './register.ts';
 import type { Credential, SecretNumbers } from './tenants.ts';
 import { IntentTrack, LEFT_OVER, RecordTrack } from './tracks.ts';
@@ -394,12 +395,4 @@ export class Ledger {
     const nodeWide = record.nameTrack(name)?.nodeWide;
     return nodeWide === undefined || (nodeWide.isSettled && nodeWide.value === 0);
   }
-}
-
-function leaveAstray(writes: readonly Write[], strays: Write[]): void {
-  for (const write of writes) {
-    write.end = Number.POSITIVE_INFINITY;
-    write.isMaybe = true;
-  }
-  strays.push(...writes);
 }

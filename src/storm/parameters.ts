@@ -152,7 +152,7 @@ export const PARAMETERS: Readonly<Record<ParameterName, Parameter>> = {
     flag: 'concurrency',
     placeholder: 'N',
     help: 'without --rate, closed load: callers, each with one request in flight; with it, at most so many',
-    defaultHelp: '1,024 with a rate',
+    defaultHelp: '256 with a rate, 64 in stages without',
   },
   duration: {
     kind: 'duration',

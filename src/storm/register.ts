@@ -50,10 +50,10 @@ export class Register {
    */
   possible(value: number, since: number): number {
     if (this.writes === undefined) return classify(this.value, value);
+    const hidden = lastSureStart(this.writes, since);
     let seen = 0;
     for (const write of this.writes) {
-      const bit = classify(write.value, value);
-      if ((seen & bit) === 0 && this.#isVisible(write, since)) seen |= bit;
+      if (write.end >= hidden) seen |= classify(write.value, value);
     }
     return seen;
   }
@@ -65,7 +65,8 @@ export class Register {
    */
   settle(since: number): boolean {
     if (this.writes === undefined) return true;
-    const kept = this.writes.filter((write) => this.#isVisible(write, since));
+    const hidden = lastSureStart(this.writes, since);
+    const kept = this.writes.filter((write) => write.end >= hidden);
     this.writes = kept;
     const { value } = kept[0]!;
     for (const write of kept) {
@@ -76,13 +77,18 @@ export class Register {
     this.writes = undefined;
     return true;
   }
+}
 
-  #isVisible(write: Write, since: number): boolean {
-    for (const later of this.writes!) {
-      if (!later.isMaybe && write.end < later.start && later.end <= since) return false;
-    }
-    return true;
+/**
+ * The latest start of a write that a read from event `since` on must see, or something later: what
+ * ended before that start is hidden from it.
+ */
+function lastSureStart(writes: readonly Write[], since: number): number {
+  let last = Number.NEGATIVE_INFINITY;
+  for (const { start, end, isMaybe } of writes) {
+    if (!isMaybe && end <= since && start > last) last = start;
   }
+  return last;
 }
 
 function classify(found: number, value: number): number {

@@ -18,8 +18,11 @@ export interface Stage {
   readonly requests: RequestOptions;
 }
 
-/** Callers of an open load at most, where nothing else is said: enough to hide a slow flush. */
-const OPEN_CALLERS = 1_024;
+/**
+ * Callers of an open load at most, where nothing else is said: enough to hide a slow flush. The cost of
+ * checking a decision grows with the writes to its image that it overlaps.
+ */
+const OPEN_CALLERS = 256;
 const CLOSED_CALLERS = 64;
 
 /** Whether requests arrive at a rate; else callers wait for their answers. */

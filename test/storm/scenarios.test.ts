@@ -153,7 +153,7 @@ describe('a load', () => {
 
   it('is open by default, and closed where there are callers but no rate', () => {
     const steady = { from: 10_000, to: 10_000 };
-    expect(loads('{}')).toEqual([{ model: 'open', ratePerSecond: steady, callersMax: 1_024 }]);
+    expect(loads('{}')).toEqual([{ model: 'open', ratePerSecond: steady, callersMax: 256 }]);
     const four = { from: 4, to: 4 };
     expect(loads('{"concurrency": 4}')).toEqual([{ model: 'closed', concurrency: four }]);
     expect(loads('{"concurrency": 4, "rate": "1.2k/m"}')).toEqual([
