@@ -34,7 +34,7 @@ export interface CommandGroup {
 
 export const JSON_HELP: HelpRow = ['--json', 'print the result as one JSON object'];
 export const COLOR_HELP: HelpRow = ['--no-color', 'no colours (also: NO_COLOR)'];
-export const PROGRESS_HELP: HelpRow = ['--no-progress', 'no live line, even on a terminal'];
+export const PROGRESS_HELP: HelpRow = ['--no-progress', 'no live view, even on a terminal'];
 
 const COMMON_HELP: readonly HelpRow[] = [
   [

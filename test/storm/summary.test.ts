@@ -1,6 +1,4 @@
 import { describe, expect, it } from 'vitest';
-import type { Progress } from '../../src/storm/progress.ts';
-import { ProgressLine, progressText } from '../../src/storm/report/progress-line.ts';
 import { formatSummary } from '../../src/storm/report/summary.ts';
 import type { OperationResult, Quantiles, StormResult } from '../../src/storm/result-schema.ts';
 import {
@@ -261,43 +259,4 @@ it('writes figures as people read them', () => {
     '>99.999 %',
     '100 %',
   ]);
-});
-
-describe('the live line', () => {
-  const progress = (phase: Progress['phase'], share: number): Progress => ({
-    phase,
-    share,
-    elapsedMs: 2_500,
-    leftMs: share === 0 ? undefined : (2_500 / share) * (1 - share),
-    run: { number: 1, of: 1 },
-    stage: { name: 'mixed', number: 1, of: 1, share },
-    operations: 1_000,
-    operationsPerSecond: 400_000,
-    wantedPerSecond: undefined,
-    lagNs: 0,
-    decideNs: LATENCY,
-    writeNs: LATENCY,
-    errors: 0,
-    expectedErrors: 0,
-    wrong: 2,
-    lastEvent: undefined,
-  });
-
-  it('says how far the storm is', () => {
-    expect(progressText(progress('filling', 0))).toBe('2.5 s  filling the store');
-    expect(progressText(progress('checking', 0))).toBe('2.5 s  checking what is stored');
-    expect(progressText(progress('running', 0.25))).toBe(
-      '2.5 s  400,000 ops/s  decide p99 45.7 µs  2 wrong  25.0 %  7.5 s left',
-    );
-  });
-
-  it('is rewritten in place, at most once a second, within the width of the terminal', () => {
-    const written: string[] = [];
-    const line = new ProgressLine({ columns: 20, write: (text) => written.push(text) });
-    line.update(progress('running', 0.5));
-    line.update(progress('running', 0.6));
-    line.clear();
-    line.clear();
-    expect(written).toEqual(['\r\u001b[2K2.5 s  400,000 ops/', '\r\u001b[2K']);
-  });
 });

@@ -12,7 +12,8 @@ import {
   parseParameter,
   type StormParameters,
 } from '../../storm/parameters.ts';
-import { ProgressLine } from '../../storm/report/progress-line.ts';
+import type { Progress } from '../../storm/progress.ts';
+import { LiveView, liveMode } from '../../storm/report/live-view.ts';
 import { formatSummary } from '../../storm/report/summary.ts';
 import type { StormResult } from '../../storm/result-schema.ts';
 import { loadScenario, type Scenario, withOwn } from '../../storm/scenarios.ts';
@@ -20,17 +21,12 @@ import { checkStages } from '../../storm/stages.ts';
 import { runScenario } from '../../storm/storm.ts';
 import { checkReplay } from '../../storm/trace/check-replay.ts';
 import { formatCount, formatMs } from '../../terminal/format.ts';
+import { paintFor } from '../../terminal/style.ts';
 import { type Flag, type ParsedArgs, UsageError } from '../args.ts';
-import {
-  COLOR_HELP,
-  type Command,
-  JSON_HELP,
-  PROGRESS_HELP,
-  paintOf,
-  progressTerminal,
-} from '../command.ts';
+import { COLOR_HELP, type Command, JSON_HELP, PROGRESS_HELP, paintOf } from '../command.ts';
 import { EXIT, type ExitCode } from '../exit-codes.ts';
 import type { HelpRow } from '../help.ts';
+import { REPORT_FLAGS, REPORT_HELP, ReportFiles } from '../report-files.ts';
 
 const FLAGS: Readonly<Record<string, Flag>> = {
   ...Object.fromEntries(
@@ -41,6 +37,7 @@ const FLAGS: Readonly<Record<string, Flag>> = {
       return [[flag, { type: 'string', multiple: kind === 'texts' }]];
     }),
   ),
+  ...REPORT_FLAGS,
   json: { type: 'boolean' },
   progress: { type: 'boolean' },
 };
@@ -61,7 +58,13 @@ export const stormCommand: Command = {
       title: `Scenarios (default: ${DEFAULT_SCENARIO}), or a JSON file or ES module with parameters`,
       rows: SCENARIO_NAMES.map((name) => [name, describeScenario(name)]),
     },
-    options: [...PARAMETER_NAMES.flatMap(parameterHelp), JSON_HELP, PROGRESS_HELP, COLOR_HELP],
+    options: [
+      ...PARAMETER_NAMES.flatMap(parameterHelp),
+      JSON_HELP,
+      ...REPORT_HELP,
+      PROGRESS_HELP,
+      COLOR_HELP,
+    ],
     exitCodes: { [EXIT.CROSSED]: 'threshold crossed or wrong decision' },
     example: "pullwarden storm rollout --rate 5k/s --threshold 'decide.p99<2ms'",
   },
@@ -86,25 +89,39 @@ async function storm(parsed: ParsedArgs, signal: AbortSignal): Promise<ExitCode>
   checkStages(scenario.parameters, 'the storm');
   checkReplay(scenario.parameters, 'the storm');
   const seed = scenario.parameters.seed ?? proposed;
-  const line = new ProgressLine(progressTerminal(parsed));
+  const reports = await ReportFiles.begin(parsed);
   let result: StormResult;
   try {
-    result = await runScenario({
-      scenario,
-      seed,
-      command: commandOf(scenario, parsed, seed),
-      signal,
-      onProgress: (progress) => line.update(progress),
+    result = await watched(parsed, (onProgress) => {
+      const command = commandOf(scenario, parsed, seed);
+      return runScenario({ scenario, seed, command, signal, onProgress });
     });
+    print(result, parsed);
+    await reports.write(result);
   } finally {
-    line.clear();
+    await reports.discard();
   }
-  print(result, parsed);
   if (result.interrupted) return EXIT.INTERRUPTED;
   if (result.passed) return EXIT.PASSED;
   const isRight = result.wrongDecisions === 0 && result.wrongRecords === 0;
   const isKept = result.thresholds.every(({ passed }) => passed);
   return isRight && isKept ? EXIT.FAILED : EXIT.CROSSED;
+}
+
+/** Shows how `run` goes while it runs. */
+async function watched(
+  { values }: ParsedArgs,
+  run: (onProgress: (progress: Progress) => void) => Promise<StormResult>,
+): Promise<StormResult> {
+  const { stderr, env } = process;
+  const wanted = values.progress as boolean | undefined;
+  const paint = paintFor(stderr, env, values.color as boolean | undefined);
+  const view = new LiveView(stderr, liveMode(stderr, env, wanted), paint);
+  try {
+    return await run((progress) => view.update(progress));
+  } finally {
+    view.clear();
+  }
 }
 
 function print(result: StormResult, parsed: ParsedArgs): void {
