@@ -3,7 +3,7 @@
  * copy of itself, and with a copy that is slowed down on purpose, as often as wanted.
  *
  *   node scripts/compare-check.mjs [--short] [--identical 20] [--slowed 10] [--turns N]
- *     [--slowdown 0.2] [--ops N] [--keep DIRECTORY]
+ *     [--slowdown 0.2 | --steps N] [--ops N] [--keep DIRECTORY]
  *
  * The slowed copy does useless work in every decision, as much as raises the processor time of an
  * operation by the share wanted; how much that is, is measured first. The builds run in turns, each
@@ -31,7 +31,8 @@ const CROSSED = 99;
 const FOUND_SHARE_MIN = 0.9;
 const ALARM_SHARE_MAX = 0.05;
 const CALIBRATION_TURNS = 5;
-const CALIBRATIONS_MAX = 4;
+const CALIBRATIONS_MAX = 6;
+const CORRECTION_MAX = 3;
 /** How far the slowdown may be from the one wanted, as a share of it. */
 const SLOWDOWN_TOLERANCE = 0.1;
 /** Useless steps in a decision to begin with. */
@@ -48,6 +49,7 @@ const { values } = parseArgs({
     turns: { type: 'string' },
     slowdown: { type: 'string' },
     ops: { type: 'string', default: '300000' },
+    steps: { type: 'string' },
     keep: { type: 'string' },
   },
 });
@@ -133,7 +135,12 @@ function calibrate(plain, slowed) {
     const isNear = Math.abs(slowdown - wanted.slowdown) <= wanted.slowdown * SLOWDOWN_TOLERANCE;
     if (isNear || attempt === CALIBRATIONS_MAX) return;
     if (!(slowdown > 0)) throw new Error('the cost of useless work cannot be measured here');
-    steps = Math.max(1, Math.round((steps * wanted.slowdown) / slowdown));
+    // A single measurement may be far off: no step is trusted with more than this.
+    const factor = Math.min(
+      CORRECTION_MAX,
+      Math.max(1 / CORRECTION_MAX, wanted.slowdown / slowdown),
+    );
+    steps = Math.max(1, Math.round(steps * factor));
   }
 }
 
@@ -164,7 +171,8 @@ try {
   const plain = copyOfBuild('plain');
   const same = copyOfBuild('same');
   const slowed = copyOfBuild('slowed');
-  calibrate(plain, slowed);
+  if (values.steps === undefined) calibrate(plain, slowed);
+  else plant(slowed, Number(values.steps));
   const count = (kind, times, b) =>
     Array.from({ length: times }, (_, i) => round(`${kind}-${i + 1}`, plain, b)).filter(Boolean)
       .length;
