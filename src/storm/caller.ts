@@ -126,10 +126,9 @@ export class Caller {
     await this.#pulls.pull(image, credential, OUTCOME.PULLED, 0);
   }
 
-  /** Waits until the engine is back. What was being pulled is not: the node went down. */
+  /** Waits until the engine is back. */
   async #park(): Promise<void> {
     const state = this.#state;
-    this.#pulls.abandon();
     await this.#await(state.gate);
     this.#restart();
   }

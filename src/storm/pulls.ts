@@ -14,6 +14,8 @@ export interface OpenPull {
   readonly credential: Credential;
   readonly outcome: number;
   readonly dueStep: number;
+  /** Restarts before its intent. */
+  readonly life: number;
 }
 
 /** One open pull in so many is left in the end, to see its intent survive. */
@@ -44,12 +46,8 @@ export class Pulls {
   }
 
   get openCount(): number {
+    this.#abandon();
     return this.#open.length;
-  }
-
-  /** The node went down: nobody will say what became of the open pulls. */
-  abandon(): void {
-    this.#open.length = 0;
   }
 
   /** @param dueStep Step after which the outcome comes; 0: at once. */
@@ -73,7 +71,7 @@ export class Pulls {
     // The node goes down in the middle of the pull: its intent is left over.
     if (state.gate !== undefined) return;
     if (dueStep > 0 && this.#open.length < this.#openMax) {
-      this.#open.push({ image, credential, outcome, dueStep });
+      this.#open.push({ image, credential, outcome, dueStep, life: state.counts.restarts });
     } else {
       await this.#end(image, credential, outcome);
     }
@@ -82,6 +80,7 @@ export class Pulls {
   /** Ends the open pulls whose time has come. */
   async endDue(step: number): Promise<void> {
     for (;;) {
+      this.#abandon();
       // Looked for anew each time: others take from the list meanwhile.
       const at = this.#open.findIndex(({ dueStep }) => dueStep <= step);
       if (at === -1 || this.#state.gate !== undefined) return;
@@ -92,10 +91,17 @@ export class Pulls {
 
   /** The storm is over: ends all open pulls but some. */
   async endAll(): Promise<void> {
+    this.#abandon();
     const ended = this.#open.splice(0).filter(({ image }) => image % LEFT_PULLS !== 0);
     for (const { image, credential, outcome } of ended) {
       await this.#end(image, credential, outcome);
     }
+  }
+
+  /** Where the node went down since their intents, nobody will say what became of pulls. */
+  #abandon(): void {
+    const { restarts } = this.#state.counts;
+    while (this.#open.length > 0 && this.#open[0]!.life !== restarts) this.#open.shift();
   }
 
   async #end(image: number, credential: Credential, outcome: number): Promise<void> {

@@ -150,6 +150,22 @@ describe('an engine that is right passes', () => {
     expect(inRows).toBe(counts.operations);
   });
 
+  // So slow a load leaves nobody at work when the node goes down, so that nobody notices.
+  it.each([1, 2, 3, 4, 5, 6])('when the node restarts under a slow load, seed %i', async (seed) => {
+    const { state } = await storm('node-restart', {
+      seed,
+      rate: 150,
+      concurrency: 32,
+      operations: undefined,
+      duration: 1_500,
+      restarts: 3,
+      decisionShare: 0.2,
+    });
+    expect(state.problems).toEqual([]);
+    expect(state.wrong).toEqual([]);
+    expect(state.counts).toMatchObject({ restarts: 3, errors: 0 });
+  });
+
   it('when callers become more and fewer', async () => {
     const { state, timeline } = await storm('mixed', {
       seed: 1,
