@@ -168,14 +168,6 @@ export const MUTANTS: readonly Mutant[] = [
     focus: { disturbances: CALM, policy: PRELOADED },
   },
   {
-    name: 'one of two changes of a batch is told',
-    file: 'engine/owner.ts',
-    find: 'if (changedRecord && changes === 1 && current !== stored && error === undefined) {',
-    replace: 'if (changedRecord && current !== stored && error === undefined) {',
-    detector: 'simulation',
-    focus: { disturbances: CALM, policy: 'AlwaysVerify' },
-  },
-  {
     name: 'left-over intents are not reconciled',
     file: 'engine/reconcile.ts',
     find: 'for (const image of names) {',
