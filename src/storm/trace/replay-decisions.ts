@@ -101,17 +101,21 @@ export class ReplayDecisions {
     where: { readonly step: number; readonly method: string },
   ): Pick<DecisionCheck, 'end' | 'fail'> {
     const { state } = this.#stage;
-    const { counts } = state;
+    const { counts, isVerified } = state;
     return {
-      end: ({ mustPull, reason }) => {
-        if (mustPull) counts.exact++;
-        else {
+      end: (decision) => {
+        const given = this.#answerOf(decision, where.method);
+        if (given === ANSWER.ERROR) {
+          state.fail((decision as { cause?: unknown }).cause);
+        } else if (isVerified && given === ANSWER.MUST_AUTHENTICATE) {
+          counts.exact++;
+        } else if (isVerified) {
           counts.wrongDecisions++;
           const operation = counts.operations + 1;
-          const given = answerNames(ANSWER_OF_REASON[reason]).join();
           const possible = answerNames(ANSWER.MUST_AUTHENTICATE);
           const about = { caller: 0, operation, image, imageRef: '', tenant: 'any' };
-          state.keepWrong(() => ({ ...where, ...about, given, possible, state: [] }));
+          const names = { given: answerNames(given).join(), possible };
+          state.keepWrong(() => ({ ...where, ...about, ...names, state: [] }));
         }
         release();
       },
@@ -120,6 +124,15 @@ export class ReplayDecisions {
         release();
       },
     };
+  }
+
+  /** The answer by its reason; whether it says "must pull" has to go with that. */
+  #answerOf({ mustPull, reason }: StormDecision, method: string): number {
+    const given = ANSWER_OF_REASON[reason];
+    if (mustPull !== (given & ANSWER.MUST_PULL) > 0) {
+      this.#stage.state.keepProblems([`${method} answered ${mustPull} (${reason})`]);
+    }
+    return given;
   }
 
   #end(
@@ -132,11 +145,8 @@ export class ReplayDecisions {
   ): void {
     const { state } = this.#stage;
     const { counts, verifier } = state;
-    const given = ANSWER_OF_REASON[decision.reason];
-    if (decision.mustPull !== (given & ANSWER.MUST_PULL) > 0) {
-      state.keepProblems([`${where.method} answered ${decision.mustPull} (${decision.reason})`]);
-    }
-    if (decision.reason === 'error') {
+    const given = this.#answerOf(decision, where.method);
+    if (given === ANSWER.ERROR) {
       if (state.isVerified) verifier.cancel(slot);
       state.fail((decision as { cause?: unknown }).cause);
       return;

@@ -4,7 +4,6 @@ import { junitReport } from '../../../src/storm/report/junit.ts';
 import { markdownReport } from '../../../src/storm/report/markdown.ts';
 import { formatSummary } from '../../../src/storm/report/summary.ts';
 import { formatLimit, formatMetric, stormVerdict } from '../../../src/storm/report/verdict.ts';
-import type { StormResult } from '../../../src/storm/result-schema.ts';
 import { failedResult, madeUpResult } from '../../support/storm-results.ts';
 
 const ARRIVALS = madeUpResult().arrivals!;
@@ -63,7 +62,7 @@ describe('the verdict on a storm', () => {
     ],
     [
       'one that ended before its time',
-      { ...madeUpResult(), passed: false, failure: 'the engine hung' } as StormResult,
+      { ...madeUpResult(), passed: false, failure: 'the engine hung' },
       'FAILED',
       /^the engine hung; 80 decisions could not be judged$/,
     ],

@@ -12,7 +12,7 @@ import { Recorder } from '../../../src/storm/recorder.ts';
 import { runStorm } from '../../../src/storm/run.ts';
 import { builtInScenario } from '../../../src/storm/scenarios.ts';
 import { StormState } from '../../../src/storm/state.ts';
-import { readTrace, type Trace } from '../../../src/storm/trace/read-trace.ts';
+import { parseTrace, readTrace, type Trace } from '../../../src/storm/trace/read-trace.ts';
 import { type RecordTraceOptions, recordTrace } from '../../../src/storm/trace/record-trace.ts';
 import { Replay, slotsOf } from '../../../src/storm/trace/replay.ts';
 import { fillFromTrace } from '../../../src/storm/trace/replay-fill.ts';
@@ -26,6 +26,15 @@ const IMAGES = parseImageList(
 );
 const POLICY = { kind: 'NeverVerifyPreloadedImages' } as const;
 const BEHAVIOUR = KUBELET_BEHAVIOUR['v1.35'];
+
+async function* bytes(text: string): AsyncGenerator<Uint8Array> {
+  yield Buffer.from(text);
+}
+
+/** The trace that has these lines. */
+export function parse(...lines: readonly string[]): Promise<Trace> {
+  return parseTrace(bytes(lines.join('\n')), 'trace.jsonl');
+}
 
 /** A directory that goes with the test. */
 export async function newDirectory(): Promise<string> {
