@@ -63,7 +63,7 @@ export function formatMetric(value: number, unit: MetricUnit): string {
     case 'ns':
       return formatNs(value);
     case 'bytes':
-      return formatBytes(value);
+      return formatBytes(Math.round(value));
     case 'share':
       return formatShare(value);
     case 'count':
