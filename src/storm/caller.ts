@@ -1,9 +1,9 @@
 /** One caller of a storm: a loop that does what its plan says, one request at a time. */
 import type { PodCredentials } from '../records/record.ts';
 import type { StormDecision, StormRequest } from './engine.ts';
+import type { OperationName } from './operations.ts';
 import { BATCH_SIZE, OUTCOME, Plan, STEP } from './plan.ts';
 import { type OpenPull, Pulls } from './pulls.ts';
-import type { OperationName } from './recorder.ts';
 import type { StormState } from './state.ts';
 import type { Credential } from './tenants.ts';
 import { ANSWER, VERDICT } from './verifier.ts';

@@ -1,9 +1,12 @@
 /** The figures of a result under the names that thresholds and comparisons use. */
-import { OPERATIONS } from './recorder.ts';
-import type { Arrivals, OperationResults, Quantiles, StormResult } from './result-schema.ts';
-
-/** What a metric is counted in. */
-export type MetricUnit = 'ns' | 'count' | 'share' | 'bytes';
+import { OPERATIONS } from './operations.ts';
+import type {
+  Arrivals,
+  MetricUnit,
+  OperationResults,
+  Quantiles,
+  StormResult,
+} from './result-schema.ts';
 
 /** A metric of a finished storm; times in nanoseconds, sizes in bytes, shares from 0 to 1. */
 export type Metrics = ReadonlyMap<string, number>;

@@ -2,7 +2,10 @@
 import picomatch from 'picomatch';
 import { invalidArgument, quote } from '../errors.ts';
 import { nearest, suggestion } from '../util/suggest.ts';
-import { type MetricScope, type Metrics, type MetricUnit, metricUnits } from './metrics.ts';
+import { type MetricScope, type Metrics, metricUnits } from './metrics.ts';
+import type { MetricUnit, ThresholdResult } from './result-schema.ts';
+
+export type { ThresholdResult };
 
 /** A rule that was parsed. */
 export interface Threshold {
@@ -16,18 +19,6 @@ export interface Threshold {
   /** In the unit of the metrics, which all have the same. */
   readonly limit: number;
   readonly unit: MetricUnit;
-}
-
-/** How a rule came out for one metric. */
-export interface ThresholdResult {
-  readonly rule: string;
-  /** Its name; the pattern where the storm has none that the pattern covers. */
-  readonly metric: string;
-  readonly limit: number;
-  /** NaN where the storm has no such metric, for example a latency of what never ran. */
-  readonly actual: number;
-  readonly unit: MetricUnit;
-  readonly passed: boolean;
 }
 
 const COMPARISONS = ['<=', '>=', '==', '!=', '<', '>'] as const;

@@ -1,8 +1,7 @@
 /** The summary of a storm, for people. */
 import { formatCount, plural } from '../../terminal/format.ts';
 import { type Paint, PLAIN } from '../../terminal/style.ts';
-import type { StormResult } from '../result-schema.ts';
-import type { ThresholdResult } from '../thresholds.ts';
+import type { StormResult, ThresholdResult } from '../result-schema.ts';
 import type { WrongAnswer } from '../wrong-answer.ts';
 import { type Figure, figuresOf } from './summary-figures.ts';
 import { operationTable, rampText, stageTable } from './summary-tables.ts';

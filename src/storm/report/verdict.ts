@@ -1,8 +1,6 @@
 /** What a storm comes to in a few words, the same in every report. */
 import { formatBytes, formatCount, formatNs, formatShare, plural } from '../../terminal/format.ts';
-import type { MetricUnit } from '../metrics.ts';
-import type { StormResult } from '../result-schema.ts';
-import type { ThresholdResult } from '../thresholds.ts';
+import type { MetricUnit, StormResult, ThresholdResult } from '../result-schema.ts';
 
 /** Whether a storm passed, and why not. */
 export interface StormVerdict {

@@ -4,7 +4,7 @@ import type { Credential } from '../tenants.ts';
 import { ANSWER, VERDICT } from '../verifier.ts';
 import { answerNames, describeWrong } from '../wrong-answer.ts';
 import type { TracedQuestion } from './format.ts';
-import { Call, type Stage } from './replay-state.ts';
+import { Call, type ReplayContext } from './replay-state.ts';
 
 const ANSWER_OF_REASON: Readonly<Record<StormDecision['reason'], number>> = {
   credentialPolicyAllowed: ANSWER.POLICY_ALLOWED,
@@ -15,13 +15,13 @@ const ANSWER_OF_REASON: Readonly<Record<StormDecision['reason'], number>> = {
 
 /** Asks and checks; each decision under way has one of the verifier's slots. */
 export class ReplayDecisions {
-  readonly #stage: Stage;
+  readonly #context: ReplayContext;
   /** By number of the trace's credentials: whether the verifier can judge who presents them. */
   readonly #isVerifiable: readonly boolean[];
   readonly #freeSlots: number[];
 
-  constructor(stage: Stage, isVerifiable: readonly boolean[], slotCount: number) {
-    this.#stage = stage;
+  constructor(context: ReplayContext, isVerifiable: readonly boolean[], slotCount: number) {
+    this.#context = context;
     this.#isVerifiable = isVerifiable;
     this.#freeSlots = Array.from({ length: slotCount }, (_, slot) => slotCount - 1 - slot);
   }
@@ -33,12 +33,12 @@ export class ReplayDecisions {
 
   /** Whether the trace's line can be asked at all. */
   isPlayable({ image, imageRef }: TracedQuestion): boolean {
-    const { universe } = this.#stage;
+    const { universe } = this.#context;
     return imageRef === '' || universe.imageOf(image, imageRef) !== undefined;
   }
 
   async decide(question: TracedQuestion, step: number, dueMs: number): Promise<void> {
-    const { state, meter } = this.#stage;
+    const { state, meter } = this.#context;
     const check = this.#begin(question, step, 'decide');
     const call = new Call(meter, dueMs);
     const { image, imageRef, pod } = check;
@@ -47,7 +47,7 @@ export class ReplayDecisions {
     } catch (error) {
       check.fail(error);
     }
-    call.measure(this.#stage, 'decide');
+    call.measure(this.#context, 'decide');
   }
 
   async decideBatch(
@@ -55,7 +55,7 @@ export class ReplayDecisions {
     step: number,
     dueMs: number,
   ): Promise<void> {
-    const { state, meter } = this.#stage;
+    const { state, meter } = this.#context;
     const checks = questions.map((question) => this.#begin(question, step, 'decideBatch'));
     const call = new Call(meter, dueMs);
     try {
@@ -66,11 +66,11 @@ export class ReplayDecisions {
     } catch (error) {
       for (const check of checks) check.fail(error);
     }
-    call.measure(this.#stage, 'decide', questions.length);
+    call.measure(this.#context, 'decide', questions.length);
   }
 
   #begin(question: TracedQuestion, step: number, method: string): DecisionCheck {
-    const { universe, state } = this.#stage;
+    const { universe, state } = this.#context;
     const { image: text, imageRef, credentials = 0 } = question;
     const credential = universe.credentials[credentials]!;
     const slot = this.#freeSlots.pop()!;
@@ -100,7 +100,7 @@ export class ReplayDecisions {
     release: () => void,
     where: { readonly step: number; readonly method: string },
   ): Pick<DecisionCheck, 'end' | 'fail'> {
-    const { state } = this.#stage;
+    const { state } = this.#context;
     const { counts, isVerified } = state;
     return {
       end: (decision) => {
@@ -130,7 +130,7 @@ export class ReplayDecisions {
   #answerOf({ mustPull, reason }: StormDecision, method: string): number {
     const given = ANSWER_OF_REASON[reason];
     if (mustPull !== (given & ANSWER.MUST_PULL) > 0) {
-      this.#stage.state.keepProblems([`${method} answered ${mustPull} (${reason})`]);
+      this.#context.state.keepProblems([`${method} answered ${mustPull} (${reason})`]);
     }
     return given;
   }
@@ -143,7 +143,7 @@ export class ReplayDecisions {
     isVerifiable: boolean,
     where: { readonly step: number; readonly method: string },
   ): void {
-    const { state } = this.#stage;
+    const { state } = this.#context;
     const { counts, verifier } = state;
     const given = this.#answerOf(decision, where.method);
     if (given === ANSWER.ERROR) {

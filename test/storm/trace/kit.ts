@@ -119,9 +119,9 @@ export async function play(
     recordService: () => {},
     recordLag: (ms: number) => void lags.push(ms),
   };
-  const stage = { state, universe, meter };
-  const left = await fillFromTrace(read, stage);
-  const replay = new Replay(read, stage, { speed, callersMax });
+  const context = { state, universe, meter };
+  const left = await fillFromTrace(read, context);
+  const replay = new Replay(read, context, { speed, callersMax });
   await replay.run(performance.now());
   const replayed = {
     started: replay.startedCount,
