@@ -9,15 +9,15 @@ import { Ledger } from '../../../src/storm/ledger.ts';
 import { checkIntents, checkRecords } from '../../../src/storm/listing-check.ts';
 import type { StormParameters } from '../../../src/storm/parameters.ts';
 import { Recorder } from '../../../src/storm/recorder.ts';
+import { Replay, slotsOf } from '../../../src/storm/replay/replay.ts';
+import { fillFromTrace } from '../../../src/storm/replay/replay-fill.ts';
+import { TraceUniverse } from '../../../src/storm/replay/trace-universe.ts';
 import { runStorm } from '../../../src/storm/run.ts';
 import { builtInScenario } from '../../../src/storm/scenarios.ts';
 import { StormState } from '../../../src/storm/state.ts';
-import { parseTrace, readTrace, type Trace } from '../../../src/storm/trace/read-trace.ts';
-import { type RecordTraceOptions, recordTrace } from '../../../src/storm/trace/record-trace.ts';
-import { Replay, slotsOf } from '../../../src/storm/trace/replay.ts';
-import { fillFromTrace } from '../../../src/storm/trace/replay-fill.ts';
-import { TraceUniverse } from '../../../src/storm/trace/trace-universe.ts';
 import { Verifier } from '../../../src/storm/verifier.ts';
+import { parseTrace, readTrace, type Trace } from '../../../src/trace/read-trace.ts';
+import { type RecordTraceOptions, recordTrace } from '../../../src/trace/record-trace.ts';
 import { type Bug, ConcurrentModel } from '../concurrent-model.ts';
 
 const IMAGES = parseImageList(

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { readTrace } from '../../../src/storm/trace/read-trace.ts';
+import { readTrace } from '../../../src/trace/read-trace.ts';
 import { parse, play } from './kit.ts';
 
 const HEADER = '{"schema":"pullwarden.trace/1","startedAt":"2026-01-01T00:00:00.000Z"}';

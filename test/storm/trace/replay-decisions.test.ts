@@ -3,9 +3,9 @@ import { KUBELET_BEHAVIOUR } from '../../../src/compatibility.ts';
 import type { StormDecision } from '../../../src/storm/engine.ts';
 import { Ledger } from '../../../src/storm/ledger.ts';
 import { Recorder } from '../../../src/storm/recorder.ts';
+import { ReplayDecisions } from '../../../src/storm/replay/replay-decisions.ts';
+import { TraceUniverse } from '../../../src/storm/replay/trace-universe.ts';
 import { StormState } from '../../../src/storm/state.ts';
-import { ReplayDecisions } from '../../../src/storm/trace/replay-decisions.ts';
-import { TraceUniverse } from '../../../src/storm/trace/trace-universe.ts';
 import { Verifier } from '../../../src/storm/verifier.ts';
 import { parse } from './kit.ts';
 

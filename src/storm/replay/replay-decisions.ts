@@ -1,9 +1,10 @@
 /** Asks the decisions of a trace again, and checks the answers. */
+
+import type { TracedQuestion } from '../../trace/format.ts';
 import type { StormDecision } from '../engine.ts';
 import type { Credential } from '../tenants.ts';
 import { ANSWER, VERDICT } from '../verifier.ts';
 import { answerNames, describeWrong } from '../wrong-answer.ts';
-import type { TracedQuestion } from './format.ts';
 import { Call, type ReplayContext } from './replay-state.ts';
 
 const ANSWER_OF_REASON: Readonly<Record<StormDecision['reason'], number>> = {

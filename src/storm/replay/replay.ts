@@ -1,8 +1,8 @@
 /** Plays a trace against an engine: every operation when it was called, every decision checked. */
 
+import type { OperationLine } from '../../trace/format.ts';
+import type { Trace } from '../../trace/read-trace.ts';
 import type { ArrivalCounts } from '../open-load.ts';
-import type { OperationLine } from './format.ts';
-import type { Trace } from './read-trace.ts';
 import { ReplayDecisions } from './replay-decisions.ts';
 import { ReplayPulls } from './replay-pulls.ts';
 import { Call, type ReplayContext } from './replay-state.ts';

@@ -1,7 +1,8 @@
 /** Brings an engine to the state that it had when the recording of a trace began. */
+
+import type { StateLine, TracedCredentials } from '../../trace/format.ts';
+import type { Trace } from '../../trace/read-trace.ts';
 import type { Credential } from '../tenants.ts';
-import type { StateLine, TracedCredentials } from './format.ts';
-import type { Trace } from './read-trace.ts';
 import { ReplayPulls } from './replay-pulls.ts';
 import type { ReplayContext } from './replay-state.ts';
 import { isOneProof } from './trace-credentials.ts';
