@@ -1,18 +1,11 @@
 /** Asks the decisions of a trace again, and checks the answers. */
 
 import type { TracedQuestion } from '../../trace/format.ts';
+import { ANSWER, answerNames, answerOf, judge } from '../answers.ts';
 import type { StormDecision } from '../engine.ts';
 import type { Credential } from '../tenants.ts';
-import { ANSWER, VERDICT } from '../verifier.ts';
-import { answerNames, describeWrong } from '../wrong-answer.ts';
+import { describeWrong } from '../wrong-answer.ts';
 import { Call, type ReplayContext } from './replay-state.ts';
-
-const ANSWER_OF_REASON: Readonly<Record<StormDecision['reason'], number>> = {
-  credentialPolicyAllowed: ANSWER.POLICY_ALLOWED,
-  credentialRecordFound: ANSWER.RECORD_FOUND,
-  mustAuthenticate: ANSWER.MUST_AUTHENTICATE,
-  error: ANSWER.ERROR,
-};
 
 /** Asks and checks; each decision under way has one of the verifier's slots. */
 export class ReplayDecisions {
@@ -105,7 +98,7 @@ export class ReplayDecisions {
     const { counts, isVerified } = state;
     return {
       end: (decision) => {
-        const given = this.#answerOf(decision, where.method);
+        const given = answerOf(state, decision, where.method);
         if (given === ANSWER.ERROR) {
           state.fail((decision as { cause?: unknown }).cause);
         } else if (isVerified && given === ANSWER.MUST_AUTHENTICATE) {
@@ -127,15 +120,6 @@ export class ReplayDecisions {
     };
   }
 
-  /** The answer by its reason; whether it says "must pull" has to go with that. */
-  #answerOf({ mustPull, reason }: StormDecision, method: string): number {
-    const given = ANSWER_OF_REASON[reason];
-    if (mustPull !== (given & ANSWER.MUST_PULL) > 0) {
-      this.#context.state.keepProblems([`${method} answered ${mustPull} (${reason})`]);
-    }
-    return given;
-  }
-
   #end(
     slot: number,
     image: number,
@@ -146,7 +130,7 @@ export class ReplayDecisions {
   ): void {
     const { state } = this.#context;
     const { counts, verifier } = state;
-    const given = this.#answerOf(decision, where.method);
+    const given = answerOf(state, decision, where.method);
     if (given === ANSWER.ERROR) {
       if (state.isVerified) verifier.cancel(slot);
       state.fail((decision as { cause?: unknown }).cause);
@@ -158,12 +142,7 @@ export class ReplayDecisions {
       counts.unverifiable++;
       return;
     }
-    const verdict = verifier.end(slot, given);
-    if (verdict === VERDICT.EXACT) counts.exact++;
-    else if (verdict === VERDICT.EITHER) counts.either++;
-    else if (verdict === VERDICT.UNVERIFIABLE) counts.unverifiable++;
-    else {
-      counts.wrongDecisions++;
+    if (!judge(state, slot, given)) {
       state.keepWrong(() =>
         describeWrong(verifier, slot, {
           ...where,
