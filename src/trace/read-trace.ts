@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { errorCode, invalidArgument, PullManagerError, quote } from '../errors.ts';
-import { linesOf } from '../records-tools/lines.ts';
+import { linesOf } from '../util/lines.ts';
 import type { OperationLine, StateLine, TracedCredentials, TraceHeader } from './format.ts';
 import { checkCredentials, checkHeader, checkLine, textsOf } from './trace-lines.ts';
 
