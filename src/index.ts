@@ -139,9 +139,9 @@ export {
   ImageRuntimeError,
   type ImageRuntimeErrorKind,
 } from './runtime/image-runtime.ts';
-export type { TraceNaming } from './storm/trace/format.ts';
+export type { TraceNaming } from './trace/format.ts';
 export {
   type RecordTraceOptions,
   recordTrace,
   type TraceRecording,
-} from './storm/trace/record-trace.ts';
+} from './trace/record-trace.ts';

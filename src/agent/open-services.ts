@@ -12,7 +12,7 @@ import type { ImageService } from '../images/image-service.ts';
 import type { Logger } from '../logger.ts';
 import { PullManager } from '../pull-manager.ts';
 import { criRuntime } from '../runtime/cri/cri-runtime.ts';
-import { recordTrace, type TraceRecording } from '../storm/trace/record-trace.ts';
+import { recordTrace, type TraceRecording } from '../trace/record-trace.ts';
 import { linkedSignal } from '../util/linked-signal.ts';
 import { within } from '../util/within.ts';
 import { logImageManager, pullManagerLog } from './event-log.ts';

@@ -10,8 +10,8 @@ import {
   PulledRecord,
 } from '../records/record.ts';
 import { normalizeCredentials } from '../records/validate.ts';
+import { type Line, linesOf } from '../util/lines.ts';
 import type { TransferItem } from './items.ts';
-import { type Line, linesOf } from './lines.ts';
 
 /** Version of the format. */
 export const EXPORT_FORMAT_VERSION = 1;

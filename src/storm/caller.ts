@@ -1,20 +1,13 @@
 /** One caller of a storm: a loop that does what its plan says, one request at a time. */
 import type { PodCredentials } from '../records/record.ts';
+import { ANSWER, answerOf, judge } from './answers.ts';
 import type { StormDecision, StormRequest } from './engine.ts';
+import type { OperationName } from './operations.ts';
 import { BATCH_SIZE, OUTCOME, Plan, STEP } from './plan.ts';
 import { type OpenPull, Pulls } from './pulls.ts';
-import type { OperationName } from './recorder.ts';
 import type { StormState } from './state.ts';
 import type { Credential } from './tenants.ts';
-import { ANSWER, VERDICT } from './verifier.ts';
 import { describeWrong } from './wrong-answer.ts';
-
-const ANSWER_OF_REASON: Readonly<Record<StormDecision['reason'], number>> = {
-  credentialPolicyAllowed: ANSWER.POLICY_ALLOWED,
-  credentialRecordFound: ANSWER.RECORD_FOUND,
-  mustAuthenticate: ANSWER.MUST_AUTHENTICATE,
-  error: ANSWER.ERROR,
-};
 
 /** Pulls that one caller, or all callers of an open load, have open at most. */
 const OPEN_PULLS_MAX = 8;
@@ -291,15 +284,13 @@ export class Caller {
     decision: StormDecision,
     method: string,
   ): void {
-    if (decision.mustPull !== (ANSWER_OF_REASON[decision.reason] & ANSWER.MUST_PULL) > 0) {
-      this.#state.keepProblems([`${method} answered ${decision.mustPull} (${decision.reason})`]);
-    }
-    if (decision.reason === 'error') {
+    const given = answerOf(this.#state, decision, method);
+    if (given === ANSWER.ERROR) {
       // Trouble is not a wrong answer, and never a reason to let a pod in.
       this.#failDecision(slot, (decision as { cause?: unknown }).cause);
       return;
     }
-    this.#check(slot, image, credential, ANSWER_OF_REASON[decision.reason], method);
+    this.#check(slot, image, credential, given, method);
   }
 
   #check(
@@ -317,12 +308,7 @@ export class Caller {
       verifier.cancel(slot);
       return;
     }
-    const verdict = verifier.end(slot, answer);
-    if (verdict === VERDICT.EXACT) counts.exact++;
-    else if (verdict === VERDICT.EITHER) counts.either++;
-    else if (verdict === VERDICT.UNVERIFIABLE) counts.unverifiable++;
-    else {
-      counts.wrongDecisions++;
+    if (!judge(state, slot, answer)) {
       state.keepWrong(() =>
         describeWrong(verifier, slot, {
           caller: this.#number,

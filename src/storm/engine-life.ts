@@ -1,8 +1,9 @@
 /** The engines of one run, one after the other on the same store. */
 import type { EngineStats } from '../metrics/stats.ts';
 import type { OpenEngine, StormEngine } from './engine.ts';
-import { checkListings, withTimeout } from './events.ts';
+import { withTimeout } from './events.ts';
 import type { Keyspace } from './keyspace.ts';
+import { checkListings } from './listing-check.ts';
 import type { StormState } from './state.ts';
 
 /** Opens the engine of a state again, and brings it to its end. */

@@ -4,8 +4,7 @@ import { errorCode, PULL_MANAGER_ERROR_CODES, PullManagerError } from '../errors
 import type { EngineStats } from '../metrics/stats.ts';
 import { plural } from '../terminal/format.ts';
 import type { OpenEngine, StormRuntimeImage } from './engine.ts';
-import type { Keyspace } from './keyspace.ts';
-import { checkIntents, checkRecord, checkRecords } from './listing-check.ts';
+import { checkListings, checkRecord } from './listing-check.ts';
 import { listedRefs } from './plan.ts';
 import type { StormState } from './state.ts';
 import type { Universe } from './universe.ts';
@@ -168,25 +167,6 @@ export async function restart(
     state.load?.resume(performance.now());
     openGate();
   }
-}
-
-/** Compares everything that the engine lists with the ledger; no operation may be under way. */
-export async function checkListings(state: StormState<Keyspace>): Promise<void> {
-  const { engine, isVerified, ledger, universe, verifier } = state;
-  if (!isVerified) return;
-  const read = verifier.beginRead();
-  const intents = await engine.listImagePullIntents();
-  const records = await engine.listImagePulledRecords();
-  for (const error of [...intents.errors, ...records.errors]) state.fail(error);
-  state.keepProblems(
-    checkIntents(
-      ledger,
-      intents.records.map(({ image }) => image),
-    ),
-  );
-  state.keepProblems(checkRecords(ledger, records.records, read));
-  verifier.endRead(read);
-  for (let ref = 0; ref < universe.refs.length; ref++) ledger.settle(ref);
 }
 
 function runtimeImages(universe: Universe, isListed: Uint8Array): StormRuntimeImage[] {

@@ -1,8 +1,10 @@
 /** Compares what the engine lists with what the ledger says it must hold, key by key. */
 import type { ImagePullCredentials, ImagePulledRecord } from '../records/record.ts';
+import type { Keyspace } from './keyspace.ts';
 import type { Ledger } from './ledger.ts';
 import { normalized } from './model-credentials.ts';
 import { type Register, SEEN } from './register.ts';
+import type { StormState } from './state.ts';
 import type { NameTrack, RecordTrack } from './tracks.ts';
 
 /** A read that began after event `since`, as `Verifier.beginRead` gives it. */
@@ -165,6 +167,25 @@ export function checkIntents(ledger: Ledger, listed: readonly string[]): string[
   }
   for (const text of unknown) problems.push(`intent of ${text} was never written`);
   return problems;
+}
+
+/** Compares everything that the engine lists with the ledger; no operation may be under way. */
+export async function checkListings(state: StormState<Keyspace>): Promise<void> {
+  const { engine, isVerified, ledger, universe, verifier } = state;
+  if (!isVerified) return;
+  const read = verifier.beginRead();
+  const intents = await engine.listImagePullIntents();
+  const records = await engine.listImagePulledRecords();
+  for (const error of [...intents.errors, ...records.errors]) state.fail(error);
+  state.keepProblems(
+    checkIntents(
+      ledger,
+      intents.records.map(({ image }) => image),
+    ),
+  );
+  state.keepProblems(checkRecords(ledger, records.records, read));
+  verifier.endRead(read);
+  for (let ref = 0; ref < universe.refs.length; ref++) ledger.settle(ref);
 }
 
 /** The same value with its fields in one order, so that texts can be compared. */

@@ -1,9 +1,12 @@
 /** The figures of a result under the names that thresholds and comparisons use. */
-import { OPERATIONS } from './recorder.ts';
-import type { Arrivals, OperationResults, QuantilesNs, StormResult } from './result-schema.ts';
-
-/** What a metric is counted in. */
-export type MetricUnit = 'ns' | 'count' | 'share' | 'bytes';
+import { OPERATIONS } from './operations.ts';
+import type {
+  Arrivals,
+  MetricUnit,
+  OperationResults,
+  Quantiles,
+  StormResult,
+} from './result-schema.ts';
 
 /** A metric of a finished storm; times in nanoseconds, sizes in bytes, shares from 0 to 1. */
 export type Metrics = ReadonlyMap<string, number>;
@@ -81,10 +84,14 @@ export function metricUnits(scope: MetricScope = {}): ReadonlyMap<string, Metric
   return isOpen ? units : new Map([...units].filter(([name]) => !isOfOpenLoad(name)));
 }
 
-/** The metrics of a result. What it does not have is left out, for example lag of a closed load. */
+/**
+ * The metrics of a result. What it does not have is left out: lag of a closed load, latencies of what
+ * never ran, shares of decisions where none was checked.
+ */
 export function metricsOf(result: Omit<StormResult, 'thresholds' | 'passed' | 'runs'>): Metrics {
   const metrics = new Map<string, number>();
-  const addQuantiles = (prefix: string, quantiles: QuantilesNs): void => {
+  const addQuantiles = (prefix: string, quantiles: Quantiles): void => {
+    if (quantiles.count === 0) return;
     for (const quantile of QUANTILES) metrics.set(`${prefix}.${quantile}`, quantiles[quantile]);
   };
   const addOperations = (prefix: string, operations: OperationResults): void => {
@@ -128,7 +135,7 @@ function plainMetrics(
 ): Readonly<Record<string, number | undefined>> {
   const { cpu, durationMs, memory } = result;
   const { exact, either, unverifiable } = result.verified;
-  const checked = Math.max(1, exact + either + unverifiable + result.wrongDecisions);
+  const checked = exact + either + unverifiable + result.wrongDecisions;
   const share = (ms: number | undefined): number | undefined =>
     ms === undefined ? undefined : ms / Math.max(1, durationMs);
   return {
@@ -141,8 +148,8 @@ function plainMetrics(
     errors: result.errors,
     expectedErrors: result.expectedErrors,
     localShare: result.localShare,
-    exactShare: exact / checked,
-    unverifiableShare: unverifiable / checked,
+    exactShare: checked === 0 ? undefined : exact / checked,
+    unverifiableShare: checked === 0 ? undefined : unverifiable / checked,
     cpuMain: share(cpu.mainMs),
     cpuAll: share(cpu.allMs),
     cpuPerOperation: cpu.perOperationNs,

@@ -1,7 +1,7 @@
 /** The pulls of one caller: intents, and the outcomes that follow at once or later. */
 import type { PullWrite } from './ledger-writes.ts';
+import type { OperationName } from './operations.ts';
 import { OUTCOME } from './plan.ts';
-import type { OperationName } from './recorder.ts';
 import type { StormState } from './state.ts';
 import type { Credential } from './tenants.ts';
 

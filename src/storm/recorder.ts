@@ -1,18 +1,9 @@
 /** Latencies of a storm, by operation, stage and interval. */
 import hdr, { type Histogram } from 'hdr-histogram-js';
+import { OPERATIONS, type OperationName } from './operations.ts';
 import type { Quantiles } from './result-schema.ts';
 
-/** Operations that are measured; `decide` is every decision, however it was asked for. */
-export const OPERATIONS = [
-  'decide',
-  'recordPullIntent',
-  'recordImagePulled',
-  'recordImagePullFailed',
-  'pruneUnknownRecords',
-] as const;
-
-/** Name of a measured operation. */
-export type OperationName = (typeof OPERATIONS)[number];
+export { OPERATIONS, type OperationName };
 
 /** Operations of pulls: what `writeNs` is about. */
 const WRITES = ['recordPullIntent', 'recordImagePulled', 'recordImagePullFailed'] as const;

@@ -5,8 +5,7 @@
  * Times are in the unit that their name ends with; shares are from 0 to 1; sizes are in bytes.
  */
 import type { DecisionReason } from '../metrics/stats.ts';
-import type { OperationName } from './recorder.ts';
-import type { ThresholdResult } from './thresholds.ts';
+import type { OperationName } from './operations.ts';
 import type { WrongAnswer } from './wrong-answer.ts';
 
 /** Version of the result's shape; rises where a field goes or changes its meaning. */
@@ -126,6 +125,21 @@ export interface Environment {
   readonly platform: string;
   readonly node: string;
   readonly pullwarden: string;
+}
+
+/** What a metric is counted in. */
+export type MetricUnit = 'ns' | 'count' | 'share' | 'bytes';
+
+/** How a rule came out for one metric. */
+export interface ThresholdResult {
+  readonly rule: string;
+  /** Its name; the pattern where the storm has none that the pattern covers. */
+  readonly metric: string;
+  readonly limit: number;
+  /** NaN where the storm has no such metric, for example a latency of what never ran. */
+  readonly actual: number;
+  readonly unit: MetricUnit;
+  readonly passed: boolean;
 }
 
 /** A metric of one run by the name that thresholds use. */

@@ -6,9 +6,10 @@ import { DECISION_REASONS } from '../metrics/stats.ts';
 import { environment } from './environment.ts';
 import type { Keyspace } from './keyspace.ts';
 import { metricsOf } from './metrics.ts';
+import { OPERATIONS, type OperationName } from './operations.ts';
 import type { Overhead } from './overhead.ts';
 import type { StormParameters } from './parameters.ts';
-import { encoded, Latencies, OPERATIONS, type OperationName, quantilesOf } from './recorder.ts';
+import { encoded, Latencies, quantilesOf } from './recorder.ts';
 import {
   type Arrivals,
   type OperationResult,

@@ -12,9 +12,9 @@ import {
   type StageParameters,
   type StormParameters,
 } from './parameters.ts';
+import { checkReplay } from './replay/check-replay.ts';
 import type { Ramp } from './result-schema.ts';
 import { checkStages } from './stages.ts';
-import { checkReplay } from './trace/check-replay.ts';
 
 /** A scenario: what it shows, and its parameters. */
 export interface Scenario {

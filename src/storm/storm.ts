@@ -2,11 +2,13 @@
 import { invalidArgument } from '../errors.ts';
 import type { VerificationPolicy } from '../policies/enforcer.ts';
 import { PullManager } from '../pull-manager.ts';
+import { readTrace, type Trace } from '../trace/read-trace.ts';
 import type { StormRuntimeImage } from './engine.ts';
 import { type ImageReference, readImageList } from './image-list.ts';
 import { measureOverhead } from './overhead.ts';
 import type { StormParameters } from './parameters.ts';
 import type { Progress } from './progress.ts';
+import { describeReplay, type ReplayInput, runReplay } from './replay/run-replay.ts';
 import { medianResult, type ResultParts, stormResult } from './result.ts';
 import type { StormResult } from './result-schema.ts';
 import { runStorm, type StormInput } from './run.ts';
@@ -14,8 +16,6 @@ import type { Scenario } from './scenarios.ts';
 import { isOpen, stagesOf } from './stages.ts';
 import { parseStore, prepareStore, type StormStore } from './store.ts';
 import { parseThreshold, type Threshold } from './thresholds.ts';
-import { readTrace, type Trace } from './trace/read-trace.ts';
-import { describeReplay, type ReplayInput, runReplay } from './trace/run-replay.ts';
 import { WorkerThreads } from './worker-threads.ts';
 
 /** What is run, and for whom. */

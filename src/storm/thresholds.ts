@@ -2,28 +2,23 @@
 import picomatch from 'picomatch';
 import { invalidArgument, quote } from '../errors.ts';
 import { nearest, suggestion } from '../util/suggest.ts';
-import { type MetricScope, type Metrics, type MetricUnit, metricUnits } from './metrics.ts';
+import { type MetricScope, type Metrics, metricUnits } from './metrics.ts';
+import type { MetricUnit, ThresholdResult } from './result-schema.ts';
+
+export type { ThresholdResult };
 
 /** A rule that was parsed. */
 export interface Threshold {
   /** As it was written. */
   readonly rule: string;
+  /** The metric or pattern in it. */
+  readonly name: string;
   /** Names of the metrics that it is about; more than one where it has a pattern. */
   readonly metrics: readonly string[];
   readonly comparison: Comparison;
   /** In the unit of the metrics, which all have the same. */
   readonly limit: number;
   readonly unit: MetricUnit;
-}
-
-/** How a rule came out for one metric. */
-export interface ThresholdResult {
-  readonly rule: string;
-  readonly metric: string;
-  readonly limit: number;
-  readonly actual: number;
-  readonly unit: MetricUnit;
-  readonly passed: boolean;
 }
 
 const COMPARISONS = ['<=', '>=', '==', '!=', '<', '>'] as const;
@@ -82,7 +77,7 @@ export function parseThreshold(
   const limit = Number(digits.replaceAll('_', '')) * units[unit]!;
   // Everything is below a limit that has no end: such a rule would never fail.
   if (!Number.isFinite(limit)) throw invalidArgument(where, `${quote(rule)} has too large a limit`);
-  return { rule, metrics, comparison: comparison as Comparison, limit, unit: kind };
+  return { rule, name, metrics, comparison: comparison as Comparison, limit, unit: kind };
 }
 
 function metricsOf(
@@ -121,28 +116,24 @@ function asPath(name: string): string {
   return name.replaceAll('.', '/');
 }
 
-/** Holds every rule against the metrics; one result for each metric that a rule covers. */
+/**
+ * Holds every rule against the metrics; one result for each metric that a rule covers and the storm has.
+ * A rule that covers none of those has one result all the same, which has failed: nothing was measured.
+ */
 export function checkThresholds(
   thresholds: readonly Threshold[],
   metrics: Metrics,
 ): ThresholdResult[] {
-  return thresholds.flatMap(({ rule, metrics: names, comparison, limit, unit }) => {
-    // What never ran has no latency to judge, unless it was asked for by name.
-    const isJudged = (name: string): boolean => names.length === 1 || hasRun(name, metrics);
-    return names.filter(isJudged).map((metric) => {
-      const actual = metrics.get(metric) ?? Number.NaN;
-      const passed = compare(actual, comparison, limit);
-      return { rule, metric, limit, actual, unit, passed };
+  return thresholds.flatMap(({ rule, name, metrics: names, comparison, limit, unit }) => {
+    const measured = names.filter((metric) => metrics.has(metric));
+    if (measured.length === 0) {
+      return [{ rule, metric: name, limit, actual: Number.NaN, unit, passed: false }];
+    }
+    return measured.map((metric) => {
+      const actual = metrics.get(metric)!;
+      return { rule, metric, limit, actual, unit, passed: compare(actual, comparison, limit) };
     });
   });
-}
-
-/** Whether a metric that a pattern covers is there at all. */
-function hasRun(name: string, metrics: Metrics): boolean {
-  if (!metrics.has(name)) return false;
-  const words = name.split('.');
-  const operation = words.slice(0, name.startsWith('stage.') ? 3 : 1).join('.');
-  return (metrics.get(`${operation}.count`) ?? 1) > 0;
 }
 
 function compare(actual: number, comparison: Comparison, limit: number): boolean {

@@ -14,34 +14,13 @@
 import { KUBELET_BEHAVIOUR, type KubeletBehaviour } from '../compatibility.ts';
 import { IMAGE_TEXT } from '../images/image-text.ts';
 import type { VerificationPolicy } from '../policies/enforcer.ts';
+import { ANSWER, VERDICT } from './answers.ts';
 import type { Ledger } from './ledger.ts';
 import type { Learning, LearningEnd, Readers } from './ledger-writes.ts';
 import { MATCH_WRITE_LIMIT, mustVerify } from './model-decision.ts';
 import { type Register, SEEN } from './register.ts';
 import type { Credential, SecretNumbers } from './tenants.ts';
 import type { NameTrack } from './tracks.ts';
-
-/** Answers as bits, so that several possible ones are one number. */
-export const ANSWER = {
-  POLICY_ALLOWED: 1,
-  RECORD_FOUND: 2,
-  MUST_AUTHENTICATE: 4,
-  ERROR: 8,
-  /** A plain "need not pull" and "must pull", as `mustAttemptImagePull` gives them. */
-  ALLOW: 3,
-  MUST_PULL: 12,
-} as const;
-
-/** What became of the check of one decision. */
-export const VERDICT = {
-  /** Right, and no other answer would have been. */
-  EXACT: 0,
-  /** Right, as more than one answer would have been: it overlapped a write. */
-  EITHER: 1,
-  /** An operation on the image failed half-way before: anything may be right. */
-  UNVERIFIABLE: 2,
-  WRONG: 3,
-} as const;
 
 const NONE = -1;
 

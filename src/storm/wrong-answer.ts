@@ -1,9 +1,10 @@
 /** A wrong decision with everything needed to replay it, and nothing secret. */
+import { answerNames } from './answers.ts';
 import { MATCH_WRITE_LIMIT } from './model-decision.ts';
 import { type Register, SEEN } from './register.ts';
 import type { Credential } from './tenants.ts';
 import { LEFT_OVER } from './tracks.ts';
-import { ANSWER, type Verifier } from './verifier.ts';
+import type { Verifier } from './verifier.ts';
 
 /** One wrong decision. */
 export interface WrongAnswer {
@@ -22,20 +23,6 @@ export interface WrongAnswer {
   readonly possible: readonly string[];
   /** What the model holds of the keys, in words. */
   readonly state: readonly string[];
-}
-
-const NAMES: readonly (readonly [number, string])[] = [
-  [ANSWER.POLICY_ALLOWED, 'use (credentialPolicyAllowed)'],
-  [ANSWER.RECORD_FOUND, 'use (credentialRecordFound)'],
-  [ANSWER.MUST_AUTHENTICATE, 'pull (mustAuthenticate)'],
-  [ANSWER.ERROR, 'pull (error)'],
-];
-
-/** What an answer is called. */
-export function answerNames(bits: number): string[] {
-  if (bits === ANSWER.ALLOW) return ['use'];
-  if (bits === ANSWER.MUST_PULL) return ['pull'];
-  return NAMES.filter(([bit]) => (bits & bit) !== 0).map(([, name]) => name);
 }
 
 /** Describes the decision of a slot that was just found wrong. */

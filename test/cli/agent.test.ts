@@ -5,7 +5,7 @@ import { chmod, lstat, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { describe, expect, it } from 'vitest';
-import { readTrace } from '../../src/storm/trace/read-trace.ts';
+import { readTrace } from '../../src/trace/read-trace.ts';
 import { afterTest, type Client, ensureBody, secretBody } from '../agent/kit.ts';
 import { newHome } from '../agent/process-kit.ts';
 import { PUBLIC, PUBLIC_ID, until } from '../image-manager/kit.ts';

@@ -1,6 +1,8 @@
 import { describe, expect, it } from 'vitest';
-import { metricUnits } from '../../src/storm/metrics.ts';
+import { metricsOf, metricUnits } from '../../src/storm/metrics.ts';
+import { formatMetric } from '../../src/storm/report/verdict.ts';
 import { checkThresholds, parseThreshold } from '../../src/storm/thresholds.ts';
+import { madeUpResult } from '../support/storm-results.ts';
 
 describe('parseThreshold', () => {
   it.each([
@@ -94,7 +96,6 @@ describe('checkThresholds', () => {
   const metrics = new Map([
     ['decide.p99', 2e6],
     ['decide.count', 10],
-    ['recordPullIntent.p99', 0],
     ['recordPullIntent.count', 0],
     ['wrongDecisions', 0],
   ]);
@@ -113,13 +114,40 @@ describe('checkThresholds', () => {
     expect(outcome(rule)).toEqual([[rule.split(/[<>=!]/)[0], passed]]);
   });
 
-  it('leaves out operations that never ran, unless they are asked for by name', () => {
+  it('leaves out what never ran beside what did', () => {
     expect(outcome('{decide,recordPullIntent}.p99<5ms')).toEqual([['decide.p99', true]]);
-    expect(outcome('recordPullIntent.p99<5ms')).toEqual([['recordPullIntent.p99', true]]);
+    expect(outcome('{decide,recordPullIntent}.count<99')).toEqual([
+      ['decide.count', true],
+      ['recordPullIntent.count', true],
+    ]);
   });
 
-  it('never passes on a metric that is missing', () => {
-    expect(outcome('records>=0')).toEqual([['records', false]]);
-    expect(metricUnits().has('records')).toBe(true);
+  it.each(['recordPullIntent.p99', 'recordImage*.p99', 'records'])(
+    'never passes on metrics that are missing: %s',
+    (metric) => {
+      const unit = metricUnits().get(metric) === 'count' ? '' : 'ms';
+      const rules = ['<', '<=', '>', '>=', '==', '!='].map((sign) => `${metric}${sign}5${unit}`);
+      for (const rule of rules) {
+        expect(checkThresholds([parseThreshold(rule)], metrics)).toEqual([
+          expect.objectContaining({ rule, metric, actual: Number.NaN, passed: false }),
+        ]);
+      }
+    },
+  );
+
+  it('finds no latency of operations that a storm did not do, and no share of nothing', () => {
+    const verified = { isOn: false, exact: 0, either: 0, unverifiable: 0 };
+    const quiet = metricsOf(madeUpResult({ hasWrites: false }, { verified }));
+    expect(quiet.get('decide.p99')).toBeGreaterThan(0);
+    expect(quiet.get('recordImagePulled.count')).toBe(0);
+    const rules = ['recordImagePulled.p99<2ms', 'commit.max<1s', 'unverifiableShare<5%'];
+    const results = checkThresholds(
+      rules.map((rule) => parseThreshold(rule)),
+      quiet,
+    );
+    expect(results.map(({ passed }) => passed)).toEqual([false, false, false]);
+    // As JSON and as text it is nothing, and not 0.
+    expect(JSON.parse(JSON.stringify(results[0]))).toMatchObject({ actual: null });
+    expect(formatMetric(results[0]!.actual, 'ns')).toBe('none');
   });
 });

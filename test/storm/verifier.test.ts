@@ -1,11 +1,12 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import type { VerificationPolicy } from '../../src/policies/enforcer.ts';
+import { ANSWER, VERDICT } from '../../src/storm/answers.ts';
 import { Ledger } from '../../src/storm/ledger.ts';
 import { checkIntents, checkRecord, checkRecords } from '../../src/storm/listing-check.ts';
 import { normalized } from '../../src/storm/model-credentials.ts';
 import type { Credential } from '../../src/storm/tenants.ts';
 import { IMAGE_KIND, Universe } from '../../src/storm/universe.ts';
-import { ANSWER, VERDICT, Verifier } from '../../src/storm/verifier.ts';
+import { Verifier } from '../../src/storm/verifier.ts';
 import { describeWrong } from '../../src/storm/wrong-answer.ts';
 
 const FREE = ANSWER.POLICY_ALLOWED;

@@ -1,6 +1,6 @@
 /** Results of storms that never were, but might have been. */
 import hdr from 'hdr-histogram-js';
-import type { OperationName } from '../../src/storm/recorder.ts';
+import type { OperationName } from '../../src/storm/operations.ts';
 import {
   type IntervalResult,
   type OperationResult,

@@ -13,13 +13,13 @@ import {
   type StormParameters,
 } from '../../storm/parameters.ts';
 import type { Progress } from '../../storm/progress.ts';
+import { checkReplay } from '../../storm/replay/check-replay.ts';
 import { LiveView, liveMode } from '../../storm/report/live-view.ts';
 import { formatSummary } from '../../storm/report/summary.ts';
 import type { StormResult } from '../../storm/result-schema.ts';
 import { loadScenario, type Scenario, withOwn } from '../../storm/scenarios.ts';
 import { checkStages } from '../../storm/stages.ts';
 import { runScenario } from '../../storm/storm.ts';
-import { checkReplay } from '../../storm/trace/check-replay.ts';
 import { formatCount, formatMs } from '../../terminal/format.ts';
 import { paintFor } from '../../terminal/style.ts';
 import { type Flag, type ParsedArgs, UsageError } from '../args.ts';

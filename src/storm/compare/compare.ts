@@ -100,7 +100,10 @@ function differences(
   const [ofA, ofB] = [a[0]!, b[0]!];
   if (ofA.scenarioHash !== ofB.scenarioHash) {
     const names = `${ofA.scenario} and ${ofB.scenario}`;
-    throw invalidArgument('B', `is of another storm than A, in name or parameters: ${names}`);
+    throw invalidArgument(
+      'B',
+      `is of another storm than A, in parameters or kind of store: ${names}`,
+    );
   }
   const warnings: string[] = [];
   const machines = machineDifference(ofA.machine, ofB.machine);

@@ -4,8 +4,7 @@
  *
  * Changes are relative and point from A to B: 0.2 is "B is a fifth more than A".
  */
-import type { MetricUnit } from '../metrics.ts';
-import type { Environment } from '../result-schema.ts';
+import type { Environment, MetricUnit } from '../result-schema.ts';
 
 /** Version of the comparison's shape; rises where a field goes or changes its meaning. */
 export const COMPARISON_SCHEMA = 'pullwarden.comparison/1';

@@ -2,8 +2,8 @@
 import picomatch from 'picomatch';
 import { invalidArgument, quote } from '../../errors.ts';
 import { suggestion } from '../../util/suggest.ts';
-import { type MetricUnit, metricUnits } from '../metrics.ts';
-import type { Load, StormResult } from '../result-schema.ts';
+import { metricUnits } from '../metrics.ts';
+import type { Load, MetricUnit, StormResult } from '../result-schema.ts';
 import type { Better } from './comparison.ts';
 
 /** A metric that can be compared. */

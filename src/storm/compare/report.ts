@@ -1,9 +1,9 @@
 /** A comparison as text, for terminals and for pull requests. */
-import { formatBytes, formatCount, formatNs, formatShare, plural } from '../../terminal/format.ts';
+import { plural } from '../../terminal/format.ts';
 import { type Paint, PLAIN } from '../../terminal/style.ts';
 import { type Column, tableLines } from '../../terminal/table.ts';
 import { printable } from '../../terminal/text.ts';
-import type { MetricUnit } from '../metrics.ts';
+import { formatMetric } from '../report/verdict.ts';
 import type { ComparedSide, Comparison, MetricComparison, Verdict } from './comparison.ts';
 
 const WORDS: Readonly<Record<Verdict, string>> = {
@@ -19,20 +19,6 @@ const STYLES: Partial<Record<Verdict, 'red' | 'green'>> = {
 };
 /** Of a table that goes to no terminal. */
 const WIDTH = 120;
-
-/** What a metric reads like, for example `1.23 ms`. */
-export function formatMetric(value: number, unit: MetricUnit): string {
-  switch (unit) {
-    case 'ns':
-      return formatNs(value);
-    case 'bytes':
-      return formatBytes(Math.round(value));
-    case 'share':
-      return formatShare(value);
-    case 'count':
-      return formatCount(value);
-  }
-}
 
 /** A relative change with its sign, for example `+12.3 %`. */
 export function formatChange(change: number | undefined): string {

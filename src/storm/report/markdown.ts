@@ -8,7 +8,7 @@ import {
   formatShare,
 } from '../../terminal/format.ts';
 import { harmless } from '../../terminal/text.ts';
-import { OPERATIONS } from '../recorder.ts';
+import { OPERATIONS } from '../operations.ts';
 import type { StormResult } from '../result-schema.ts';
 import { formatLimit, formatMetric, stormVerdict } from './verdict.ts';
 

@@ -13,9 +13,6 @@ import type { StormResult } from '../result-schema.ts';
 /** A label, and what it is about. */
 export type Figure = readonly [label: string, text: string];
 
-/** Below this share of its requests a storm was too much for the machine. */
-const RATE_KEPT_MIN = 0.99;
-
 /** What happened, in the order in which people ask. */
 export function figuresOf(result: StormResult): Figure[] {
   return [
@@ -28,11 +25,6 @@ export function figuresOf(result: StormResult): Figure[] {
     ...troubles(result),
     ...repetition(result),
   ];
-}
-
-/** Whether requests had to be left out, or came ever later. */
-export function isRateMissed({ arrivals }: StormResult): boolean {
-  return arrivals !== undefined && arrivals.started < arrivals.scheduled * RATE_KEPT_MIN;
 }
 
 function load(result: StormResult): Figure[] {
@@ -154,22 +146,17 @@ function checks({ verified, overheadNs, wrongDecisions }: StormResult): Figure[]
   return figures;
 }
 
-function troubles({ errors, errorCodes, failure }: StormResult): Figure[] {
-  const figures: Figure[] = [];
-  if (errors > 0) {
-    const codes = Object.entries(errorCodes).map(
-      ([code, count]) => `${code} ${formatCount(count)}`,
-    );
-    figures.push(['errors', codes.join(', ')]);
-  }
-  if (failure !== undefined) figures.push(['failure', failure]);
-  return figures;
+function troubles({ errors, errorCodes }: StormResult): Figure[] {
+  if (errors === 0) return [];
+  const codes = Object.entries(errorCodes).map(([code, count]) => `${code} ${formatCount(count)}`);
+  return [['errors', codes.join(', ')]];
 }
 
 function repetition({ runs, load: { model } }: StormResult): Figure[] {
   if (runs.length < 2) return [];
   const range = (metric: string, format: (value: number) => string): string => {
-    const values = runs.map((run) => run[metric] ?? 0);
+    const values = runs.flatMap((run) => run[metric] ?? []);
+    if (values.length === 0) return 'none';
     return `${format(Math.min(...values))} to ${format(Math.max(...values))}`;
   };
   const by = model === 'open' ? 'decide p99' : 'operations/s';

@@ -1,7 +1,7 @@
 /** The tables of a storm's summary: operations, and stages where there is more than one. */
 import { formatCount, formatMs, formatNs, formatShare } from '../../terminal/format.ts';
 import type { Paint } from '../../terminal/style.ts';
-import { OPERATIONS } from '../recorder.ts';
+import { OPERATIONS } from '../operations.ts';
 import type { Load, QuantilesNs, StageResult, StormResult } from '../result-schema.ts';
 
 /** Latencies by operation; in an open load with what the calls themselves took. */

@@ -1,12 +1,11 @@
 /** The summary of a storm, for people. */
-import { formatBytes, formatCount, formatNs, formatShare, plural } from '../../terminal/format.ts';
+import { formatCount, plural } from '../../terminal/format.ts';
 import { type Paint, PLAIN } from '../../terminal/style.ts';
-import type { MetricUnit } from '../metrics.ts';
-import type { StormResult } from '../result-schema.ts';
-import type { ThresholdResult } from '../thresholds.ts';
+import type { StormResult, ThresholdResult } from '../result-schema.ts';
 import type { WrongAnswer } from '../wrong-answer.ts';
-import { type Figure, figuresOf, isRateMissed } from './summary-figures.ts';
+import { type Figure, figuresOf } from './summary-figures.ts';
 import { operationTable, rampText, stageTable } from './summary-tables.ts';
+import { formatMetric, stormVerdict } from './verdict.ts';
 
 const WIDTH = 80;
 const LABEL_WIDTH = 14;
@@ -26,7 +25,7 @@ export function formatSummary(result: StormResult, paint: Paint = PLAIN): string
     ...result.thresholds.flatMap((threshold) => thresholdLines(threshold, paint)),
     ...wrongLines(result, paint),
     '',
-    ...verdict(result, paint),
+    ...verdictLines(result, paint),
   ];
   return `${lines.join('\n')}\n`;
 }
@@ -78,19 +77,6 @@ function thresholdLines(threshold: ThresholdResult, paint: Paint): string[] {
   return [`${paint('dim', 'threshold'.padEnd(LABEL_WIDTH))} ${text}`];
 }
 
-function formatMetric(value: number, unit: MetricUnit): string {
-  switch (unit) {
-    case 'ns':
-      return formatNs(value);
-    case 'bytes':
-      return formatBytes(value);
-    case 'share':
-      return formatShare(value);
-    case 'count':
-      return formatCount(value);
-  }
-}
-
 function wrongLines(result: StormResult, paint: Paint): string[] {
   const lines: string[] = [];
   for (const wrong of result.wrong.slice(0, WRONG_SHOWN)) {
@@ -120,25 +106,9 @@ export function formatWrong(wrong: WrongAnswer, command: string): string[] {
   ];
 }
 
-function verdict(result: StormResult, paint: Paint): string[] {
-  const failures: string[] = [];
-  if (result.failure !== undefined) failures.push('could not go on');
-  if (result.wrongDecisions > 0) {
-    failures.push(plural(result.wrongDecisions, 'wrong decision'));
-  }
-  if (result.wrongRecords > 0) failures.push(plural(result.wrongRecords, 'wrong record'));
-  if (result.errors > 0) failures.push(plural(result.errors, 'failed operation'));
-  const crossed = result.thresholds.filter(({ passed }) => !passed).length;
-  if (crossed > 0) failures.push(`${plural(crossed, 'threshold')} crossed`);
-  const suffix = result.interrupted ? ' (interrupted)' : '';
-  if (failures.length > 0) return [paint('red', `FAILED${suffix}: ${failures.join(', ')}`)];
-  const right = result.verified.isOn
-    ? 'every decision was right, and what is stored is what was acknowledged'
-    : 'nothing failed; whether it was right was not checked';
-  const passed = paint('green', `PASSED${suffix}: ${right}`);
-  if (!isRateMissed(result)) return [passed];
-  return [
-    passed,
-    paint('red', 'The rate was not reached: response times grow as long as it runs.'),
-  ];
+function verdictLines(result: StormResult, paint: Paint): string[] {
+  const { word, reasons } = stormVerdict(result);
+  const style = word === 'PASSED' ? 'green' : 'red';
+  const words = `${word}: ${reasons.join('; ')}`.split(' ');
+  return wrapped(words, ' ', WIDTH).map((line) => paint(style, line));
 }

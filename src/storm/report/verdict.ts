@@ -1,8 +1,6 @@
 /** What a storm comes to in a few words, the same in every report. */
 import { formatBytes, formatCount, formatNs, formatShare, plural } from '../../terminal/format.ts';
-import type { MetricUnit } from '../metrics.ts';
-import type { StormResult } from '../result-schema.ts';
-import type { ThresholdResult } from '../thresholds.ts';
+import type { MetricUnit, StormResult, ThresholdResult } from '../result-schema.ts';
 
 /** Whether a storm passed, and why not. */
 export interface StormVerdict {
@@ -10,6 +8,9 @@ export interface StormVerdict {
   /** For people, without a full stop. */
   readonly reasons: readonly string[];
 }
+
+/** Below this share of its requests a storm was too much for the machine. */
+const RATE_KEPT_MIN = 0.99;
 
 /** The verdict on a storm. A storm that was interrupted with nothing wrong so far did not pass. */
 export function stormVerdict(result: StormResult): StormVerdict {
@@ -24,13 +25,28 @@ export function stormVerdict(result: StormResult): StormVerdict {
   if (failure !== undefined) reasons.push(failure);
   const isFailed = reasons.length > 0;
   if (interrupted) reasons.push('it was interrupted: the figures are of the time until then');
-  if (isFailed) return { word: 'FAILED', reasons };
-  if (interrupted) return { word: 'INTERRUPTED', reasons };
-  if (!result.passed) return { word: 'FAILED', reasons: ['see the result'] };
-  const right = result.verified.isOn
-    ? 'every decision was right, and what is stored is what was acknowledged'
-    : 'no operation failed; decisions were not checked';
-  return { word: 'PASSED', reasons: [right] };
+  const remarks = remarksOn(result);
+  if (isFailed) return { word: 'FAILED', reasons: [...reasons, ...remarks] };
+  if (interrupted) return { word: 'INTERRUPTED', reasons: [...reasons, ...remarks] };
+  if (!result.passed) return { word: 'FAILED', reasons: ['see the result', ...remarks] };
+  return { word: 'PASSED', reasons: [whatWasRight(result), ...remarks] };
+}
+
+function whatWasRight({ verified }: StormResult): string {
+  if (!verified.isOn) return 'no operation failed; decisions were not checked';
+  const decisions = verified.unverifiable === 0 ? 'decision' : 'decision that could be judged';
+  return `every ${decisions} was right, and what is stored is what was acknowledged`;
+}
+
+/** What a reader must know besides, whatever the verdict. */
+function remarksOn({ arrivals, verified }: StormResult): string[] {
+  const remarks: string[] = [];
+  const { unverifiable } = verified;
+  if (unverifiable > 0) remarks.push(`${plural(unverifiable, 'decision')} could not be judged`);
+  if (arrivals !== undefined && arrivals.started < arrivals.scheduled * RATE_KEPT_MIN) {
+    remarks.push('the rate was not reached: response times grow as long as it runs');
+  }
+  return remarks;
 }
 
 /** What ended a storm before its time, or kept it from being checked: one line, where there is one. */
@@ -45,7 +61,7 @@ export function formatMetric(value: number, unit: MetricUnit): string {
     case 'ns':
       return formatNs(value);
     case 'bytes':
-      return formatBytes(value);
+      return formatBytes(Math.round(value));
     case 'share':
       return formatShare(value);
     case 'count':

@@ -82,7 +82,7 @@ describe('a comparison refuses', () => {
     {
       name: 'another scenario',
       fields: { scenarioHash: 'def', scenario: 'gc' },
-      said: 'B is of another storm than A, in name or parameters: mixed and gc',
+      said: 'B is of another storm than A, in parameters or kind of store: mixed and gc',
     },
     {
       name: 'another processor',

@@ -2,15 +2,34 @@ import { describe, expect, it } from 'vitest';
 import { htmlReport } from '../../../src/storm/report/html/report.ts';
 import { junitReport } from '../../../src/storm/report/junit.ts';
 import { markdownReport } from '../../../src/storm/report/markdown.ts';
+import { formatSummary } from '../../../src/storm/report/summary.ts';
 import { formatLimit, formatMetric, stormVerdict } from '../../../src/storm/report/verdict.ts';
-import type { StormResult } from '../../../src/storm/result-schema.ts';
 import { failedResult, madeUpResult } from '../../support/storm-results.ts';
 
+const ARRIVALS = madeUpResult().arrivals!;
+const CHECKED = { isOn: true, exact: 9, either: 1, unverifiable: 0 };
 const UNCHECKED = { isOn: false, exact: 0, either: 0, unverifiable: 0 };
 
 describe('the verdict on a storm', () => {
   it.each([
-    ['one that passed', madeUpResult(), 'PASSED', /^every decision was right, and what is stored/],
+    [
+      'one that passed',
+      madeUpResult({}, { verified: CHECKED }),
+      'PASSED',
+      /^every decision was right, and what is stored is what was acknowledged$/,
+    ],
+    [
+      'one with decisions that nobody can judge',
+      madeUpResult({}, { verified: { ...CHECKED, unverifiable: 2 } }),
+      'PASSED',
+      /^every decision that could be judged was right.*; 2 decisions could not be judged$/,
+    ],
+    [
+      'one that was too much for the machine',
+      madeUpResult({}, { arrivals: { ...ARRIVALS, started: ARRIVALS.scheduled * 0.98 } }),
+      'PASSED',
+      /was right.*; the rate was not reached: response times grow/,
+    ],
     [
       'one that nobody checked',
       madeUpResult({}, { verified: UNCHECKED }),
@@ -21,7 +40,7 @@ describe('the verdict on a storm', () => {
       'one with all faults',
       failedResult(),
       'FAILED',
-      /^2 wrong decisions; 1 wrong record; 3 failed operations; 1 threshold crossed$/,
+      /^2 wrong decisions; 1 wrong record; 3 failed operations; 1 threshold crossed; 80 decisions could not be judged$/,
     ],
     [
       'one that was interrupted',
@@ -43,9 +62,9 @@ describe('the verdict on a storm', () => {
     ],
     [
       'one that ended before its time',
-      { ...madeUpResult(), passed: false, failure: 'the engine hung' } as StormResult,
+      { ...madeUpResult(), passed: false, failure: 'the engine hung' },
       'FAILED',
-      /^the engine hung$/,
+      /^the engine hung; 80 decisions could not be judged$/,
     ],
   ] as const)('of %s', (_name, result, word, reasons) => {
     const verdict = stormVerdict(result);
@@ -55,6 +74,9 @@ describe('the verdict on a storm', () => {
     expect(htmlReport(result).includes(`<strong>${word}</strong>`)).toBe(true);
     expect(markdownReport(result)).toMatch(new RegExp(`^### .*: ${word}\n`));
     expect(junitReport(result).includes(`<system-out>${word}: `)).toBe(true);
+    // The terminal wraps it.
+    const summary = formatSummary(result).replaceAll('\n', ' ');
+    expect(summary).toContain(` ${word}: ${verdict.reasons.join('; ')} `);
   });
 });
 

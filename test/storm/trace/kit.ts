@@ -9,15 +9,15 @@ import { Ledger } from '../../../src/storm/ledger.ts';
 import { checkIntents, checkRecords } from '../../../src/storm/listing-check.ts';
 import type { StormParameters } from '../../../src/storm/parameters.ts';
 import { Recorder } from '../../../src/storm/recorder.ts';
+import { Replay, slotsOf } from '../../../src/storm/replay/replay.ts';
+import { fillFromTrace } from '../../../src/storm/replay/replay-fill.ts';
+import { TraceUniverse } from '../../../src/storm/replay/trace-universe.ts';
 import { runStorm } from '../../../src/storm/run.ts';
 import { builtInScenario } from '../../../src/storm/scenarios.ts';
 import { StormState } from '../../../src/storm/state.ts';
-import { readTrace, type Trace } from '../../../src/storm/trace/read-trace.ts';
-import { type RecordTraceOptions, recordTrace } from '../../../src/storm/trace/record-trace.ts';
-import { Replay, slotsOf } from '../../../src/storm/trace/replay.ts';
-import { fillFromTrace } from '../../../src/storm/trace/replay-fill.ts';
-import { TraceUniverse } from '../../../src/storm/trace/trace-universe.ts';
 import { Verifier } from '../../../src/storm/verifier.ts';
+import { parseTrace, readTrace, type Trace } from '../../../src/trace/read-trace.ts';
+import { type RecordTraceOptions, recordTrace } from '../../../src/trace/record-trace.ts';
 import { type Bug, ConcurrentModel } from '../concurrent-model.ts';
 
 const IMAGES = parseImageList(
@@ -26,6 +26,15 @@ const IMAGES = parseImageList(
 );
 const POLICY = { kind: 'NeverVerifyPreloadedImages' } as const;
 const BEHAVIOUR = KUBELET_BEHAVIOUR['v1.35'];
+
+async function* bytes(text: string): AsyncGenerator<Uint8Array> {
+  yield Buffer.from(text);
+}
+
+/** The trace that has these lines. */
+export function parse(...lines: readonly string[]): Promise<Trace> {
+  return parseTrace(bytes(lines.join('\n')), 'trace.jsonl');
+}
 
 /** A directory that goes with the test. */
 export async function newDirectory(): Promise<string> {
@@ -110,9 +119,9 @@ export async function play(
     recordService: () => {},
     recordLag: (ms: number) => void lags.push(ms),
   };
-  const stage = { state, universe, meter };
-  const left = await fillFromTrace(read, stage);
-  const replay = new Replay(read, stage, { speed, callersMax });
+  const context = { state, universe, meter };
+  const left = await fillFromTrace(read, context);
+  const replay = new Replay(read, context, { speed, callersMax });
   await replay.run(performance.now());
   const replayed = {
     started: replay.startedCount,

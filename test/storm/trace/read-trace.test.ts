@@ -1,18 +1,10 @@
 import { describe, expect, it } from 'vitest';
-import { parseTrace, readTrace, type Trace } from '../../../src/storm/trace/read-trace.ts';
-import { play } from './kit.ts';
+import { readTrace } from '../../../src/trace/read-trace.ts';
+import { parse, play } from './kit.ts';
 
 const HEADER = '{"schema":"pullwarden.trace/1","startedAt":"2026-01-01T00:00:00.000Z"}';
 const SECRET = '{"uid":"u1","namespace":"ns1","name":"n1","credentialHash":"h1"}';
 const CREDENTIALS = `{"op":"credentials","number":1,"secrets":[${SECRET}]}`;
-
-async function* bytes(text: string): AsyncGenerator<Uint8Array> {
-  yield Buffer.from(text);
-}
-
-function parse(...lines: readonly string[]): Promise<Trace> {
-  return parseTrace(bytes(lines.join('\n')), 'trace.jsonl');
-}
 
 const asked = (at: number, rest = ''): string =>
   `{"at":${at},"op":"decide","image":"a:1","imageRef":"r1"${rest}}`;

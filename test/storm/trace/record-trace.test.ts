@@ -6,8 +6,8 @@ import { join } from 'node:path';
 import { afterAll, describe, expect, it, onTestFinished, vi } from 'vitest';
 import type { ImagePullManager } from '../../../src/image-pull-manager.ts';
 import { PullManager } from '../../../src/pull-manager.ts';
-import { readTrace } from '../../../src/storm/trace/read-trace.ts';
-import { type RecordTraceOptions, recordTrace } from '../../../src/storm/trace/record-trace.ts';
+import { readTrace } from '../../../src/trace/read-trace.ts';
+import { type RecordTraceOptions, recordTrace } from '../../../src/trace/record-trace.ts';
 import { newDirectory, play } from './kit.ts';
 
 const APP = 'registry.example.com/team-a/app:1';

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { readTrace } from '../../../src/storm/trace/read-trace.ts';
+import { readTrace } from '../../../src/trace/read-trace.ts';
 import type { Bug } from '../concurrent-model.ts';
 import { play, recordStorm } from './kit.ts';
 

@@ -1,12 +1,12 @@
 /** `pullwarden records prune`: deletes the records of images that the runtime no longer has. */
 import { invalidArgument, quote } from '../../../errors.ts';
 import { problemOf } from '../../../records-tools/items.ts';
-import { linesOf } from '../../../records-tools/lines.ts';
 import { type RecordsReader, withReader, withWriter } from '../../../records-tools/open-store.ts';
 import { type PrunePlan, planPrune, prune } from '../../../records-tools/prune.ts';
 import { formatCount, plural } from '../../../terminal/format.ts';
 import { LiveLine } from '../../../terminal/live-line.ts';
 import { printable } from '../../../terminal/text.ts';
+import { linesOf } from '../../../util/lines.ts';
 import { type ParsedArgs, positionalsOf, UsageError } from '../../args.ts';
 import { type Command, JSON_HELP, PROGRESS_HELP, progressTerminal } from '../../command.ts';
 import { EXIT, type ExitCode } from '../../exit-codes.ts';

@@ -1,7 +1,7 @@
 /** The credentials of a trace as the ledger and the verifier count them. */
 import type { ImagePullCredentials, PodCredentials } from '../../records/record.ts';
+import type { TracedCredentials, TracedPlace, TracedSecret } from '../../trace/format.ts';
 import type { Credential, SecretNumbers } from '../tenants.ts';
-import type { TracedCredentials, TracedPlace, TracedSecret } from './format.ts';
 
 /** Secrets that the verifier tells apart in one decision. */
 const SECRETS_MAX = 30;

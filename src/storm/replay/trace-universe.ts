@@ -5,10 +5,10 @@
  */
 import type { KubeletBehaviour } from '../../compatibility.ts';
 import { IMAGE_TEXT } from '../../images/image-text.ts';
+import type { OperationLine, StateLine } from '../../trace/format.ts';
+import type { Trace } from '../../trace/read-trace.ts';
 import type { Keyspace } from '../keyspace.ts';
 import type { Credential } from '../tenants.ts';
-import type { OperationLine, StateLine } from './format.ts';
-import type { Trace } from './read-trace.ts';
 import { TraceCredentials } from './trace-credentials.ts';
 
 /** The reference of images of which none is known. There is never a record of it. */

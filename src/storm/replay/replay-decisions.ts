@@ -1,27 +1,21 @@
 /** Asks the decisions of a trace again, and checks the answers. */
+
+import type { TracedQuestion } from '../../trace/format.ts';
+import { ANSWER, answerNames, answerOf, judge } from '../answers.ts';
 import type { StormDecision } from '../engine.ts';
 import type { Credential } from '../tenants.ts';
-import { ANSWER, VERDICT } from '../verifier.ts';
-import { answerNames, describeWrong } from '../wrong-answer.ts';
-import type { TracedQuestion } from './format.ts';
-import { Call, type Stage } from './replay-state.ts';
-
-const ANSWER_OF_REASON: Readonly<Record<StormDecision['reason'], number>> = {
-  credentialPolicyAllowed: ANSWER.POLICY_ALLOWED,
-  credentialRecordFound: ANSWER.RECORD_FOUND,
-  mustAuthenticate: ANSWER.MUST_AUTHENTICATE,
-  error: ANSWER.ERROR,
-};
+import { describeWrong } from '../wrong-answer.ts';
+import { Call, type ReplayContext } from './replay-state.ts';
 
 /** Asks and checks; each decision under way has one of the verifier's slots. */
 export class ReplayDecisions {
-  readonly #stage: Stage;
+  readonly #context: ReplayContext;
   /** By number of the trace's credentials: whether the verifier can judge who presents them. */
   readonly #isVerifiable: readonly boolean[];
   readonly #freeSlots: number[];
 
-  constructor(stage: Stage, isVerifiable: readonly boolean[], slotCount: number) {
-    this.#stage = stage;
+  constructor(context: ReplayContext, isVerifiable: readonly boolean[], slotCount: number) {
+    this.#context = context;
     this.#isVerifiable = isVerifiable;
     this.#freeSlots = Array.from({ length: slotCount }, (_, slot) => slotCount - 1 - slot);
   }
@@ -33,12 +27,12 @@ export class ReplayDecisions {
 
   /** Whether the trace's line can be asked at all. */
   isPlayable({ image, imageRef }: TracedQuestion): boolean {
-    const { universe } = this.#stage;
+    const { universe } = this.#context;
     return imageRef === '' || universe.imageOf(image, imageRef) !== undefined;
   }
 
   async decide(question: TracedQuestion, step: number, dueMs: number): Promise<void> {
-    const { state, meter } = this.#stage;
+    const { state, meter } = this.#context;
     const check = this.#begin(question, step, 'decide');
     const call = new Call(meter, dueMs);
     const { image, imageRef, pod } = check;
@@ -47,7 +41,7 @@ export class ReplayDecisions {
     } catch (error) {
       check.fail(error);
     }
-    call.measure(this.#stage, 'decide');
+    call.measure(this.#context, 'decide');
   }
 
   async decideBatch(
@@ -55,7 +49,7 @@ export class ReplayDecisions {
     step: number,
     dueMs: number,
   ): Promise<void> {
-    const { state, meter } = this.#stage;
+    const { state, meter } = this.#context;
     const checks = questions.map((question) => this.#begin(question, step, 'decideBatch'));
     const call = new Call(meter, dueMs);
     try {
@@ -66,11 +60,11 @@ export class ReplayDecisions {
     } catch (error) {
       for (const check of checks) check.fail(error);
     }
-    call.measure(this.#stage, 'decide', questions.length);
+    call.measure(this.#context, 'decide', questions.length);
   }
 
   #begin(question: TracedQuestion, step: number, method: string): DecisionCheck {
-    const { universe, state } = this.#stage;
+    const { universe, state } = this.#context;
     const { image: text, imageRef, credentials = 0 } = question;
     const credential = universe.credentials[credentials]!;
     const slot = this.#freeSlots.pop()!;
@@ -100,18 +94,22 @@ export class ReplayDecisions {
     release: () => void,
     where: { readonly step: number; readonly method: string },
   ): Pick<DecisionCheck, 'end' | 'fail'> {
-    const { state } = this.#stage;
-    const { counts } = state;
+    const { state } = this.#context;
+    const { counts, isVerified } = state;
     return {
-      end: ({ mustPull, reason }) => {
-        if (mustPull) counts.exact++;
-        else {
+      end: (decision) => {
+        const given = answerOf(state, decision, where.method);
+        if (given === ANSWER.ERROR) {
+          state.fail((decision as { cause?: unknown }).cause);
+        } else if (isVerified && given === ANSWER.MUST_AUTHENTICATE) {
+          counts.exact++;
+        } else if (isVerified) {
           counts.wrongDecisions++;
           const operation = counts.operations + 1;
-          const given = answerNames(ANSWER_OF_REASON[reason]).join();
           const possible = answerNames(ANSWER.MUST_AUTHENTICATE);
           const about = { caller: 0, operation, image, imageRef: '', tenant: 'any' };
-          state.keepWrong(() => ({ ...where, ...about, given, possible, state: [] }));
+          const names = { given: answerNames(given).join(), possible };
+          state.keepWrong(() => ({ ...where, ...about, ...names, state: [] }));
         }
         release();
       },
@@ -130,13 +128,10 @@ export class ReplayDecisions {
     isVerifiable: boolean,
     where: { readonly step: number; readonly method: string },
   ): void {
-    const { state } = this.#stage;
+    const { state } = this.#context;
     const { counts, verifier } = state;
-    const given = ANSWER_OF_REASON[decision.reason];
-    if (decision.mustPull !== (given & ANSWER.MUST_PULL) > 0) {
-      state.keepProblems([`${where.method} answered ${decision.mustPull} (${decision.reason})`]);
-    }
-    if (decision.reason === 'error') {
+    const given = answerOf(state, decision, where.method);
+    if (given === ANSWER.ERROR) {
       if (state.isVerified) verifier.cancel(slot);
       state.fail((decision as { cause?: unknown }).cause);
       return;
@@ -147,12 +142,7 @@ export class ReplayDecisions {
       counts.unverifiable++;
       return;
     }
-    const verdict = verifier.end(slot, given);
-    if (verdict === VERDICT.EXACT) counts.exact++;
-    else if (verdict === VERDICT.EITHER) counts.either++;
-    else if (verdict === VERDICT.UNVERIFIABLE) counts.unverifiable++;
-    else {
-      counts.wrongDecisions++;
+    if (!judge(state, slot, given)) {
       state.keepWrong(() =>
         describeWrong(verifier, slot, {
           ...where,

@@ -4,13 +4,13 @@
  * Hashes of credentials are always replaced: they are no secrets, but who has a list of likely
  * passwords can compare.
  */
-import { parseImageName } from '../../images/image-name.ts';
+import { parseImageName } from '../images/image-name.ts';
 import type {
   ImagePullCredentials,
   ImagePullSecret,
   ImagePullServiceAccount,
   PodCredentials,
-} from '../../records/record.ts';
+} from '../records/record.ts';
 import type { TracedCredentials, TracedPlace, TracedSecret, TraceNaming } from './format.ts';
 
 /** Numbers texts in the order of their appearance. */

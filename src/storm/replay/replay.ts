@@ -1,11 +1,11 @@
 /** Plays a trace against an engine: every operation when it was called, every decision checked. */
 
+import type { OperationLine } from '../../trace/format.ts';
+import type { Trace } from '../../trace/read-trace.ts';
 import type { ArrivalCounts } from '../open-load.ts';
-import type { OperationLine } from './format.ts';
-import type { Trace } from './read-trace.ts';
 import { ReplayDecisions } from './replay-decisions.ts';
 import { ReplayPulls } from './replay-pulls.ts';
-import { Call, type Stage } from './replay-state.ts';
+import { Call, type ReplayContext } from './replay-state.ts';
 import { isOneProof, isVerifiable } from './trace-credentials.ts';
 
 /** How to play. */
@@ -42,7 +42,7 @@ export class Replay implements ArrivalCounts {
   unplayableCount = 0;
   readonly pausedMs: number = 0;
   readonly #trace: Trace;
-  readonly #stage: Stage;
+  readonly #context: ReplayContext;
   readonly #speed: number;
   readonly #callersMax: number;
   readonly #decisions: ReplayDecisions;
@@ -56,15 +56,15 @@ export class Replay implements ArrivalCounts {
   #due = 0;
   #wake = (): void => {};
 
-  /** @param stage Its verifier has the slots that `slotsOf` says. */
-  constructor(trace: Trace, stage: Stage, { speed = 1, callersMax }: ReplayOptions) {
+  /** @param context Its verifier has the slots that `slotsOf` says. */
+  constructor(trace: Trace, context: ReplayContext, { speed = 1, callersMax }: ReplayOptions) {
     this.#trace = trace;
-    this.#stage = stage;
+    this.#context = context;
     this.#speed = speed;
     this.#callersMax = callersMax;
     const canVerify = trace.credentials.map((traced) => isVerifiable(traced ?? {}));
-    this.#decisions = new ReplayDecisions(stage, canVerify, slotsOf(trace, callersMax));
-    this.#pulls = new ReplayPulls(stage);
+    this.#decisions = new ReplayDecisions(context, canVerify, slotsOf(trace, callersMax));
+    this.#pulls = new ReplayPulls(context);
     this.#isProof = trace.credentials.map((traced) => isOneProof(traced ?? {}));
   }
 
@@ -78,7 +78,7 @@ export class Replay implements ArrivalCounts {
 
   /** Resolves when all is answered, or what is under way once `state.isStopping` is set. */
   async run(startedMs: number): Promise<void> {
-    const { state } = this.#stage;
+    const { state } = this.#context;
     this.#startedMs = startedMs;
     for (const [step, operation] of this.#trace.operations.entries()) {
       const dueMs = this.#dueMs(operation);
@@ -100,7 +100,7 @@ export class Replay implements ArrivalCounts {
 
   /** Waits until an operation is due, and lets answers in where much is due at once. */
   async #until(dueMs: number): Promise<void> {
-    while (!this.#stage.state.isStopping) {
+    while (!this.#context.state.isStopping) {
       const nowMs = performance.now();
       const leftMs = dueMs - nowMs;
       if (leftMs <= 0 && nowMs < this.#sliceEndMs) return;
@@ -131,7 +131,7 @@ export class Replay implements ArrivalCounts {
   }
 
   #isPlayable(operation: OperationLine): boolean {
-    const { universe } = this.#stage;
+    const { universe } = this.#context;
     switch (operation.op) {
       case 'intent':
         return universe.imagesOf(operation.image).length > 0;
@@ -156,7 +156,7 @@ export class Replay implements ArrivalCounts {
   }
 
   #play(operation: OperationLine, step: number, dueMs: number): Promise<unknown> {
-    const { universe } = this.#stage;
+    const { universe } = this.#context;
     switch (operation.op) {
       case 'intent':
         return this.#pulls.intent(operation.image, dueMs);
@@ -178,7 +178,7 @@ export class Replay implements ArrivalCounts {
 
   /** @param agoMs How far the cut-off lies from the call, 0 or negative. */
   async #prune(imageRefs: readonly string[], agoMs: number, dueMs: number): Promise<void> {
-    const { state, universe, meter } = this.#stage;
+    const { state, universe, meter } = this.#context;
     const { counts, ledger } = state;
     const listed = new Set(imageRefs);
     const isListed = Uint8Array.from(universe.refs, (ref) => Number(listed.has(ref)));
@@ -196,7 +196,7 @@ export class Replay implements ArrivalCounts {
       state.fail(error);
       return;
     }
-    call.measure(this.#stage, 'pruneUnknownRecords');
+    call.measure(this.#context, 'pruneUnknownRecords');
     counts.prunings++;
     counts.prunedRecords += pruned;
     if (pruning === undefined) return;

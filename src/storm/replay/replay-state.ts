@@ -1,24 +1,17 @@
 /** What the parts of a replay share. */
+import type { OperationName } from '../operations.ts';
 import type { StormState } from '../state.ts';
 import type { TraceUniverse } from './trace-universe.ts';
 
 /** Measures operations: a `Recorder` does. Times are in milliseconds. */
 export interface Meter {
   /** From the moment at which it was to begin. */
-  record(operation: MeteredOperation, ms: number, count?: number): void;
+  record(operation: OperationName, ms: number, count?: number): void;
   /** From the call. */
-  recordService(operation: MeteredOperation, ms: number, count?: number): void;
+  recordService(operation: OperationName, ms: number, count?: number): void;
   /** How late it was called. */
   recordLag(ms: number): void;
 }
-
-/** An operation by the name under which it is measured. */
-export type MeteredOperation =
-  | 'decide'
-  | 'recordPullIntent'
-  | 'recordImagePulled'
-  | 'recordImagePullFailed'
-  | 'pruneUnknownRecords';
 
 /** What a replay needs of the state of a storm. */
 export type ReplayState = Pick<
@@ -36,7 +29,7 @@ export type ReplayState = Pick<
 >;
 
 /** Everything that plays a trace. */
-export interface Stage {
+export interface ReplayContext {
   readonly state: ReplayState;
   readonly universe: TraceUniverse;
   readonly meter: Meter;
@@ -54,7 +47,7 @@ export class Call {
   }
 
   /** It was answered. */
-  measure({ meter, state }: Stage, operation: MeteredOperation, count = 1): void {
+  measure({ meter, state }: ReplayContext, operation: OperationName, count = 1): void {
     const nowMs = performance.now();
     meter.record(operation, nowMs - Math.min(this.#dueMs, this.#beganMs), count);
     meter.recordService(operation, nowMs - this.#beganMs, count);

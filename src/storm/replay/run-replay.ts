@@ -2,6 +2,7 @@
 import { KUBELET_BEHAVIOUR } from '../../compatibility.ts';
 import { invalidArgument } from '../../errors.ts';
 import { formatCount, plural } from '../../terminal/format.ts';
+import type { Trace } from '../../trace/read-trace.ts';
 import { EngineLife } from '../engine-life.ts';
 import { Ledger } from '../ledger.ts';
 import { ProgressMeter } from '../progress.ts';
@@ -11,7 +12,6 @@ import type { Stage } from '../stages.ts';
 import { StormState } from '../state.ts';
 import { Timeline } from '../timeline.ts';
 import { Verifier } from '../verifier.ts';
-import type { Trace } from './read-trace.ts';
 import { Replay, slotsOf } from './replay.ts';
 import { FILLERS, fillFromTrace } from './replay-fill.ts';
 import { TraceUniverse } from './trace-universe.ts';

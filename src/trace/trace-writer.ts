@@ -3,7 +3,7 @@
  * what comes faster than the disk takes it is dropped and counted, and the first error ends it.
  */
 import { type FileHandle, open } from 'node:fs/promises';
-import { errorCode } from '../../errors.ts';
+import { errorCode } from '../errors.ts';
 import type { TraceHeader, TraceLine } from './format.ts';
 
 /** Readable to its owner only: it tells who runs what. */

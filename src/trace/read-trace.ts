@@ -1,8 +1,8 @@
 /** Reads a trace. Whatever is wrong with it is named with its line; only the end may be torn. */
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { errorCode, invalidArgument, PullManagerError, quote } from '../../errors.ts';
-import { linesOf } from '../../records-tools/lines.ts';
+import { errorCode, invalidArgument, PullManagerError, quote } from '../errors.ts';
+import { linesOf } from '../util/lines.ts';
 import type { OperationLine, StateLine, TracedCredentials, TraceHeader } from './format.ts';
 import { checkCredentials, checkHeader, checkLine, textsOf } from './trace-lines.ts';
 

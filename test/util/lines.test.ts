@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { linesOf } from '../../src/records-tools/lines.ts';
+import { linesOf } from '../../src/util/lines.ts';
 import { chunks } from '../support/chunks.ts';
 
 it('gives lines of bounded length, whatever bytes they are', async () => {

@@ -4,16 +4,16 @@
  */
 import type { PullWrite } from '../ledger-writes.ts';
 import type { Credential } from '../tenants.ts';
-import { Call, type Stage } from './replay-state.ts';
+import { Call, type ReplayContext } from './replay-state.ts';
 
 /** Plays intents and outcomes, and keeps the ledger of them. */
 export class ReplayPulls {
-  readonly #stage: Stage;
+  readonly #context: ReplayContext;
   /** By image: intents without their outcomes, oldest first; whether they were written. */
   readonly #open = new Map<string, Promise<boolean>[]>();
 
-  constructor(stage: Stage) {
-    this.#stage = stage;
+  constructor(context: ReplayContext) {
+    this.#context = context;
   }
 
   /** Whether a pull of an image was begun and not ended. */
@@ -37,7 +37,7 @@ export class ReplayPulls {
     dueMs: number,
   ): Promise<void> {
     if (!(await this.#ended(text))) return;
-    const { state, meter } = this.#stage;
+    const { state, meter } = this.#context;
     const pull = this.#beginPull(text, imageRef, credential);
     const call = new Call(meter, dueMs);
     try {
@@ -47,12 +47,12 @@ export class ReplayPulls {
       pull.end(false);
       state.fail(error);
     }
-    call.measure(this.#stage, 'recordImagePulled');
+    call.measure(this.#context, 'recordImagePulled');
   }
 
   async failed(text: string, dueMs: number): Promise<void> {
     if (!(await this.#ended(text))) return;
-    const { state, meter } = this.#stage;
+    const { state, meter } = this.#context;
     const images = this.#imagesOf(text);
     for (const image of images) state.ledger.beginFailure(image);
     const call = new Call(meter, dueMs);
@@ -64,11 +64,11 @@ export class ReplayPulls {
       state.fail(error);
     }
     for (const image of images) state.ledger.endFailure(image, isDone);
-    call.measure(this.#stage, 'recordImagePullFailed');
+    call.measure(this.#context, 'recordImagePullFailed');
   }
 
   async #intent(text: string, dueMs: number): Promise<boolean> {
-    const { state, meter } = this.#stage;
+    const { state, meter } = this.#context;
     const images = this.#imagesOf(text);
     for (const image of images) state.ledger.beginIntent(image);
     const call = new Call(meter, dueMs);
@@ -80,7 +80,7 @@ export class ReplayPulls {
       state.fail(error);
     }
     for (const image of images) state.ledger.endIntent(image, isDone);
-    call.measure(this.#stage, 'recordPullIntent');
+    call.measure(this.#context, 'recordPullIntent');
     return isDone;
   }
 
@@ -90,7 +90,7 @@ export class ReplayPulls {
   }
 
   #imagesOf(text: string): readonly number[] {
-    const { state, universe } = this.#stage;
+    const { state, universe } = this.#context;
     return state.isVerified ? universe.imagesOf(text) : [];
   }
 
@@ -100,7 +100,7 @@ export class ReplayPulls {
     imageRef: string,
     credential: Credential | null,
   ): { end(isDone: boolean): void } {
-    const { state, universe } = this.#stage;
+    const { state, universe } = this.#context;
     const { ledger } = state;
     const pulled = universe.imageOf(text, imageRef);
     const writes: PullWrite[] = [];

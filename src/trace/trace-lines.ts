@@ -1,5 +1,5 @@
 /** Checks the lines of a trace: what others wrote may be anything. */
-import { invalidArgument, quote } from '../../errors.ts';
+import { invalidArgument, quote } from '../errors.ts';
 import {
   type CredentialsLine,
   type OperationLine,

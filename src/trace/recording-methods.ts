@@ -1,8 +1,8 @@
 /** The methods of a pull manager that note in a trace what they are asked, and then do it. */
-import type { DecisionRequest } from '../../engine/decider.ts';
-import type { ImagePullManager } from '../../image-pull-manager.ts';
-import type { PullManager } from '../../pull-manager.ts';
-import type { PodCredentials, PodCredentialsSource } from '../../records/record.ts';
+import type { DecisionRequest } from '../engine/decider.ts';
+import type { ImagePullManager } from '../image-pull-manager.ts';
+import type { PullManager } from '../pull-manager.ts';
+import type { PodCredentials, PodCredentialsSource } from '../records/record.ts';
 import type { Question, TraceRecorder } from './trace-recorder.ts';
 
 /** What a manager may have beyond the five operations of the reference. */

@@ -1,8 +1,8 @@
 /** Records what a pull manager is asked, so that `storm --replay` can ask it again. */
-import { errorCode, invalidArgument, PullManagerError } from '../../errors.ts';
-import type { ImagePullManager } from '../../image-pull-manager.ts';
-import { type Logger, resolveLogger } from '../../logger.ts';
-import type { PullManager } from '../../pull-manager.ts';
+import { errorCode, invalidArgument, PullManagerError } from '../errors.ts';
+import type { ImagePullManager } from '../image-pull-manager.ts';
+import { type Logger, resolveLogger } from '../logger.ts';
+import type { PullManager } from '../pull-manager.ts';
 import { TRACE_SCHEMA, type TraceHeader, type TraceNaming } from './format.ts';
 import { recordingMethods } from './recording-methods.ts';
 import { TraceRecorder } from './trace-recorder.ts';

@@ -1,9 +1,10 @@
 /** Brings an engine to the state that it had when the recording of a trace began. */
+
+import type { StateLine, TracedCredentials } from '../../trace/format.ts';
+import type { Trace } from '../../trace/read-trace.ts';
 import type { Credential } from '../tenants.ts';
-import type { StateLine, TracedCredentials } from './format.ts';
-import type { Trace } from './read-trace.ts';
 import { ReplayPulls } from './replay-pulls.ts';
-import type { Stage } from './replay-state.ts';
+import type { ReplayContext } from './replay-state.ts';
 import { isOneProof } from './trace-credentials.ts';
 
 /** Writes under way at the same time. */
@@ -14,9 +15,9 @@ export const FILLERS = 256;
  *
  * @returns How many of them cannot be written: see `Replay.unplayableCount`.
  */
-export async function fillFromTrace(trace: Trace, stage: Stage): Promise<number> {
-  const { universe, state } = stage;
-  const pulls = new ReplayPulls(stage);
+export async function fillFromTrace(trace: Trace, context: ReplayContext): Promise<number> {
+  const { universe, state } = context;
+  const pulls = new ReplayPulls(context);
   let left = 0;
   const work: (() => Promise<unknown>)[] = [];
   for (const line of trace.state) {
@@ -24,7 +25,7 @@ export async function fillFromTrace(trace: Trace, stage: Stage): Promise<number>
       work.push(() => pulls.intent(line.image, performance.now()));
       continue;
     }
-    const proofs = line.op === 'record' ? proofsOf(trace, stage, line) : undefined;
+    const proofs = line.op === 'record' ? proofsOf(trace, context, line) : undefined;
     if (line.op === 'leftOver' || proofs === undefined) {
       left++;
       continue;
@@ -47,7 +48,7 @@ export async function fillFromTrace(trace: Trace, stage: Stage): Promise<number>
 /** The pulls that recorded these credentials; undefined where none can have. */
 function proofsOf(
   trace: Trace,
-  { universe }: Stage,
+  { universe }: ReplayContext,
   { name, imageRef, credentials }: Extract<StateLine, { readonly op: 'record' }>,
 ): (Credential | null)[] | undefined {
   if (universe.imageOf(name, imageRef) === undefined) return undefined;

@@ -1,9 +1,5 @@
 /** Turns operations into the lines of a trace: times them, numbers credentials, counts what is dropped. */
-import type {
-  ImagePullCredentials,
-  ImagePulledRecord,
-  PodCredentials,
-} from '../../records/record.ts';
+import type { ImagePullCredentials, ImagePulledRecord, PodCredentials } from '../records/record.ts';
 import type { OperationLine, TracedCredentials, TracedQuestion, TraceNaming } from './format.ts';
 import { Pseudonyms } from './pseudonyms.ts';
 import type { TraceWriter } from './trace-writer.ts';
