@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Proof, ProofFailure, ProofOptions, ProofReport } from '../proof.ts';
 import { runChild, simulateInChild } from '../simulation/child-process.ts';
-import { MUTANTS } from './catalogue.ts';
+import { MUTANTS, mutantNamed } from './catalogue.ts';
 import type { DurabilityOptions, DurabilityResult } from './durability.ts';
 import { type DetectorName, type Mutant, mutate } from './mutant.ts';
 
@@ -34,7 +34,7 @@ interface Finding {
 
 async function run(options: ProofOptions): Promise<ProofReport> {
   const { rest, log } = options;
-  const chosen = rest.length === 0 ? MUTANTS : MUTANTS.filter(({ name }) => rest.includes(name));
+  const chosen = rest.length === 0 ? MUTANTS : rest.map(mutantNamed);
   const seconds = options.seconds * BUDGET_SHARE;
   const failures: ProofFailure[] = [];
   const slowest = { name: '', durationMs: 0 };
