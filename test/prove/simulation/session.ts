@@ -5,7 +5,8 @@ import { within } from '../../../src/util/within.ts';
 import { Caller } from './caller.ts';
 import { checkHistory, type Verdict } from './checker.ts';
 import type { Config } from './config.ts';
-import { type DisturbanceCounts, Disturber } from './disturber.ts';
+import type { Counts } from './counts.ts';
+import { Disturber } from './disturber.ts';
 import { SimulatedEngine } from './engine.ts';
 import { type Entry, EventCount, type History } from './history.ts';
 import type { Rules } from './model-state.ts';
@@ -18,25 +19,6 @@ const HANG_MS = 30_000;
 const CLEANUP_ROUNDS = 64;
 /** Later than any record, whatever the clock does. */
 const FOREVER_MS = 4_000_000_000_000;
-
-/** How much was simulated. */
-export interface Counts {
-  histories: number;
-  operations: number;
-  decisions: number;
-  undecided: number;
-  readonly disturbances: DisturbanceCounts;
-}
-
-export function noCounts(): Counts {
-  return {
-    histories: 0,
-    operations: 0,
-    decisions: 0,
-    undecided: 0,
-    disturbances: { clock: 0, death: 0, hold: 0, restart: 0, storeFails: 0 },
-  };
-}
 
 /** What a history was like, and whether it can be. */
 export interface Outcome {
@@ -115,9 +97,9 @@ export class Session {
   #outcomeOf(history: History, universe: Universe): Outcome {
     const verdict = checkHistory(history, this.#rules);
     const { entries } = history;
-    this.#counts.histories++;
     this.#counts.operations += entries.length;
     this.#counts.decisions += entries.filter(({ call }) => call.op === 'decide').length;
+    if (verdict.kind === 'fine') this.#counts.explained++;
     if (verdict.kind === 'undecided') this.#counts.undecided++;
     return { verdict, history, universe };
   }
