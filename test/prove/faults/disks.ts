@@ -3,6 +3,7 @@ import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdirSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { storeOptions } from '../../../src/accessors/store-location.ts';
 import type { ProofFailure, ProofRow } from '../proof.ts';
 import type { StoreKind } from './lane.ts';
 import { type LoadReport, loadThrough } from './load.ts';
@@ -90,7 +91,7 @@ async function onDisk(
   const freeze = (flag: string): void => run('chattr', ['-R', flag, path]);
   try {
     return await loadThrough({
-      store: store === 'journal' ? { kind: store, path } : { kind: store, dir: path },
+      store: storeOptions(store, path),
       isForGood: trouble === 'dead',
       breakIt: {
         full: () => fill(ballast),

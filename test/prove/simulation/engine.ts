@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Worker } from 'node:worker_threads';
 import type { StoreOptions } from '../../../src/accessors/backend.ts';
+import { storeOptions } from '../../../src/accessors/store-location.ts';
 import { PullManager } from '../../../src/pull-manager.ts';
 import type { ModelImage } from '../../../src/storm/model.ts';
 import { CallerThread } from './caller-thread.ts';
@@ -130,9 +131,8 @@ function storeOf(config: Config, directory: string, board: StoreBoard): StoreOpt
     case 'journal':
       return { kind: 'journal', path, durability: config.isFlushed ? 'flush' : 'write' };
     case 'kubelet':
-      return { kind: 'kubelet', dir: path };
     case 'lmdb':
-      return { kind: 'lmdb', path };
+      return storeOptions(config.store, path);
     case 'module':
       return board.options;
   }
