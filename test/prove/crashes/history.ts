@@ -1,12 +1,15 @@
 /** The lives of one store: what each does, how it ends, and what the model says of what is left. */
+import { execFile } from 'node:child_process';
 import * as fs from 'node:fs';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { readManifest } from '../../../src/accessors/journal/manifest.ts';
 import type { JournalTuning } from '../../../src/accessors/journal/tuning.ts';
 import type { WriteBehindTuning } from '../../../src/accessors/kubelet/write-behind.ts';
 import { Random } from '../../../src/util/random.ts';
-import type { LifePlan } from './life-plan.ts';
+import type { CloseAfter, LifePlan } from './life-plan.ts';
 import { type Kill, type LifeEnding, LifeFailure, LifeProcess } from './life-process.ts';
-import { EVENT, OPERATION, readEventLog, type StormEvent } from './log.ts';
+import { EVENT, isWrite, readEventLog, type StormEvent } from './log.ts';
 import { CrashModel, type Finding } from './model.ts';
 import type { Dump } from './sweep.ts';
 
@@ -69,6 +72,11 @@ const WRITE_BEHINDS: readonly Partial<WriteBehindTuning>[] = [
 /** Lives whose logs, plans and dumps are kept, to explain a finding. */
 const KEPT_LIVES = 3;
 const COPY_BYTES_MAX = 64 * 1024 * 1024;
+const CRASHED = 'crashed.tar';
+/** So that records are removed, whatever else. */
+const PRUNES_LEAST = 3;
+
+const run = promisify(execFile);
 
 /** The lives of one store. */
 export class CrashHistory {
@@ -106,63 +114,76 @@ export class CrashHistory {
     this.#lives++;
     const number = this.#lives;
     const { directory, isPowerCut = false } = this.#options;
-    const plan = this.#plan(ending);
+    const plan = await this.#plan(ending);
     fs.writeFileSync(this.#path('plan.json'), JSON.stringify(plan, undefined, 2));
     const life = new LifeProcess({ number, plan, ending, directory, isPowerCut });
     this.#current = life;
     const { wasKilled } = await life.end(kill);
-    return this.#follow(number, plan, wasKilled);
+    return await this.#follow(number, plan, wasKilled);
   }
 
-  #follow(number: number, plan: LifePlan, wasKilled: boolean): LifeResult {
+  async #follow(number: number, plan: LifePlan, wasKilled: boolean): Promise<LifeResult> {
     const events = readEventLog(plan.logPath);
     const phase = phaseOf(events, wasKilled);
+    // A process ends in peace, too, when nothing is left that could settle what it waits for.
+    const isClosed = events.some(({ event }) => event === EVENT.CLOSED);
+    if (!wasKilled && !isClosed) throw new LifeFailure(`life ${number} ended before it had closed`);
     const dump =
       phase === 'open' ? undefined : (JSON.parse(fs.readFileSync(plan.dumpPath, 'utf8')) as Dump);
     const end = { timeMs: Date.now() };
     const findings = this.model.follow(events, dump, plan.runtimeSeed, end);
     if (findings.length === 0) {
-      fs.rmSync(this.#path('crashed', number - 1), { recursive: true, force: true });
-      if (this.#options.isPowerCut !== true) this.keepStore();
+      fs.rmSync(this.#path(CRASHED, number - 1), { force: true });
+      if (this.#options.isPowerCut !== true) await this.keepStore();
       if (number > KEPT_LIVES) this.#forget(number - KEPT_LIVES);
     }
     const acknowledged = acknowledgedIn(events);
     return { number, phase, wasKilled, acknowledged, findings, events, dump };
   }
 
-  #plan(ending: LifeEnding): LifePlan {
+  async #plan(ending: LifeEnding): Promise<LifePlan> {
     const random = this.#random;
+    const isPoint = ending.kind === 'point';
     // The layout stays for some lives: a store builds a changed one anew.
-    if (ending.kind === 'point' && ending.changesLayout) {
-      this.#workerCount = this.#workerCount === 2 ? 1 : 2;
-    } else if (random.below(3) === 0) {
+    if (isPoint && ending.changesLayout) await this.#changeLayout();
+    else if (random.below(3) === 0) {
       this.#workerCount = [0, 1, 2, 1, 0][random.below(5)]!;
       this.#stripeCount = [31, 31, 1, 3, 7][random.below(5)]!;
     }
     const reconciles = random.below(4) === 0;
-    const closeAfterMs = ending.kind === 'load' || ending.kind === 'open' ? -1 : ending.loadMs;
+    const closeAfter = closeAfterOf(ending);
+    // A life that is to come to a point comes to as many as it can.
+    const journal = isPoint ? 0 : random.below(JOURNALS.length);
+    const writeBehind = isPoint ? 0 : random.below(WRITE_BEHINDS.length);
     return {
-      store: this.#store(random),
+      store: this.#store(isPoint || random.below(4) > 0),
       workerCount: this.#workerCount,
       stripeCount: this.#stripeCount,
-      journal: JOURNALS[random.below(JOURNALS.length)]!,
-      writeBehind: WRITE_BEHINDS[random.below(WRITE_BEHINDS.length)]!,
+      journal: JOURNALS[journal]!,
+      writeBehind: WRITE_BEHINDS[writeBehind]!,
       seed: random.next(),
       callers: [4, 32, 96, 200][random.below(4)]!,
       version: this.#lives >> 2,
       ...(reconciles ? { runtimeSeed: random.below(3) } : {}),
-      ...(closeAfterMs < 0 ? {} : { closeAfterMs }),
+      ...(closeAfter === undefined ? {} : { closeAfter }),
       tolerated: this.#options.isPowerCut === true ? ['ERR_PULLMANAGER_STORE_UNAVAILABLE'] : [],
       logPath: this.#path('events'),
       dumpPath: this.#path('dump.json'),
     };
   }
 
-  #store(random: Random): LifePlan['store'] {
-    const { store, storePath: path } = this.#options;
-    const isFlushed = random.below(4) > 0 || this.#options.isPowerCut === true;
-    if (store === 'journal')
-      return { kind: store, path, durability: isFlushed ? 'flush' : 'write' };
+  /** Goes by what the store is in now: a life that was killed may not have come to its own layout. */
+  async #changeLayout(): Promise<void> {
+    const live = await readManifest(this.#options.storePath);
+    this.#workerCount = live?.partitionCount === 2 ? 1 : 2;
+    // No more workers than stripes ever start.
+    this.#stripeCount = 31;
+  }
+
+  #store(isFlushed: boolean): LifePlan['store'] {
+    const { store, storePath: path, isPowerCut } = this.#options;
+    const durability = isFlushed || isPowerCut === true ? 'flush' : 'write';
+    if (store === 'journal') return { kind: store, path, durability };
     if (store === 'lmdb') return { kind: store, path };
     if (store === 'kubelet') return { kind: store, dir: path };
     const [, module, mode] = /^module:([^?]+)\??(.*)$/.exec(store) ?? [];
@@ -175,8 +196,11 @@ export class CrashHistory {
     return join(this.#options.directory, `life-${String(number).padStart(4, '0')}.${suffix}`);
   }
 
-  /** Copies what the last life left: a finding of the next one is about that. */
-  keepStore(): void {
+  /**
+   * Packs what the last life left: a finding of the next one is about that. Into one file, since
+   * hundreds of small ones take longer to make and remove than all else.
+   */
+  async keepStore(): Promise<void> {
     const { storePath } = this.#options;
     if (!fs.existsSync(storePath)) return;
     let bytes = 0;
@@ -184,14 +208,21 @@ export class CrashHistory {
       bytes += fs.statSync(join(storePath, name), { throwIfNoEntry: false })?.size ?? 0;
     }
     if (bytes > COPY_BYTES_MAX) return;
-    fs.cpSync(storePath, this.#path('crashed'), { recursive: true });
+    await run('tar', ['-cf', this.#path(CRASHED), '-C', storePath, '.']);
   }
 
   #forget(number: number): void {
-    for (const suffix of ['events', 'dump.json', 'plan.json', 'crashed']) {
-      fs.rmSync(this.#path(suffix, number), { recursive: true, force: true });
+    for (const suffix of ['events', 'dump.json', 'plan.json', CRASHED]) {
+      fs.rmSync(this.#path(suffix, number), { force: true });
     }
   }
+}
+
+function closeAfterOf(ending: LifeEnding): CloseAfter | undefined {
+  if (ending.kind === 'load' || ending.kind === 'open') return undefined;
+  return ending.kind === 'point'
+    ? { writes: ending.writes, prunes: PRUNES_LEAST }
+    : { ms: ending.loadMs };
 }
 
 function phaseOf(events: readonly StormEvent[], wasKilled: boolean): Phase {
@@ -207,8 +238,7 @@ function phaseOf(events: readonly StormEvent[], wasKilled: boolean): Phase {
 function acknowledgedIn(events: readonly StormEvent[]): number {
   let count = 0;
   for (const { event, operation } of events) {
-    const isWrite = operation !== OPERATION.MATCH && operation !== OPERATION.LOOK;
-    if (event === EVENT.ACK && isWrite) count++;
+    if (event === EVENT.ACK && isWrite(operation)) count++;
   }
   return count;
 }

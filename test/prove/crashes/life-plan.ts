@@ -4,6 +4,11 @@ import type { StoreOptions } from '../../../src/accessors/backend.ts';
 import type { JournalTuning } from '../../../src/accessors/journal/tuning.ts';
 import type { WriteBehindTuning } from '../../../src/accessors/kubelet/write-behind.ts';
 
+/** After a time under load, or after so many acknowledged writes and some prunings. */
+export type CloseAfter =
+  | { readonly ms: number }
+  | { readonly writes: number; readonly prunes: number };
+
 /** The plan of one life; JSON. */
 export interface LifePlan {
   readonly store: StoreOptions;
@@ -17,8 +22,8 @@ export interface LifePlan {
   readonly version: number;
   /** Images that the runtime has; absent: there is no runtime to ask. */
   readonly runtimeSeed?: number;
-  /** Closes by itself after this time; absent: never. */
-  readonly closeAfterMs?: number;
+  /** When it closes by itself; absent: never. */
+  readonly closeAfter?: CloseAfter;
   /** Codes of failures that end a caller and nothing else. */
   readonly tolerated: readonly string[];
   readonly logPath: string;

@@ -19,12 +19,12 @@ export type LifeEnding =
   | { readonly kind: 'close'; readonly loadMs: number; readonly afterMs: number }
   /** It closes in good order. */
   | { readonly kind: 'clean'; readonly loadMs: number }
-  /** When it comes to a point; closes in good order where it does not. */
+  /** When it comes to a point; closes in good order where it does not, after so many writes. */
   | {
       readonly kind: 'point';
-      readonly loadMs: number;
+      readonly writes: number;
       readonly arming: Arming;
-      /** The store is opened with another number of workers than before. */
+      /** The store is opened with another number of workers than it is laid out for. */
       readonly changesLayout: boolean;
     };
 
@@ -118,7 +118,7 @@ export class LifeProcess {
       const end = await Promise.race([this.#ended, delay(CLOSE_MS, undefined, { ref: false })]);
       if (end === undefined) throw new LifeFailure(`life ${number} does not end`);
       const [code, signal] = end;
-      const isClosed = code === 0 && plan.closeAfterMs !== undefined;
+      const isClosed = code === 0 && plan.closeAfter !== undefined;
       const isKilled = this.#isKilled || ending.kind === 'point';
       if (!isClosed && !(isKilled && (signal === 'SIGKILL' || isPowerCut))) {
         throw new LifeFailure(

@@ -46,6 +46,11 @@ export const OPERATION = {
   LOOK: 6,
 } as const;
 
+/** Whether an operation changes what the store holds, as no question does. */
+export function isWrite(operation: number): boolean {
+  return operation !== OPERATION.MATCH && operation !== OPERATION.LOOK;
+}
+
 /** Answers to a look. */
 export const ANSWER = {
   REFUSED: 1,

@@ -15,7 +15,7 @@ const SECONDS = 160;
 /** So many times the time that is planned may be needed on a busy machine. */
 const PATIENCE = 8;
 /** Lives wait for the disk half of the time. */
-const LANES = 2;
+const LANES = 3;
 
 type Task = () => Promise<ProofReport>;
 
@@ -138,7 +138,9 @@ async function killAtPoints(
     count: kills,
     unit: 'kills',
     failures: failures.length,
-    note: `${reached} of ${points.length} points, each at least ${Math.min(...counts)} times`,
+    note:
+      `${reached} of ${points.length} points, each at least ${Math.min(...counts)} times, ` +
+      `in ${report.lives} lives`,
   };
   if (points.length === all.length) return { rows: [row], failures };
   const skipped = skippedReport('crashes', `${nameOf(store)}: at points of native code`, tracing!);

@@ -62,7 +62,7 @@ export async function runPowerCuts(options: PowerCutOptions): Promise<PowerCutRe
       });
       await disk.unmount();
       disk.mount();
-      if (result.findings.length === 0) history.keepStore();
+      if (result.findings.length === 0) await history.keepStore();
       findings = result.findings;
       acknowledged += result.acknowledged;
       if (result.phase !== 'load' || result.acknowledged >= LOAD_LEAST) counts[result.phase]++;

@@ -10,6 +10,8 @@ export interface Point {
   readonly isFirstStart: boolean;
   /** Only a start with another number of workers comes to it. */
   readonly changesLayout: boolean;
+  /** A life under load comes to it again and again; to the others once, if at all. */
+  readonly isRepeated: boolean;
   /** The program `strace` ends the process, which knows all system calls. */
   readonly isTraced: boolean;
   /** What only a start after a certain death does is done after a kill at this point. */
@@ -23,6 +25,9 @@ export type PointPlace = Pick<KillOrder, 'root' | 'count' | 'reportPath'>;
 const LOCK = ['write lock', 'link lock', 'remove lock', 'rename lock'];
 const FIRST_START = /^after make /;
 const CHANGED_LAYOUT = / manifest$/;
+/** Made for a few writes, or for a part of a snapshot. */
+const REPEATED =
+  /(write|flush) (segment|log)$|write (snapshot|redo segment)$|(write|rename) new file$/;
 /** Written whole or not at all: they are renamed or linked into place. */
 const SMALL = /^write (lock|manifest)$/;
 
@@ -119,7 +124,8 @@ function callPoint(name: string, prelude: Point | undefined): Point {
   };
   const isFirstStart = FIRST_START.test(name);
   const changesLayout = CHANGED_LAYOUT.test(name);
-  return { name, isFirstStart, changesLayout, isTraced: false, prelude, arm };
+  const isRepeated = REPEATED.test(name);
+  return { name, isFirstStart, changesLayout, isRepeated, isTraced: false, prelude, arm };
 }
 
 /** Counts are by thread, and the call is not made any more. */
@@ -134,5 +140,5 @@ function tracedPoint(call: string): Point {
   };
   const name = `before ${call} ${TRACED_FILE}`;
   const start = { isFirstStart: false, changesLayout: false, prelude: undefined };
-  return { name, ...start, isTraced: true, arm };
+  return { name, ...start, isRepeated: true, isTraced: true, arm };
 }
