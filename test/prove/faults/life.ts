@@ -5,7 +5,7 @@
  */
 import { setTimeout as delay, setImmediate as turnOfEventLoop } from 'node:timers/promises';
 import { type Decision, PullManager, type PullManagerOptions } from '../../../src/index.ts';
-import type { ModelOperation } from '../../../src/storm/model.ts';
+import type { ModelOperation } from '../../support/pull-model.ts';
 import type { ErrorKind } from './calls.ts';
 import { Oracle } from './oracle.ts';
 import { PROBES, SCRIPT, STEP_NAMES, type Step } from './script.ts';

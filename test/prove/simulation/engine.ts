@@ -6,7 +6,7 @@ import type { Worker } from 'node:worker_threads';
 import type { StoreOptions } from '../../../src/accessors/backend.ts';
 import { storeOptions } from '../../../src/accessors/store-location.ts';
 import { PullManager } from '../../../src/pull-manager.ts';
-import type { ModelImage } from '../../../src/storm/model.ts';
+import type { ModelImage } from '../../support/pull-model.ts';
 import { CallerThread } from './caller-thread.ts';
 import type { Config, Place, Shape } from './config.ts';
 import type { EventCount } from './history.ts';

@@ -1,7 +1,7 @@
 /** One engine, many histories: each is run, recorded and checked. */
 import { KUBELET_BEHAVIOUR } from '../../../src/compatibility.ts';
-import type { ModelImage } from '../../../src/storm/model.ts';
 import { within } from '../../../src/util/within.ts';
+import type { ModelImage } from '../../support/pull-model.ts';
 import { Caller } from './caller.ts';
 import { checkHistory, type Verdict } from './checker.ts';
 import type { Config } from './config.ts';
