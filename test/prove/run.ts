@@ -9,6 +9,7 @@ import { fileURLToPath, pathToFileURL } from 'node:url';
 import { parseArgs } from 'node:util';
 import { formatCount, formatMs } from '../../src/terminal/format.ts';
 import { type Column, tableLines } from '../../src/terminal/table.ts';
+import { numberOf } from './common/arguments.ts';
 import type { Proof, ProofFailure, ProofReport, ProofRow } from './proof.ts';
 import { checkedReport, lastLine } from './verdict.ts';
 
@@ -157,10 +158,4 @@ function named(proofs: readonly Proof[], name: string): Proof {
   const proof = proofs.find((one) => one.name === name);
   if (proof !== undefined) return proof;
   throw new Error(`no proof is called ${name}: ${proofs.map((one) => one.name).join(', ')}`);
-}
-
-function numberOf(flag: string, text: string): number {
-  const value = Number(text);
-  if (Number.isFinite(value) && value >= 0 && text.trim() !== '') return value;
-  throw new Error(`--${flag} must be a number, not ${text}`);
 }

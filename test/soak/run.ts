@@ -8,6 +8,7 @@ import { STORE_KINDS, storeOptions } from '../../src/accessors/store-location.ts
 import { defaultWorkerCount } from '../../src/options.ts';
 import { formatBytes, formatCount, formatNs } from '../../src/terminal/format.ts';
 import { type Column, tableLines } from '../../src/terminal/table.ts';
+import { numberOf } from '../prove/common/arguments.ts';
 import type { Flatness, Series } from './flatness.ts';
 import { soakPage } from './page.ts';
 import { type SoakReport, soak } from './soak.ts';
@@ -136,10 +137,4 @@ function storeOf(kind: string, path: string): StoreOptions {
   const known = STORE_KINDS.find((one) => one === kind);
   if (known !== undefined) return known === 'memory' ? { kind: known } : storeOptions(known, path);
   throw new Error(`--store must be journal, lmdb, kubelet or memory, not ${kind}`);
-}
-
-function numberOf(flag: string, text: string): number {
-  const value = Number(text);
-  if (Number.isFinite(value) && value >= 0 && text.trim() !== '') return value;
-  throw new Error(`--${flag} must be a number, not ${text}`);
 }

@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { afterAll, describe, expect, it } from 'vitest';
-import { skippedReport } from '../crashes/command-line.ts';
+import { skippedReport } from '../common/skipped.ts';
 import { copyProblem, cutProblem } from './disk.ts';
 
 const RUNNER = fileURLToPath(new URL('../../../scripts/prove.mjs', import.meta.url));

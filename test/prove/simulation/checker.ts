@@ -7,7 +7,7 @@
  * in, each with the running calls that have taken effect in it. Keys that no call touches together
  * are searched apart, which is sound since the property is local.
  */
-import { type KeyOperation, KeyWorlds, TooManyOperationsError } from '../crashes/worlds.ts';
+import { type KeyOperation, KeyWorlds, TooManyOperationsError } from '../common/worlds.ts';
 import { type Component, isFailed, operationsOf } from './effects.ts';
 import type { Entry, History, Interval } from './history.ts';
 import { INITIAL, type Rules, type SearchState, textOfState } from './model-state.ts';

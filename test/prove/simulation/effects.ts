@@ -8,7 +8,7 @@
  */
 import type { ImagePulledRecord } from '../../../src/records/record.ts';
 import type { ModelOperation } from '../../support/pull-model.ts';
-import type { Effect, KeyOperation } from '../crashes/worlds.ts';
+import type { Effect, KeyOperation } from '../common/worlds.ts';
 import type { Entry } from './history.ts';
 import { applied, decided, type Rules, type SearchState } from './model-state.ts';
 

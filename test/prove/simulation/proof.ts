@@ -1,9 +1,10 @@
 /** Random short histories on the real engine, disturbed, each explained by the sequential model. */
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { wholeNumber } from '../common/arguments.ts';
 import type { Proof, ProofFailure, ProofOptions, ProofReport, ProofRow } from '../proof.ts';
-import { simulateInChild } from './child-process.ts';
 import { addCounts, type Counts, noCounts, tooOpen } from './counts.ts';
+import { simulateInChild } from './in-child.ts';
 import type { SimulationResult } from './simulate.ts';
 
 /** Processes at a time. */
@@ -26,9 +27,9 @@ async function run(options: ProofOptions): Promise<ProofReport> {
     args: [...options.rest],
     options: { session: { type: 'string' }, times: { type: 'string' } },
   });
-  const isReplay = values.session !== undefined;
-  const lanes = Array.from({ length: isReplay ? 1 : LANES }, (_, lane) => lane);
-  const session = { seed: Number(values.session), times: Number(values.times ?? REPLAYS_DEFAULT) };
+  const seed = wholeNumber('session', values.session);
+  const times = wholeNumber('times', values.times) ?? REPLAYS_DEFAULT;
+  const lanes = Array.from({ length: seed === undefined ? LANES : 1 }, (_, lane) => lane);
   const results = await Promise.all(
     lanes.map((lane) =>
       simulateInChild(TREE, {
@@ -36,7 +37,7 @@ async function run(options: ProofOptions): Promise<ProofReport> {
         seconds: options.seconds,
         directory: options.directory,
         focus: {},
-        ...(isReplay ? { session } : {}),
+        ...(seed === undefined ? {} : { session: { seed, times } }),
       }),
     ),
   );
