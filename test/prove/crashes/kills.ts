@@ -106,7 +106,7 @@ export async function liveOn(
 function endingOf(random: Random): LifeEnding {
   const kind = random.below(20);
   // As many short times as long ones.
-  const loadMs = Math.round(15 * 20 ** random.share());
+  const loadMs = Math.round(12 * 15 ** random.share());
   if (kind < 2) return { kind: 'open', afterMs: 100 + random.below(400) };
   if (kind < 4) return { kind: 'close', loadMs, afterMs: random.below(12) };
   if (kind < 5) return { kind: 'clean', loadMs };

@@ -29,7 +29,10 @@ export interface PointKillReport extends Outcome {
   readonly lives: number;
 }
 
-/** Lives in which a point is looked for; the first one comes to it as a rule. */
+/**
+ * Lives in which a point is looked for. The first one comes to it, or the second one where the call
+ * is made only after a close, as the first one then ends in: more are for the unforeseen.
+ */
 const ATTEMPTS_MAX = 6;
 /** Not a time: on a slow machine as on a fast one, these lead to every call of a store. */
 const WRITES_LEAST = 300;

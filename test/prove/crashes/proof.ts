@@ -14,7 +14,7 @@ import { nameOf } from './store-name.ts';
 
 /** Kills of each store while callers are at work, in the time that is planned: 300 in all. */
 const KILLS: Readonly<Record<string, number>> = { journal: 150, kubelet: 90, lmdb: 60 };
-const SECONDS = 160;
+const SECONDS = 150;
 /** So many times the time that is planned may be needed on a busy machine. */
 const PATIENCE = 8;
 /** Lives wait for the disk half of the time. */
