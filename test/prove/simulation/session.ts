@@ -1,7 +1,7 @@
 /** One engine, many histories: each is run, recorded and checked. */
 import { KUBELET_BEHAVIOUR } from '../../../src/compatibility.ts';
-import { within } from '../../../src/util/within.ts';
 import type { ModelImage } from '../../support/pull-model.ts';
+import { inTime } from '../../support/wait.ts';
 import { Caller } from './caller.ts';
 import { checkHistory, type Verdict } from './checker.ts';
 import type { Config } from './config.ts';
@@ -26,9 +26,6 @@ export interface Outcome {
   readonly history: History;
   readonly universe: Universe;
 }
-
-/** A call was never answered; the engine is of no use any more. */
-export class HangError extends Error {}
 
 export class Session {
   readonly #config: Config;
@@ -59,14 +56,11 @@ export class Session {
 
   /** Runs a program on keys of its own. Rejects with `HangError` where the engine hangs. */
   async run(program: Program): Promise<Outcome[]> {
-    const running = this.#run(program);
-    if (await within(HANG_MS, running)) return running;
-    throw new HangError('a call was never answered');
+    return inTime('a call', this.#run(program), HANG_MS);
   }
 
   async close(): Promise<void> {
-    if (await within(HANG_MS, this.#engine.close())) return;
-    throw new HangError('the engine does not close');
+    await inTime('closing the engine', this.#engine.close(), HANG_MS);
   }
 
   async #run({ phases, listed }: Program): Promise<Outcome[]> {

@@ -3,10 +3,11 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import * as fc from 'fast-check';
 import { hashNumbers } from '../../../src/util/random.ts';
+import { HangError } from '../../support/wait.ts';
 import { configOf, describeConfig, type Focus } from './config.ts';
 import { type Counts, noCounts } from './counts.ts';
 import { type Program, programs } from './program.ts';
-import { HangError, Session } from './session.ts';
+import { Session } from './session.ts';
 import { describeProgram, describeViolation } from './show.ts';
 
 /** Programs of one engine: fewer where each may take long. */
