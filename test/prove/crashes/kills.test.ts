@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 
 const RUNNER = fileURLToPath(new URL('../../../scripts/prove.mjs', import.meta.url));
-const LOG_STORE = fileURLToPath(new URL('../../fixtures/stress/log-store.mjs', import.meta.url));
+const LOG_STORE = fileURLToPath(new URL('../../fixtures/stores/log-store.mjs', import.meta.url));
 
 /** Of an acknowledged record, or of one that the kill left unanswered but that is there by half. */
 const LOST_CREDENTIALS = /missing: |is in none of \d+ possible states/;

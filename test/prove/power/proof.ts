@@ -157,7 +157,7 @@ function replayOf(seed: number, store: string, cuts: number, snapshots: number):
 
 /** It is no part of what is compiled. */
 function controlStore(): string {
-  const path = join('test', 'fixtures', 'stress', 'log-store.mjs');
+  const path = join('test', 'fixtures', 'stores', 'log-store.mjs');
   for (let at = fileURLToPath(new URL('.', import.meta.url)); ; at = dirname(at)) {
     if (existsSync(join(at, path))) return `module:${join(at, path)}?neverFlushes`;
     if (dirname(at) === at) throw new Error(`there is no ${path} above the program`);

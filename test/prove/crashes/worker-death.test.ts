@@ -4,16 +4,16 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import type { StoreOptions } from '../../src/accessors/backend.ts';
-import { SharedState, WORKER, WORKER_STATE } from '../../src/protocol/shared-state.ts';
-import { PullManager } from '../../src/pull-manager.ts';
-import { WorkerThreads } from '../../src/storm/worker-threads.ts';
-import { Random } from '../../src/util/random.ts';
-import { EVENT, type StormEvent, stormEvent } from '../prove/crashes/log.ts';
-import { CrashModel } from '../prove/crashes/model.ts';
-import { CrashStorm } from '../prove/crashes/storm.ts';
-import { type Dump, dumpOf } from '../prove/crashes/sweep.ts';
-import { inTime } from '../support/wait.ts';
+import type { StoreOptions } from '../../../src/accessors/backend.ts';
+import { SharedState, WORKER, WORKER_STATE } from '../../../src/protocol/shared-state.ts';
+import { PullManager } from '../../../src/pull-manager.ts';
+import { WorkerThreads } from '../../../src/storm/worker-threads.ts';
+import { Random } from '../../../src/util/random.ts';
+import { inTime } from '../../support/wait.ts';
+import { EVENT, type StormEvent, stormEvent } from './log.ts';
+import { CrashModel } from './model.ts';
+import { CrashStorm } from './storm.ts';
+import { type Dump, dumpOf } from './sweep.ts';
 
 /** A longer run sets the variable. Each engine sees several deaths; waits between them double. */
 const ENGINES = Number(process.env.PULLWARDEN_DEATH_ENGINES ?? 2);
@@ -24,7 +24,7 @@ const CALLERS = 48;
 const LIMIT_MS = 30_000;
 /** A number below it chooses a thread: a multiple of each number of threads that there may be. */
 const THREADS_MAX = 60;
-const LOG_STORE = fileURLToPath(new URL('../fixtures/stress/log-store.mjs', import.meta.url));
+const LOG_STORE = fileURLToPath(new URL('../../fixtures/stores/log-store.mjs', import.meta.url));
 
 let directory: string;
 let threads: WorkerThreads;
