@@ -125,7 +125,7 @@ export class CrashHistory {
   async #follow(number: number, plan: LifePlan, wasKilled: boolean): Promise<LifeResult> {
     const events = readEventLog(plan.logPath);
     const phase = phaseOf(events, wasKilled);
-    // A process ends in peace, too, when nothing is left that could settle what it waits for.
+    // Something else may have ended the process in peace, or nothing was left that it waited for.
     const isClosed = events.some(({ event }) => event === EVENT.CLOSED);
     if (!wasKilled && !isClosed) throw new LifeFailure(`life ${number} ended before it had closed`);
     const dump =
