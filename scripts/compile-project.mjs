@@ -22,7 +22,7 @@ export function compileProject(project, directory) {
 /** Compiles into a directory of its own below `build/`; `remove` it afterwards. */
 export function compileAside(project) {
   mkdirSync(join(ROOT, 'build'), { recursive: true });
-  const out = mkdtempSync(join(ROOT, 'build', 'stress-'));
+  const out = mkdtempSync(join(ROOT, 'build', 'aside-'));
   const remove = () => rmSync(out, { recursive: true, force: true });
   try {
     compileProject(project, out);

@@ -9,7 +9,9 @@ import { fileURLToPath, pathToFileURL } from 'node:url';
 import { parseArgs } from 'node:util';
 import { formatCount, formatMs } from '../../src/terminal/format.ts';
 import { type Column, tableLines } from '../../src/terminal/table.ts';
+import { numberOf } from './common/arguments.ts';
 import type { Proof, ProofFailure, ProofReport, ProofRow } from './proof.ts';
+import { checkedReport, lastLine } from './verdict.ts';
 
 /** From the quickest to fail to the slowest; proofs that are not named come last. */
 const ORDER = ['mutants', 'simulation', 'fuzz', 'faults', 'threads', 'crashes', 'power'];
@@ -33,7 +35,8 @@ interface Outcome extends ProofReport {
 
 const HELP = `npm run prove -- [PROOF ...] [--seed N] [--scale N] [--json FILE] [-- ARGUMENT ...]
 
-Runs the proofs of that name, or all, and prints a table. Exits 1 where anything failed.
+Runs the proofs of that name, or all, and prints a table. Exits 1 where anything failed,
+or a proof did nothing and does not say why.
 
   --seed N      where every random choice comes from (default: from the clock, printed)
   --scale N     take N times as long, and do N times as much (default: 1)
@@ -56,18 +59,18 @@ export async function prove(args: readonly string[]): Promise<number> {
   }
   const seed = numberOf('seed', values.seed ?? String(Date.now() % 1_000_000));
   const scale = numberOf('scale', values.scale);
+  if (scale === 0) throw new Error('--scale must be greater than 0');
   const chosen = positionals.length === 0 ? proofs : positionals.map((name) => named(proofs, name));
   console.log(`seed ${seed}; ${cpus()[0]?.model ?? 'unknown'}, ${availableParallelism()} cores\n`);
   const outcomes: Outcome[] = [];
   for (const proof of chosen) outcomes.push(await runOne(proof, { seed, scale, rest }));
   const table = tableLines(COLUMNS, rowsOf(outcomes), Number.POSITIVE_INFINITY);
   console.log(`\n${[...table].join('\n')}\n`);
-  const failures = outcomes.flatMap(({ failures: own }) => own);
   if (values.json !== undefined) {
     writeFileSync(values.json, `${JSON.stringify({ seed, scale, outcomes }, undefined, 2)}\n`);
   }
-  console.log(failures.length === 0 ? 'PROVEN' : `FAILED: ${failures.length}`);
-  return failures.length === 0 ? 0 : 1;
+  console.log(lastLine(outcomes));
+  return outcomes.every(({ failures }) => failures.length === 0) ? 0 : 1;
 }
 
 async function runOne(
@@ -81,13 +84,14 @@ async function runOne(
     console.log(`${proof.name.padEnd(NAME_WIDTH)} ${elapsed}  ${line}`);
   };
   log(proof.what);
+  const { seed, scale, rest } = options;
+  const replay = `npm run prove -- ${proof.name} --seed ${seed}`;
   let report: ProofReport;
   try {
-    const { seed, scale, rest } = options;
-    report = await proof.run({ seed, seconds: proof.seconds * scale, directory, rest, log });
+    const done = await proof.run({ seed, seconds: proof.seconds * scale, directory, rest, log });
+    report = checkedReport(done, replay);
   } catch (error) {
     const detail = error instanceof Error ? (error.stack ?? error.message) : String(error);
-    const replay = `npm run prove -- ${proof.name} --seed ${options.seed}`;
     report = { rows: [], failures: [{ what: 'the proof itself broke', detail, replay }] };
   }
   for (const failure of report.failures.slice(0, SHOWN_MAX)) showFailure(failure, log);
@@ -154,10 +158,4 @@ function named(proofs: readonly Proof[], name: string): Proof {
   const proof = proofs.find((one) => one.name === name);
   if (proof !== undefined) return proof;
   throw new Error(`no proof is called ${name}: ${proofs.map((one) => one.name).join(', ')}`);
-}
-
-function numberOf(flag: string, text: string): number {
-  const value = Number(text);
-  if (Number.isFinite(value) && value >= 0 && text.trim() !== '') return value;
-  throw new Error(`--${flag} must be a number, not ${text}`);
 }

@@ -4,9 +4,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import type { StoreOptions } from '../../src/accessors/backend.ts';
+import { STORE_KINDS, storeOptions } from '../../src/accessors/store-location.ts';
 import { defaultWorkerCount } from '../../src/options.ts';
 import { formatBytes, formatCount, formatNs } from '../../src/terminal/format.ts';
 import { type Column, tableLines } from '../../src/terminal/table.ts';
+import { numberOf } from '../prove/common/arguments.ts';
 import type { Flatness, Series } from './flatness.ts';
 import { soakPage } from './page.ts';
 import { type SoakReport, soak } from './soak.ts';
@@ -132,15 +134,7 @@ function format(value: number, unit: Series['unit']): string {
 }
 
 function storeOf(kind: string, path: string): StoreOptions {
-  if (kind === 'memory') return { kind };
-  if (kind === 'kubelet') return { kind, dir: path };
-  if (kind === 'journal') return { kind, path };
-  if (kind === 'lmdb') return { kind, path };
+  const known = STORE_KINDS.find((one) => one === kind);
+  if (known !== undefined) return known === 'memory' ? { kind: known } : storeOptions(known, path);
   throw new Error(`--store must be journal, lmdb, kubelet or memory, not ${kind}`);
-}
-
-function numberOf(flag: string, text: string): number {
-  const value = Number(text);
-  if (Number.isFinite(value) && value >= 0 && text.trim() !== '') return value;
-  throw new Error(`--${flag} must be a number, not ${text}`);
 }

@@ -8,6 +8,8 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
 import type { StoreOptions } from '../../src/accessors/backend.ts';
 import { PullManager } from '../../src/pull-manager.ts';
+import { WorkerThreads } from '../../src/storm/worker-threads.ts';
+import { inTime } from '../support/wait.ts';
 import type { AttachedAnswer, AttachedTask } from './attached.ts';
 import { Churn } from './churn.ts';
 import { type Flatness, flatnessOf, SAMPLES_MIN, type Series } from './flatness.ts';
@@ -59,8 +61,6 @@ const REOPENINGS = 3;
 const QUESTIONS_OF_ATTACHED = 200;
 /** What an attached thread runs: in a checkout the sources are not compiled. */
 const ATTACHED = attachedCode(new URL(`./attached${extname(import.meta.url)}`, import.meta.url));
-/** An engine that takes longer than this to open or to close hangs. */
-const HANG_MS = 60_000;
 
 /** Runs it; rejects where the engine hangs or cannot be opened. */
 export async function soak(options: SoakOptions): Promise<SoakReport> {
@@ -71,9 +71,7 @@ class Soak {
   readonly #options: SoakOptions;
   readonly #churn: Churn;
   readonly #sampler: Sampler;
-  /** Threads of the engine, and those that only attach to it. */
-  readonly #workers = new Set<Worker>();
-  readonly #attached = new Set<Worker>();
+  readonly #threads = new WorkerThreads();
   /** Calls under way that the engine must not be closed under. */
   #guests = 0;
   #isReopening = false;
@@ -93,12 +91,6 @@ class Soak {
   async run(): Promise<SoakReport> {
     const { minutes, seed, callers, signal, log } = this.#options;
     const totalMs = minutes * 60_000;
-    const onWorker = (worker: Worker): void => {
-      if (this.#attached.has(worker)) return;
-      this.#workers.add(worker);
-      worker.once('exit', () => this.#workers.delete(worker));
-    };
-    process.on('worker', onWorker);
     this.#manager = await this.#open();
     this.#load = new SoakLoad(this.#manager, this.#churn);
     const startedMs = performance.now();
@@ -119,7 +111,7 @@ class Soak {
       this.#load.stop();
       await inTime('ending the calls', running);
       await inTime('closing the engine', this.#manager.close());
-      process.removeListener('worker', onWorker);
+      this.#threads.close();
     }
     return this.#report((performance.now() - startedMs) / 60_000);
   }
@@ -201,7 +193,7 @@ class Soak {
       questions: QUESTIONS_OF_ATTACHED,
     };
     const thread = new Worker(ATTACHED, { eval: true, workerData: task });
-    this.#attached.add(thread);
+    this.#threads.ignore(thread);
     try {
       const [answer] = (await inTime('an attached thread', once(thread, 'message'))) as [
         AttachedAnswer,
@@ -212,7 +204,6 @@ class Soak {
       this.#threadsAttached++;
     } finally {
       await thread.terminate();
-      this.#attached.delete(thread);
     }
   }
 
@@ -226,11 +217,7 @@ class Soak {
   }
 
   async #kill(): Promise<void> {
-    const alive = [...this.#workers];
-    const victim = alive[this.#workersKilled % Math.max(1, alive.length)];
-    if (victim === undefined) return;
-    await victim.terminate();
-    this.#workersKilled++;
+    if ((await this.#threads.kill(this.#workersKilled)) !== undefined) this.#workersKilled++;
   }
 
   async #reopen(): Promise<void> {
@@ -300,18 +287,4 @@ function attachedCode({ href }: URL): string {
   const load = `import(${JSON.stringify(href)})`;
   if (!href.endsWith('.ts')) return load;
   return `import('tsx/esm/api').then(({ register }) => { register(); return ${load}; })`;
-}
-
-async function inTime<T>(what: string, work: Promise<T>): Promise<T> {
-  const controller = new AbortController();
-  const { signal } = controller;
-  const late = delay(HANG_MS, undefined, { signal }).then(() => {
-    throw new Error(`${what} takes longer than ${HANG_MS / 1_000} s`);
-  });
-  late.catch(() => {});
-  try {
-    return await Promise.race([work, late]);
-  } finally {
-    controller.abort();
-  }
 }

@@ -19,8 +19,8 @@ import type {
   StormRequest,
   StormRuntimeImage,
 } from '../../src/storm/engine.ts';
-import { type ModelAnswer, type ModelOperation, PullModel } from '../../src/storm/model.ts';
 import { Random } from '../../src/util/random.ts';
+import { type ModelAnswer, type ModelOperation, PullModel } from '../support/pull-model.ts';
 
 /** Ways of being wrong; each of them must be found. */
 export type Bug =

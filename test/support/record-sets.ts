@@ -11,7 +11,7 @@ import { TRICKY_TEXTS } from '../../src/testing/samples.ts';
 import { openStore } from '../accessors/open-store.ts';
 import { account, secret } from './credentials.ts';
 
-const LOG_STORE = fileURLToPath(new URL('../fixtures/stress/log-store.mjs', import.meta.url));
+const LOG_STORE = fileURLToPath(new URL('../fixtures/stores/log-store.mjs', import.meta.url));
 const directories: string[] = [];
 
 afterEach(() => {

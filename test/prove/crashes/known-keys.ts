@@ -1,4 +1,6 @@
 /** The worlds of every key that was ever named. */
+
+import { type CrashWorlds, KeyWorlds } from '../common/worlds.ts';
 import {
   type IntentState,
   intentText,
@@ -10,7 +12,6 @@ import {
 } from './states.ts';
 import type { Dump } from './sweep.ts';
 import { IMAGE_COUNT, imageOf, refOf } from './universe.ts';
-import { type CrashWorlds, KeyWorlds } from './worlds.ts';
 
 /** The worlds at a crash, by image and by reference. */
 export interface CrashedKeys {

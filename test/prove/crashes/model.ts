@@ -2,6 +2,8 @@
  * Follows the logs of one store's lives and says, each time the store was looked at, what of it
  * cannot be.
  */
+
+import type { KeyWorlds } from '../common/worlds.ts';
 import { KeyHistories, textOf } from './key-histories.ts';
 import { type CrashedKeys, KnownKeys } from './known-keys.ts';
 import { ANSWER, EVENT, FOREIGN, OPERATION, type StormEvent } from './log.ts';
@@ -17,7 +19,6 @@ import {
 } from './states.ts';
 import { type Dump, wrongAnswers } from './sweep.ts';
 import { IMAGE_COUNT, imageOf, refOf, runtimeImageIndexes } from './universe.ts';
-import type { KeyWorlds } from './worlds.ts';
 
 /** Something that must not be. */
 export interface Finding {

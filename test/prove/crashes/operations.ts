@@ -1,4 +1,6 @@
 /** What each operation of a storm does to which keys. */
+
+import type { Effect, KeyOperation } from '../common/worlds.ts';
 import { ANSWER, FOREIGN, OPERATION, type StormEvent } from './log.ts';
 import {
   beginPull,
@@ -17,7 +19,6 @@ import {
   PRUNE_CLASSES,
   podCredentialsOf,
 } from './universe.ts';
-import type { Effect, KeyOperation } from './worlds.ts';
 
 /** When and how an operation ended. */
 export interface Outcome {

@@ -1,13 +1,16 @@
 /** SIGKILL at random moments and at named points, on every store that keeps records. */
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { hasProgram } from '../programs.ts';
+import { wholeNumber } from '../common/arguments.ts';
+import { inLanes } from '../common/lanes.ts';
+import { hasProgram } from '../common/programs.ts';
+import { skippedReport } from '../common/skipped.ts';
 import type { Proof, ProofFailure, ProofOptions, ProofReport, ProofRow } from '../proof.ts';
-import { nameOf, skippedReport, wholeNumber } from './command-line.ts';
 import { failuresOf } from './findings.ts';
 import { runKills } from './kills.ts';
 import { runPointKills } from './point-kills.ts';
 import { pointsOf } from './points/catalogue.ts';
+import { nameOf } from './store-name.ts';
 
 /** Kills of each store while callers are at work, in the time that is planned: 300 in all. */
 const KILLS: Readonly<Record<string, number>> = { journal: 150, kubelet: 90, lmdb: 60 };
@@ -27,19 +30,10 @@ export const proof: Proof = {
 };
 
 async function run(options: ProofOptions): Promise<ProofReport> {
-  const tasks = tasksOf(options);
-  const waiting = [...tasks];
-  const reports = new Map<Task, ProofReport>();
-  const work = async (): Promise<void> => {
-    for (let task = waiting.shift(); task !== undefined; task = waiting.shift()) {
-      reports.set(task, await task());
-    }
-  };
-  await Promise.all(Array.from({ length: LANES }, work));
-  const ordered = tasks.map((task) => reports.get(task)!);
+  const reports = await inLanes(LANES, tasksOf(options), (task) => task());
   return {
-    rows: ordered.flatMap(({ rows }) => rows),
-    failures: ordered.flatMap(({ failures }) => failures),
+    rows: reports.flatMap(({ rows }) => rows),
+    failures: reports.flatMap(({ failures }) => failures),
   };
 }
 

@@ -3,7 +3,7 @@
  * the operations and the merging, written down a second time, independently of the engine.
  */
 import type { ImagePullCredentials, ImagePulledRecord } from '../../../src/records/record.ts';
-import type { Effect } from './worlds.ts';
+import type { Effect } from '../common/worlds.ts';
 
 /** The intent of one image. */
 export interface IntentState {

@@ -1,8 +1,11 @@
 /** Real file systems that are full, take no new files, or die under load; descriptors that run out. */
-import { execFileSync, spawnSync } from 'node:child_process';
+import { spawnSync } from 'node:child_process';
 import { mkdirSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { storeOptions } from '../../../src/accessors/store-location.ts';
+import { runProgram } from '../common/programs.ts';
+import { skippedReport } from '../common/skipped.ts';
 import type { ProofFailure, ProofRow } from '../proof.ts';
 import type { StoreKind } from './lane.ts';
 import { type LoadReport, loadThrough } from './load.ts';
@@ -13,7 +16,7 @@ export type Trouble = (typeof TROUBLES)[number];
 
 export interface TroubleReport {
   readonly row: ProofRow;
-  readonly failures: ProofFailure[];
+  readonly failures: readonly ProofFailure[];
 }
 
 const DISK_BYTES = 16 * 1024 * 1024;
@@ -54,11 +57,8 @@ async function reported(
     return { row, failures: [{ what, detail, replay }] };
   }
   if (typeof report === 'string') {
-    // Where everything has to be there, what is left out is not proven.
-    const isNeeded = process.env.PULLWARDEN_REQUIRE_REAL === '1';
-    const failures = isNeeded ? [{ what, detail: `skipped: ${report}`, replay }] : [];
-    const row = { what, count: 0, unit: 'writes', failures: failures.length, skipped: report };
-    return { row, failures };
+    const { rows, failures } = skippedReport('faults', what, report);
+    return { row: rows[0], failures };
   }
   const { problems, acknowledged, refused, recoveryMs } = report;
   const note = `${refused} refused; well again after ${Math.ceil(recoveryMs)} ms`;
@@ -76,39 +76,39 @@ async function onDisk(
   const image = join(directory, 'disk.img');
   const mountPoint = join(directory, 'disk');
   mkdirSync(mountPoint, { recursive: true });
-  const mount = (): void => run('mount', ['-o', 'loop', image, mountPoint]);
+  const mount = (): void => runProgram('mount', ['-o', 'loop', image, mountPoint]);
   try {
     writeFileSync(image, '');
     truncateSync(image, DISK_BYTES);
-    run('mkfs.ext4', ['-q', '-F', image]);
+    runProgram('mkfs.ext4', ['-q', '-F', image]);
     mount();
   } catch (error) {
     return `no file system can be made here: ${(error as Error).message.split('\n')[0]}`;
   }
   const path = join(mountPoint, 'store');
   const ballast = join(mountPoint, 'ballast');
-  const freeze = (flag: string): void => run('chattr', ['-R', flag, path]);
+  const freeze = (flag: string): void => runProgram('chattr', ['-R', flag, path]);
   try {
     return await loadThrough({
-      store: store === 'journal' ? { kind: store, path } : { kind: store, dir: path },
+      store: storeOptions(store, path),
       isForGood: trouble === 'dead',
       breakIt: {
         full: () => fill(ballast),
-        frozen: () => run('sh', ['-c', `find '${path}' -type d -exec chattr +i {} +`]),
-        dead: () => run('mount', ['-o', 'remount,abort', mountPoint]),
+        frozen: () => runProgram('sh', ['-c', `find '${path}' -type d -exec chattr +i {} +`]),
+        dead: () => runProgram('mount', ['-o', 'remount,abort', mountPoint]),
       }[trouble],
       mendIt: {
         full: () => rmSync(ballast),
         frozen: () => freeze('-i'),
         dead: () => {
-          run('umount', [mountPoint]);
+          runProgram('umount', [mountPoint]);
           mount();
         },
       }[trouble],
     });
   } finally {
     if (trouble === 'frozen') freeze('-i');
-    run('umount', [mountPoint]);
+    runProgram('umount', [mountPoint]);
     rmSync(image);
   }
 }
@@ -137,8 +137,4 @@ async function withoutDescriptors(
   const child = spawnSync('sh', args, { encoding: 'utf8', timeout: CHILD_LIMIT_MS });
   if (child.status !== 0) throw new Error(`it ended with ${child.status}: ${child.stderr}`);
   return JSON.parse(child.stdout) as LoadReport;
-}
-
-function run(program: string, args: readonly string[]): void {
-  execFileSync(program, args, { stdio: ['ignore', 'ignore', 'pipe'] });
 }

@@ -1,5 +1,7 @@
 /** Runs a load through a time without a free descriptor, and prints the report. Started by `disks.ts`. */
 import { closeSync, openSync } from 'node:fs';
+import { storeOptions } from '../../../src/accessors/store-location.ts';
+import type { StoreKind } from './lane.ts';
 import { loadThrough } from './load.ts';
 
 const [store, path] = process.argv.slice(2);
@@ -20,7 +22,7 @@ function exhaust(): void {
 }
 
 const report = await loadThrough({
-  store: store === 'kubelet' ? { kind: 'kubelet', dir: path } : { kind: 'journal', path },
+  store: storeOptions(store as StoreKind, path),
   breakIt: exhaust,
   mendIt: () => {
     for (const fd of taken) closeSync(fd);

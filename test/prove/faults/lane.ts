@@ -1,7 +1,7 @@
 /** A process that runs lives of engines, one after another, as it is told. Started by `lanes.ts`. */
 import { mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import type { PullManagerOptions } from '../../../src/index.ts';
+import { storeOptions } from '../../../src/accessors/store-location.ts';
 import { type LifeFault, type LifeReport, live } from './life.ts';
 import { switchboard } from './preload.ts';
 import { makeSizesSmall } from './small-sizes.ts';
@@ -59,8 +59,4 @@ async function runJob({ store, workers, fault }: Job, directory: string): Promis
     patienceMs: PATIENCE_MS,
     settleMs: SETTLE_MS[store],
   });
-}
-
-function storeOptions(kind: StoreKind, path: string): NonNullable<PullManagerOptions['store']> {
-  return kind === 'journal' ? { kind, path } : { kind, dir: path };
 }

@@ -5,12 +5,13 @@
  */
 import { setTimeout as delay, setImmediate as turnOfEventLoop } from 'node:timers/promises';
 import { type Decision, PullManager, type PullManagerOptions } from '../../../src/index.ts';
-import type { ModelOperation } from '../../../src/storm/model.ts';
+import type { ModelOperation } from '../../support/pull-model.ts';
+import { HangError } from '../../support/wait.ts';
 import type { ErrorKind } from './calls.ts';
 import { Oracle } from './oracle.ts';
 import { PROBES, SCRIPT, STEP_NAMES, type Step } from './script.ts';
 import type { Place, Switchboard } from './switchboard.ts';
-import { type Asked, HangError, Witness } from './witness.ts';
+import { type Asked, Witness } from './witness.ts';
 
 /** What of a pull manager the script uses. */
 export type Engine = Pick<

@@ -4,7 +4,7 @@
  */
 import { writeSync } from 'node:fs';
 import { PullManager } from '../../../src/index.ts';
-import type { ModelOperation } from '../../../src/storm/model.ts';
+import type { ModelOperation } from '../../support/pull-model.ts';
 import { Oracle } from './oracle.ts';
 import { Witness } from './witness.ts';
 

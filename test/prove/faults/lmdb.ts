@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { PullManager } from '../../../src/index.ts';
 import { hashNumbers } from '../../../src/util/random.ts';
+import { skippedReport } from '../common/skipped.ts';
 import type { ProofFailure, ProofRow } from '../proof.ts';
 import type { LmdbEnd, LmdbLine, LmdbWrite } from './lmdb-life.ts';
 import { Oracle } from './oracle.ts';
@@ -35,17 +36,15 @@ export interface LmdbOptions {
 
 export interface LmdbReport {
   readonly row: ProofRow;
-  readonly failures: ProofFailure[];
+  readonly failures: readonly ProofFailure[];
 }
 
 export async function proveLmdb(options: LmdbOptions): Promise<LmdbReport> {
   const replay = `npm run prove -- faults --seed ${options.seed} -- --lmdb`;
   const missing = whatIsMissing();
   if (missing !== undefined) {
-    const isNeeded = process.env.PULLWARDEN_REQUIRE_REAL === '1';
-    const failures = isNeeded ? [{ what: WHAT, detail: `skipped: ${missing}`, replay }] : [];
-    const row = { what: WHAT, count: 0, unit: 'faults', failures: failures.length };
-    return { row: { ...row, skipped: missing }, failures };
+    const { rows, failures } = skippedReport('faults', WHAT, missing);
+    return { row: rows[0], failures };
   }
   const failures: ProofFailure[] = [];
   let lives = 0;

@@ -7,7 +7,7 @@
  * its own few states.
  */
 import type { Decision, ImagePulledRecord, PodCredentials } from '../../../src/index.ts';
-import { type ModelOperation, PullModel } from '../../../src/storm/model.ts';
+import { type ModelOperation, PullModel } from '../../support/pull-model.ts';
 
 /** More states of a group than that: the script asks for too much. */
 const STATES_MAX = 4096;

@@ -6,6 +6,7 @@ import { existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { wholeNumber } from '../common/arguments.ts';
 import type { Proof, ProofOptions, ProofReport } from '../proof.ts';
 import { runTrouble, TROUBLES, type Trouble } from './disks.ts';
 import { type Job, STORES } from './lane.ts';
@@ -146,11 +147,10 @@ function askedFor(
     options: { store: word, workers: word, place: word, error: word, mode: word, disk: word },
   });
   const store = STORES.find((one) => one === values.store);
-  const workers = Number(values.workers ?? 0);
+  const workers = wholeNumber('workers', values.workers) ?? 0;
   const { place: text = 'none', error = 'EIO', mode = 'once' } = values;
   const place = placeOf(text);
   if (store === undefined) throw new Error(`--store must be one of ${STORES.join(', ')}`);
-  if (!Number.isInteger(workers) || workers < 0) throw new Error('--workers must be a number');
   if (text !== 'none' && place === undefined) throw new Error(`--place ${text} is none`);
   if (!isErrorKind(error)) throw new Error(`--error ${error} is none of the errors`);
   if (!isMode(mode)) throw new Error(`--mode ${mode} is none of the modes`);

@@ -3,9 +3,7 @@
  * fault, and have to say that the storage fails.
  */
 import { type Decision, PULL_MANAGER_ERROR_CODES } from '../../../src/index.ts';
-
-/** Something that took too long: the engine cannot be used any more. */
-export class HangError extends Error {}
+import { HangError, inTime } from '../../support/wait.ts';
 
 /** What came of a call. */
 export type Asked<T> =
@@ -53,20 +51,14 @@ export class Witness {
 
   /** Waits for an answer. Throws `HangError`. */
   async ask<T>(what: string, call: () => Promise<T>): Promise<Asked<T>> {
-    let timer: NodeJS.Timeout | undefined;
-    const guard = new Promise<never>((_, reject) => {
-      timer = setTimeout(() => reject(new HangError(`${what} hangs`)), this.#guardMs);
-    });
     try {
-      const answer = await Promise.race([call(), guard]);
+      const answer = await inTime(what, call(), this.#guardMs);
       this.answers++;
       return { isAnswered: true, answer };
     } catch (error) {
       if (error instanceof HangError) throw error;
       this.#refused(what, error);
       return { isAnswered: false };
-    } finally {
-      clearTimeout(timer);
     }
   }
 

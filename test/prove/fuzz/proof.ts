@@ -2,11 +2,12 @@
 import { mkdirSync } from 'node:fs';
 import { extname, join } from 'node:path';
 import { hashNumbers } from '../../../src/util/random.ts';
+import { inLanes } from '../common/lanes.ts';
 import type { Proof, ProofOptions, ProofReport, ProofRow } from '../proof.ts';
 import { parseFuzzArguments } from './arguments.ts';
 import { childRow } from './cli-children.ts';
 import { type GuardOptions, guardedJob } from './guarded-job.ts';
-import type { Job, JobResult, Work } from './job.ts';
+import type { Job, Work } from './job.ts';
 import { failureOf, rowOf } from './report.ts';
 import { targets } from './targets/index.ts';
 
@@ -57,7 +58,13 @@ async function run(options: ProofOptions): Promise<ProofReport> {
       add(name, { kind: 'fuzz', seed: hashNumbers(seed, i), seconds });
     }
   }
-  const results = await inLanes(jobs, log);
+  const results = await inLanes(LANES, jobs, async (job) => {
+    const result = await guardedJob(job, GUARD);
+    const { fedCount, found } = result;
+    const failed = found.length === 0 ? '' : `, ${found.length} FAILED`;
+    log(`${job.target}: ${job.work.kind}, ${fedCount} inputs${failed}`);
+    return result;
+  });
   const rows: ProofRow[] = chosen.map((target) =>
     rowOf(
       target,
@@ -73,22 +80,4 @@ async function run(options: ProofOptions): Promise<ProofReport> {
     failures.push(...children.failures);
   }
   return { rows, failures };
-}
-
-async function inLanes(jobs: readonly Job[], log: (line: string) => void): Promise<JobResult[]> {
-  const results: JobResult[] = [];
-  let next = 0;
-  const lane = async (): Promise<void> => {
-    while (next < jobs.length) {
-      const job = jobs[next++]!;
-      const result = await guardedJob(job, GUARD);
-      results.push(result);
-      const { fedCount, found } = result;
-      log(
-        `${job.target}: ${job.work.kind}, ${fedCount} inputs${found.length === 0 ? '' : `, ${found.length} FAILED`}`,
-      );
-    }
-  };
-  await Promise.all(Array.from({ length: LANES }, lane));
-  return results;
 }

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { MUTANTS } from './catalogue.ts';
+import { MUTANTS, mutantNamed } from './catalogue.ts';
 import { type Mutant, mutate, rotOf } from './mutant.ts';
 
 const ROOT = fileURLToPath(new URL('../../..', import.meta.url));
@@ -16,6 +16,11 @@ describe('the catalogue of planted errors', () => {
 
   it('has no two of one name', () => {
     expect(new Set(MUTANTS.map(({ name }) => name)).size).toBe(MUTANTS.length);
+  });
+
+  it('gives none for a name that it does not have', () => {
+    expect(mutantNamed(MUTANTS[0]!.name)).toBe(MUTANTS[0]);
+    expect(() => mutantNamed('no such')).toThrow('no mutant is called no such');
   });
 
   it('says of a line that is gone, or there twice, what is wrong', () => {

@@ -224,3 +224,10 @@ export const MUTANTS: readonly Mutant[] = [
     focus: { disturbances: ['restart'], store: 'journal' },
   },
 ];
+
+/** Throws where there is none of that name. */
+export function mutantNamed(name: string): Mutant {
+  const mutant = MUTANTS.find((one) => one.name === name);
+  if (mutant !== undefined) return mutant;
+  throw new Error(`no mutant is called ${name}: ${MUTANTS.map((one) => one.name).join(', ')}`);
+}

@@ -2,9 +2,11 @@
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { runChild } from '../common/child-process.ts';
+import { inLanes } from '../common/lanes.ts';
 import type { Proof, ProofFailure, ProofOptions, ProofReport } from '../proof.ts';
-import { runChild, simulateInChild } from '../simulation/child-process.ts';
-import { MUTANTS } from './catalogue.ts';
+import { simulateInChild } from '../simulation/in-child.ts';
+import { MUTANTS, mutantNamed } from './catalogue.ts';
 import type { DurabilityOptions, DurabilityResult } from './durability.ts';
 import { type DetectorName, type Mutant, mutate } from './mutant.ts';
 
@@ -34,11 +36,11 @@ interface Finding {
 
 async function run(options: ProofOptions): Promise<ProofReport> {
   const { rest, log } = options;
-  const chosen = rest.length === 0 ? MUTANTS : MUTANTS.filter(({ name }) => rest.includes(name));
+  const chosen = rest.length === 0 ? MUTANTS : rest.map(mutantNamed);
   const seconds = options.seconds * BUDGET_SHARE;
   const failures: ProofFailure[] = [];
   const slowest = { name: '', durationMs: 0 };
-  await inLanes(chosen, async (mutant, index) => {
+  await inLanes(LANES, chosen, async (mutant, index) => {
     const copy = join(TREE, `mutant-${index}`);
     mutate(mutant, TREE, copy);
     try {
@@ -61,7 +63,7 @@ async function run(options: ProofOptions): Promise<ProofReport> {
   });
   const missedCount = failures.length;
   const detectors: readonly DetectorName[] = ['simulation', 'durability'];
-  await inLanes(detectors, async (detector) => {
+  await inLanes(LANES, detectors, async (detector) => {
     const { notice } = await detect(TREE, detector, { ...options, seconds });
     log(
       `${'the engine as it is'.padEnd(NAME_WIDTH)} ${notice === undefined ? 'passes' : 'FAILS'} ${detector}`,
@@ -124,15 +126,4 @@ function missed(
 
 function replayOf({ seed }: ProofOptions): string {
   return `npm run prove -- mutants --seed ${seed}`;
-}
-
-async function inLanes<T>(
-  items: readonly T[],
-  work: (item: T, index: number) => Promise<void>,
-): Promise<void> {
-  const waiting = items.entries();
-  const lane = async (): Promise<void> => {
-    for (const [index, item] of waiting) await work(item, index);
-  };
-  await Promise.all(Array.from({ length: LANES }, lane));
 }

@@ -4,7 +4,7 @@ import { spawnSync } from 'node:child_process';
 import * as fs from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { hasProgram, runProgram } from '../programs.ts';
+import { hasProgram, runProgram } from '../common/programs.ts';
 
 /** `FS_IOC_SHUTDOWN` with the flag that also drops the journal of the file system. */
 const SHUTDOWN = 0x8004587d;

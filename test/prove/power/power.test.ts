@@ -4,11 +4,11 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { afterAll, describe, expect, it } from 'vitest';
-import { skippedReport } from '../crashes/command-line.ts';
+import { skippedReport } from '../common/skipped.ts';
 import { copyProblem, cutProblem } from './disk.ts';
 
 const RUNNER = fileURLToPath(new URL('../../../scripts/prove.mjs', import.meta.url));
-const LOG_STORE = fileURLToPath(new URL('../../fixtures/stress/log-store.mjs', import.meta.url));
+const LOG_STORE = fileURLToPath(new URL('../../fixtures/stores/log-store.mjs', import.meta.url));
 
 const probe = mkdtempSync(`${tmpdir()}/pullwarden-power-`);
 const problem = cutProblem(`${probe}/cuts`) ?? copyProblem(`${probe}/copies`);

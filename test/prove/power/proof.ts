@@ -3,9 +3,11 @@ import { existsSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { nameOf, skippedReport, wholeNumber } from '../crashes/command-line.ts';
+import { wholeNumber } from '../common/arguments.ts';
+import { skippedReport } from '../common/skipped.ts';
 import { failuresOf } from '../crashes/findings.ts';
 import type { Outcome } from '../crashes/kills.ts';
+import { nameOf } from '../crashes/store-name.ts';
 import type { Proof, ProofOptions, ProofReport, ProofRow } from '../proof.ts';
 import { runPowerCuts } from './cuts.ts';
 import { copyProblem, cutProblem } from './disk.ts';
@@ -155,7 +157,7 @@ function replayOf(seed: number, store: string, cuts: number, snapshots: number):
 
 /** It is no part of what is compiled. */
 function controlStore(): string {
-  const path = join('test', 'fixtures', 'stress', 'log-store.mjs');
+  const path = join('test', 'fixtures', 'stores', 'log-store.mjs');
   for (let at = fileURLToPath(new URL('.', import.meta.url)); ; at = dirname(at)) {
     if (existsSync(join(at, path))) return `module:${join(at, path)}?neverFlushes`;
     if (dirname(at) === at) throw new Error(`there is no ${path} above the program`);

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { KUBELET_BEHAVIOUR } from '../../../src/compatibility.ts';
-import { PullModel } from '../../../src/storm/model.ts';
 import { Random } from '../../../src/util/random.ts';
+import { PullModel } from '../../support/pull-model.ts';
 import { checkHistory, type Verdict } from './checker.ts';
 import type { Answer, Call, Entry, History } from './history.ts';
 import type { Rules } from './model-state.ts';

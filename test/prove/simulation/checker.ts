@@ -7,7 +7,7 @@
  * in, each with the running calls that have taken effect in it. Keys that no call touches together
  * are searched apart, which is sound since the property is local.
  */
-import { type KeyOperation, KeyWorlds } from '../crashes/worlds.ts';
+import { type KeyOperation, KeyWorlds, TooManyOperationsError } from '../common/worlds.ts';
 import { type Component, isFailed, operationsOf } from './effects.ts';
 import type { Entry, History, Interval } from './history.ts';
 import { INITIAL, type Rules, type SearchState, textOfState } from './model-state.ts';
@@ -169,7 +169,7 @@ class ComponentSearch {
         else if (!this.#end(operations[index]!)) return this.#violated(index);
       }
     } catch (error) {
-      if (isTooMuch(error)) return { kind: 'undecided' };
+      if (error instanceof TooManyOperationsError) return { kind: 'undecided' };
       throw error;
     }
     return FINE;
@@ -200,11 +200,6 @@ class ComponentSearch {
     const what = 'no order of the calls explains the answer';
     return { kind: 'violated', violation: { what, at, entries: this.#entries } };
   }
-}
-
-/** Of `KeyWorlds`: more calls ran on the keys at a time than it can follow. */
-function isTooMuch(error: unknown): boolean {
-  return error instanceof Error && /operations r[au]n on one key/.test(error.message);
 }
 
 /** What the clock may have shown to a call. */

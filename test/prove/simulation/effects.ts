@@ -7,8 +7,8 @@
  * at a moment of its own. A call that failed has done some of its steps, from the first on.
  */
 import type { ImagePulledRecord } from '../../../src/records/record.ts';
-import type { ModelOperation } from '../../../src/storm/model.ts';
-import type { Effect, KeyOperation } from '../crashes/worlds.ts';
+import type { ModelOperation } from '../../support/pull-model.ts';
+import type { Effect, KeyOperation } from '../common/worlds.ts';
 import type { Entry } from './history.ts';
 import { applied, decided, type Rules, type SearchState } from './model-state.ts';
 

@@ -4,8 +4,10 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Worker } from 'node:worker_threads';
 import type { StoreOptions } from '../../../src/accessors/backend.ts';
+import { storeOptions } from '../../../src/accessors/store-location.ts';
 import { PullManager } from '../../../src/pull-manager.ts';
-import type { ModelImage } from '../../../src/storm/model.ts';
+import { WorkerThreads } from '../../../src/storm/worker-threads.ts';
+import type { ModelImage } from '../../support/pull-model.ts';
 import { CallerThread } from './caller-thread.ts';
 import type { Config, Place, Shape } from './config.ts';
 import type { EventCount } from './history.ts';
@@ -20,8 +22,7 @@ export class SimulatedEngine {
   readonly #config: Config;
   readonly #store: StoreOptions;
   readonly #thread: CallerThread | undefined;
-  readonly #owners = new Set<Worker>();
-  readonly #onWorker: (worker: Worker) => void;
+  readonly #threads = new WorkerThreads();
   #opener!: PullManager;
   #beside!: PullManager;
   #shape: Shape;
@@ -32,12 +33,7 @@ export class SimulatedEngine {
     this.board = new StoreBoard(directory, config.answersAtOnce);
     this.#store = storeOf(config, directory, this.board);
     this.#thread = config.callers.includes('thread') ? new CallerThread(events) : undefined;
-    this.#onWorker = (worker) => {
-      // Told of a tick after the start: of the callers' thread, too.
-      if (worker === this.#thread?.worker) return;
-      this.#owners.add(worker);
-      worker.once('exit', () => this.#owners.delete(worker));
-    };
+    if (this.#thread !== undefined) this.#threads.ignore(this.#thread.worker);
   }
 
   static async open(
@@ -46,7 +42,6 @@ export class SimulatedEngine {
     events: EventCount,
   ): Promise<SimulatedEngine> {
     const engine = new SimulatedEngine(config, directory, events);
-    process.on('worker', engine.#onWorker);
     await engine.#open(config, []);
     return engine;
   }
@@ -57,7 +52,7 @@ export class SimulatedEngine {
 
   /** Threads that own stripes; none with `workerCount: 0`. */
   get owners(): readonly Worker[] {
-    return [...this.#owners];
+    return this.#threads.alive;
   }
 
   get stripeCount(): number {
@@ -87,7 +82,7 @@ export class SimulatedEngine {
 
   async close(): Promise<void> {
     await this.#close();
-    process.off('worker', this.#onWorker);
+    this.#threads.close();
     await this.#thread?.end();
   }
 
@@ -130,9 +125,8 @@ function storeOf(config: Config, directory: string, board: StoreBoard): StoreOpt
     case 'journal':
       return { kind: 'journal', path, durability: config.isFlushed ? 'flush' : 'write' };
     case 'kubelet':
-      return { kind: 'kubelet', dir: path };
     case 'lmdb':
-      return { kind: 'lmdb', path };
+      return storeOptions(config.store, path);
     case 'module':
       return board.options;
   }

@@ -4,8 +4,8 @@ import type {
   ImagePulledRecord,
   PodCredentials,
 } from '../../../src/records/record.ts';
-import type { ModelImage } from '../../../src/storm/model.ts';
 import type { ModelReason } from '../../../src/storm/model-decision.ts';
+import type { ModelImage } from '../../support/pull-model.ts';
 
 /** A call of a pull manager. `restart` closes the engine and opens it on the same store. */
 export type Call =

@@ -2,13 +2,13 @@
 import type { KubeletBehaviour } from '../../../src/compatibility.ts';
 import type { VerificationPolicy } from '../../../src/policies/enforcer.ts';
 import type { ImagePullSecret } from '../../../src/records/record.ts';
+import { decideOn, type ModelDecision } from '../../../src/storm/model-decision.ts';
 import {
   type ModelAnswer,
   type ModelOperation,
   type ModelState,
   PullModel,
-} from '../../../src/storm/model.ts';
-import { decideOn, type ModelDecision } from '../../../src/storm/model-decision.ts';
+} from '../../support/pull-model.ts';
 
 /** A state, and what decisions have matched that is not recorded yet, by the number of their call. */
 export interface SearchState {

@@ -1,9 +1,10 @@
 /** Random short histories on the real engine, disturbed, each explained by the sequential model. */
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { wholeNumber } from '../common/arguments.ts';
 import type { Proof, ProofFailure, ProofOptions, ProofReport, ProofRow } from '../proof.ts';
-import { simulateInChild } from './child-process.ts';
-import { type Counts, noCounts } from './session.ts';
+import { addCounts, type Counts, noCounts, tooOpen } from './counts.ts';
+import { simulateInChild } from './in-child.ts';
 import type { SimulationResult } from './simulate.ts';
 
 /** Processes at a time. */
@@ -26,9 +27,9 @@ async function run(options: ProofOptions): Promise<ProofReport> {
     args: [...options.rest],
     options: { session: { type: 'string' }, times: { type: 'string' } },
   });
-  const isReplay = values.session !== undefined;
-  const lanes = Array.from({ length: isReplay ? 1 : LANES }, (_, lane) => lane);
-  const session = { seed: Number(values.session), times: Number(values.times ?? REPLAYS_DEFAULT) };
+  const seed = wholeNumber('session', values.session);
+  const times = wholeNumber('times', values.times) ?? REPLAYS_DEFAULT;
+  const lanes = Array.from({ length: seed === undefined ? LANES : 1 }, (_, lane) => lane);
   const results = await Promise.all(
     lanes.map((lane) =>
       simulateInChild(TREE, {
@@ -36,22 +37,26 @@ async function run(options: ProofOptions): Promise<ProofReport> {
         seconds: options.seconds,
         directory: options.directory,
         focus: {},
-        ...(isReplay ? { session } : {}),
+        ...(seed === undefined ? {} : { session: { seed, times } }),
       }),
     ),
   );
   const counts = noCounts();
   const failures: ProofFailure[] = [];
+  const replay = `npm run prove -- simulation --seed ${options.seed}`;
   let sessions = 0;
   for (const result of results) {
     if ('broken' in result) {
-      const replay = `npm run prove -- simulation --seed ${options.seed}`;
       failures.push({ what: 'a simulation broke', detail: result.broken, replay });
       continue;
     }
-    add(counts, result.counts);
+    addCounts(counts, result.counts);
     sessions += result.sessions;
     if (result.failure !== undefined) failures.push(failureOf(result.failure));
+  }
+  const open = tooOpen(counts);
+  if (open !== undefined) {
+    failures.push({ what: 'too little was decided', detail: open, replay });
   }
   return { rows: rowsOf(counts, sessions, failures.length), failures };
 }
@@ -63,16 +68,6 @@ function failureOf(failure: NonNullable<SimulationResult['failure']>): ProofFail
   return { what, detail: `${detail}\n(${note})`, replay };
 }
 
-function add(sum: Counts, counts: Counts): void {
-  sum.histories += counts.histories;
-  sum.operations += counts.operations;
-  sum.decisions += counts.decisions;
-  sum.undecided += counts.undecided;
-  for (const kind of ['clock', 'death', 'hold', 'restart', 'storeFails'] as const) {
-    sum.disturbances[kind] += counts.disturbances[kind];
-  }
-}
-
 function rowsOf(counts: Counts, sessions: number, failures: number): ProofRow[] {
   const { clock, death, hold, restart, storeFails } = counts.disturbances;
   const row = (what: string, count: number, unit: string, note?: string): ProofRow => ({
@@ -82,13 +77,8 @@ function rowsOf(counts: Counts, sessions: number, failures: number): ProofRow[] 
     failures: 0,
     ...(note === undefined ? {} : { note }),
   });
-  const undecided = counts.undecided === 0 ? '' : `, ${counts.undecided} too wide to decide`;
-  const histories = row(
-    'explained',
-    counts.histories,
-    'histories',
-    `${sessions} engines${undecided}`,
-  );
+  const note = `${sessions} engines; ${counts.undecided} more histories too wide to decide`;
+  const histories = row('explained', counts.explained, 'histories', note);
   return [
     { ...histories, failures },
     row('in them', counts.operations, 'operations'),

@@ -1,11 +1,12 @@
 /** One engine, many histories: each is run, recorded and checked. */
 import { KUBELET_BEHAVIOUR } from '../../../src/compatibility.ts';
-import type { ModelImage } from '../../../src/storm/model.ts';
-import { within } from '../../../src/util/within.ts';
+import type { ModelImage } from '../../support/pull-model.ts';
+import { inTime } from '../../support/wait.ts';
 import { Caller } from './caller.ts';
 import { checkHistory, type Verdict } from './checker.ts';
 import type { Config } from './config.ts';
-import { type DisturbanceCounts, Disturber } from './disturber.ts';
+import type { Counts } from './counts.ts';
+import { Disturber } from './disturber.ts';
 import { SimulatedEngine } from './engine.ts';
 import { type Entry, EventCount, type History } from './history.ts';
 import type { Rules } from './model-state.ts';
@@ -19,34 +20,12 @@ const CLEANUP_ROUNDS = 64;
 /** Later than any record, whatever the clock does. */
 const FOREVER_MS = 4_000_000_000_000;
 
-/** How much was simulated. */
-export interface Counts {
-  histories: number;
-  operations: number;
-  decisions: number;
-  undecided: number;
-  readonly disturbances: DisturbanceCounts;
-}
-
-export function noCounts(): Counts {
-  return {
-    histories: 0,
-    operations: 0,
-    decisions: 0,
-    undecided: 0,
-    disturbances: { clock: 0, death: 0, hold: 0, restart: 0, storeFails: 0 },
-  };
-}
-
 /** What a history was like, and whether it can be. */
 export interface Outcome {
   readonly verdict: Verdict;
   readonly history: History;
   readonly universe: Universe;
 }
-
-/** A call was never answered; the engine is of no use any more. */
-export class HangError extends Error {}
 
 export class Session {
   readonly #config: Config;
@@ -77,14 +56,11 @@ export class Session {
 
   /** Runs a program on keys of its own. Rejects with `HangError` where the engine hangs. */
   async run(program: Program): Promise<Outcome[]> {
-    const running = this.#run(program);
-    if (await within(HANG_MS, running)) return running;
-    throw new HangError('a call was never answered');
+    return inTime('a call', this.#run(program), HANG_MS);
   }
 
   async close(): Promise<void> {
-    if (await within(HANG_MS, this.#engine.close())) return;
-    throw new HangError('the engine does not close');
+    await inTime('closing the engine', this.#engine.close(), HANG_MS);
   }
 
   async #run({ phases, listed }: Program): Promise<Outcome[]> {
@@ -115,9 +91,9 @@ export class Session {
   #outcomeOf(history: History, universe: Universe): Outcome {
     const verdict = checkHistory(history, this.#rules);
     const { entries } = history;
-    this.#counts.histories++;
     this.#counts.operations += entries.length;
     this.#counts.decisions += entries.filter(({ call }) => call.op === 'decide').length;
+    if (verdict.kind === 'fine') this.#counts.explained++;
     if (verdict.kind === 'undecided') this.#counts.undecided++;
     return { verdict, history, universe };
   }

@@ -3,9 +3,11 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import * as fc from 'fast-check';
 import { hashNumbers } from '../../../src/util/random.ts';
+import { HangError } from '../../support/wait.ts';
 import { configOf, describeConfig, type Focus } from './config.ts';
+import { type Counts, noCounts } from './counts.ts';
 import { type Program, programs } from './program.ts';
-import { type Counts, HangError, noCounts, Session } from './session.ts';
+import { Session } from './session.ts';
 import { describeProgram, describeViolation } from './show.ts';
 
 /** Programs of one engine: fewer where each may take long. */
@@ -15,8 +17,6 @@ const PROGRAMS_RESTARTED = 2;
 /** The interleaving of threads is not the seed's: smaller programs are tried several times. */
 const SHRINK_ATTEMPTS = 4;
 const SHRINK_MS = 20_000;
-/** More than any machine has. */
-const CPUS_MAX = 1_024;
 
 /** What went wrong in a session, with the smallest program that was found to show it. */
 export interface SessionFailure {
@@ -46,8 +46,8 @@ export interface SimulationOptions {
 }
 
 export async function simulate(options: SimulationOptions): Promise<SimulationResult> {
-  const { seed, seconds, cpuSeconds = seconds * CPUS_MAX, directory, focus, session } = options;
-  const { shrinks = true } = options;
+  const { seed, seconds, directory, focus, session } = options;
+  const { cpuSeconds = Number.POSITIVE_INFINITY, shrinks = true } = options;
   const counts = noCounts();
   const endMs = performance.now() + seconds * 1_000;
   const isOver = (): boolean =>
@@ -59,7 +59,8 @@ export async function simulate(options: SimulationOptions): Promise<SimulationRe
     const own = session?.seed ?? hashNumbers(seed, sessions);
     const scratch = mkdtempSync(join(directory, 'session-'));
     failure = await runSession(own, scratch, counts, { focus, isOver, shrinks });
-    rmSync(scratch, { recursive: true, force: true });
+    // What a session failed on is left to be looked at.
+    if (failure === undefined) rmSync(scratch, { recursive: true, force: true });
     sessions++;
   }
   return { counts, sessions, failure };
@@ -97,11 +98,13 @@ async function runSession(
   const isRestarted = disturbances.includes('restart');
   const disturbedRuns = isRestarted ? PROGRAMS_RESTARTED : PROGRAMS_DISTURBED;
   const numRuns = isCalm ? PROGRAMS_CALM : disturbedRuns;
-  await fc.check(property, { seed, numRuns, endOnFailure: !shrinks });
+  const checked = await fc.check(property, { seed, numRuns, endOnFailure: !shrinks });
+  // Without a program: what makes, runs or shows programs is broken itself.
+  if (checked.failed) smallest ??= textOf(checked.errorInstance);
   try {
     await session.close();
   } catch (error) {
-    smallest ??= String(error);
+    smallest ??= textOf(error);
   }
   if (smallest === undefined) return undefined;
   return { seed, what: describeConfig(config), detail: smallest };
@@ -114,6 +117,10 @@ async function tryOnce(session: Session, program: Program): Promise<string | und
     return `${describeProgram(program)}\n${describeViolation(verdict.violation, history, universe)}`;
   }
   return undefined;
+}
+
+function textOf(error: unknown): string {
+  return error instanceof Error ? (error.stack ?? error.message) : String(error);
 }
 
 function usedCpuSeconds(): number {

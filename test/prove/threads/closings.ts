@@ -5,12 +5,12 @@ import { errorCode } from '../../../src/errors.ts';
 import type { WhenFull } from '../../../src/options.ts';
 import { PullManager } from '../../../src/pull-manager.ts';
 import { Random } from '../../../src/util/random.ts';
+import { inTime, until } from '../../support/wait.ts';
 import type { ProofFailure, ProofOptions, ProofReport } from '../proof.ts';
 import { STRIPE_COUNT } from './board.ts';
 import { type Entry, Ledger, secretOf } from './ledger.ts';
 import { Load } from './load.ts';
 import { STORES, storeAt } from './strikes.ts';
-import { inTime, until } from './wait.ts';
 
 export interface ClosingPlan {
   readonly store: StoreOptions;

@@ -8,11 +8,11 @@ import type { PullManagerOptions } from '../../../src/options.ts';
 import { SharedState, WORKER } from '../../../src/protocol/shared-state.ts';
 import { PullManager } from '../../../src/pull-manager.ts';
 import { Random } from '../../../src/util/random.ts';
+import { inTime, until } from '../../support/wait.ts';
 import { arm, BOARD, disarm, type Kind, STRIPE_COUNT, STRUCK_MESSAGE } from './board.ts';
 import { Ledger, secretOf } from './ledger.ts';
 import { keysOf, Load } from './load.ts';
 import { type LifePlan, type Strike, storeAt } from './strikes.ts';
-import { inTime, until } from './wait.ts';
 
 export interface LifeResult {
   /** What must not be. */

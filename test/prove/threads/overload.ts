@@ -4,10 +4,10 @@ import { runInNewContext } from 'node:vm';
 import { errorCode } from '../../../src/errors.ts';
 import type { WhenFull } from '../../../src/options.ts';
 import { PullManager } from '../../../src/pull-manager.ts';
+import { inTime } from '../../support/wait.ts';
 import type { ProofReport } from '../proof.ts';
 import { secretOf } from './ledger.ts';
 import { slowStore } from './slow-store.ts';
-import { inTime } from './wait.ts';
 
 export interface FloodOptions {
   readonly whenFull: WhenFull;

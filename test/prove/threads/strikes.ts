@@ -1,14 +1,13 @@
 /** Every way in which a worker of a proof dies, and how those ways are spread over engines. */
 import type { StoreOptions } from '../../../src/accessors/backend.ts';
+import { type StoreKind, storeOptions } from '../../../src/accessors/store-location.ts';
 import { Random, shuffled } from '../../../src/util/random.ts';
 import { KINDS, type Kind, type Moment } from './board.ts';
 
-export const STORES = ['memory', 'journal', 'kubelet', 'lmdb'] as const;
-export type StoreKind = (typeof STORES)[number];
+export const STORES: readonly StoreKind[] = ['memory', 'journal', 'kubelet', 'lmdb'];
 
 export function storeAt(kind: StoreKind, path: string): StoreOptions {
-  if (kind === 'memory') return { kind };
-  return kind === 'kubelet' ? { kind, dir: path } : { kind, path };
+  return kind === 'memory' ? { kind } : storeOptions(kind, path);
 }
 
 export const WORKER_COUNTS: readonly number[] = [1, 2, 4];

@@ -1,10 +1,8 @@
 /** Groups of tests that run against the real programs, or say why they do not. */
 import { afterAll, afterEach, beforeAll, describe, it } from 'vitest';
+import { IS_REAL_REQUIRED } from '../../support/required.ts';
 import { Components } from './components.ts';
 import { CONTAINERD, NEXT_CONTAINERD, type RuntimeProgram } from './programs.ts';
-
-/** Set to 1 where all programs have to be there: a missing one is then a failed test. */
-const REQUIRED = process.env.PULLWARDEN_REQUIRE_REAL === '1';
 
 /**
  * A group of tests with components of its own, on the distribution's containerd.
@@ -42,7 +40,7 @@ function describeOn(
       });
       body(components);
     });
-  } else if (REQUIRED && !optional) {
+  } else if (IS_REAL_REQUIRED && !optional) {
     describe(name, () => {
       it('has the programs that it needs', () => {
         throw new Error(problem);

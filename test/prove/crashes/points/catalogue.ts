@@ -79,7 +79,7 @@ const CALLS: Readonly<Record<string, readonly string[]>> = {
     'remove redo directory',
   ],
   lmdb: [...LOCK, 'make directory'],
-  // The one that tests use: test/fixtures/stress/log-store.mjs.
+  // The one that tests use: test/fixtures/stores/log-store.mjs.
   module: ['write log', 'flush log'],
 };
 /** Where a life has to end so that the next one makes the call. */

@@ -20,6 +20,9 @@ export interface KeyOperation<S> {
   readonly isOptional: boolean;
 }
 
+/** More operations ran on a key at a time than can be followed. */
+export class TooManyOperationsError extends Error {}
+
 /** Bits for running operations, and so the most that may run on one key at a time. */
 const SLOTS = 20;
 const MASKS = 1 << SLOTS;
@@ -90,7 +93,9 @@ export class KeyWorlds<S> {
     const slots: number[] = [];
     for (const effect of operation.effects) {
       const slot = this.#slots.indexOf(undefined);
-      if (slot < 0) throw new Error(`more than ${SLOTS} operations run on one key`);
+      if (slot < 0) {
+        throw new TooManyOperationsError(`more than ${SLOTS} operations run on one key`);
+      }
       this.#slots[slot] = effect;
       this.#after[slot] = slots.at(-1) ?? -1;
       slots.push(slot);
@@ -203,7 +208,9 @@ export class KeyWorlds<S> {
           open.push(next);
         }
       }
-      if (this.#worlds.size > WORLDS_MAX) throw new Error('too many operations ran on one key');
+      if (this.#worlds.size > WORLDS_MAX) {
+        throw new TooManyOperationsError('too many operations ran on one key');
+      }
     }
   }
 

@@ -4,18 +4,23 @@ import { setTimeout as delay } from 'node:timers/promises';
 /** Nothing that works comes near it, however busy the machine is; tests of what hangs set it. */
 export const GUARD_MS: number = Number(process.env.PULLWARDEN_PROVE_GUARD_MS ?? 60_000);
 
-/** What `promise` gives; rejects with `what` if that takes too long. */
-export async function inTime<T>(what: string, promise: Promise<T>): Promise<T> {
-  const guard = new AbortController();
-  const late = delay(GUARD_MS, undefined, { signal: guard.signal }).then(() => {
-    throw new Error(`hangs: ${what}`);
+/** Something took longer than anything that works: the engine is of no use any more. */
+export class HangError extends Error {}
+
+/** What `promise` gives; rejects with a `HangError` that names `what` if that takes too long. */
+export async function inTime<T>(
+  what: string,
+  promise: Promise<T>,
+  limitMs: number = GUARD_MS,
+): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new HangError(`hangs: ${what}`)), limitMs);
   });
-  // Ended by the abort below.
-  late.catch(() => {});
   try {
     return await Promise.race([promise, late]);
   } finally {
-    guard.abort();
+    clearTimeout(timer);
   }
 }
 
@@ -26,7 +31,7 @@ export async function until(
 ): Promise<void> {
   const deadline = performance.now() + GUARD_MS;
   while (!(await condition())) {
-    if (performance.now() > deadline) throw new Error(`never happened: ${what}`);
+    if (performance.now() > deadline) throw new HangError(`never happened: ${what}`);
     await delay(2);
   }
 }

@@ -3,16 +3,17 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import type { Worker } from 'node:worker_threads';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import type { StoreOptions } from '../../src/accessors/backend.ts';
-import { SharedState, WORKER, WORKER_STATE } from '../../src/protocol/shared-state.ts';
-import { PullManager } from '../../src/pull-manager.ts';
-import { Random } from '../../src/util/random.ts';
-import { EVENT, type StormEvent, stormEvent } from '../prove/crashes/log.ts';
-import { CrashModel } from '../prove/crashes/model.ts';
-import { CrashStorm } from '../prove/crashes/storm.ts';
-import { type Dump, dumpOf } from '../prove/crashes/sweep.ts';
+import type { StoreOptions } from '../../../src/accessors/backend.ts';
+import { SharedState, WORKER, WORKER_STATE } from '../../../src/protocol/shared-state.ts';
+import { PullManager } from '../../../src/pull-manager.ts';
+import { WorkerThreads } from '../../../src/storm/worker-threads.ts';
+import { Random } from '../../../src/util/random.ts';
+import { inTime } from '../../support/wait.ts';
+import { EVENT, type StormEvent, stormEvent } from './log.ts';
+import { CrashModel } from './model.ts';
+import { CrashStorm } from './storm.ts';
+import { type Dump, dumpOf } from './sweep.ts';
 
 /** A longer run sets the variable. Each engine sees several deaths; waits between them double. */
 const ENGINES = Number(process.env.PULLWARDEN_DEATH_ENGINES ?? 2);
@@ -21,34 +22,22 @@ const DEATHS = 6;
 const WORKER_COUNT = 2;
 const CALLERS = 48;
 const LIMIT_MS = 30_000;
-const LOG_STORE = fileURLToPath(new URL('../fixtures/stress/log-store.mjs', import.meta.url));
+/** A number below it chooses a thread: a multiple of each number of threads that there may be. */
+const THREADS_MAX = 60;
+const LOG_STORE = fileURLToPath(new URL('../../fixtures/stores/log-store.mjs', import.meta.url));
 
 let directory: string;
-/** Every thread of this process that lives. */
-const threads = new Set<Worker>();
-
-function onWorker(worker: Worker): void {
-  threads.add(worker);
-  worker.once('exit', () => threads.delete(worker));
-}
+let threads: WorkerThreads;
 
 beforeEach(() => {
   directory = mkdtempSync(join(tmpdir(), 'pullwarden-deaths-'));
-  process.on('worker', onWorker);
+  threads = new WorkerThreads();
 });
 
 afterEach(() => {
-  process.removeListener('worker', onWorker);
+  threads.close();
   rmSync(directory, { recursive: true, force: true });
 });
-
-/** What `promise` gives; fails with `what` if it takes too long. */
-async function inTime<T>(what: string, promise: Promise<T>): Promise<T> {
-  const late = delay(LIMIT_MS, undefined, { ref: false }).then(() => {
-    throw new Error(`${what} in ${LIMIT_MS} ms (seed ${SEED})`);
-  });
-  return Promise.race([promise, late]);
-}
 
 /** Lists and asks once every worker that has died is replaced; until then its gauges are behind. */
 async function dumpWhenWell(manager: PullManager): Promise<Dump> {
@@ -80,7 +69,7 @@ async function survive(
   let counted = 0;
   for (let engine = 0; engine < ENGINES; engine++) {
     const manager = await inTime(
-      'the store is not open',
+      `opening the store (seed ${SEED})`,
       PullManager.open({ store, workerCount: WORKER_COUNT }),
     );
     let events: StormEvent[] = [];
@@ -113,7 +102,7 @@ async function survive(
     await kill(manager, random);
     await delay(50);
     storm.stop();
-    await inTime('calls are unanswered', ended);
+    await inTime('ending the calls', ended);
     await follow();
     deaths += manager.stats().workersReplaced;
 
@@ -125,7 +114,7 @@ async function survive(
     await follow();
     counted += Array.from(pulls.values()).filter((count) => count > 0).length;
 
-    await inTime('the engine is not closed', manager.close());
+    await inTime('closing the engine', manager.close());
     model.crash();
     expect([...failures.keys()].filter((code) => code !== 'ERR_PULLMANAGER_WORKER_LOST')).toEqual(
       [],
@@ -161,8 +150,7 @@ describe('a storm whose workers die', { timeout: 180_000 }, () => {
       const result = await survive(storeOf(kind), async (manager, random) =>
         untilReplaced(manager, async () => {
           await delay(random.below(100));
-          const alive = [...threads];
-          if (isWell(manager)) await alive[random.below(alive.length)]?.terminate();
+          if (isWell(manager)) await threads.kill(random.below(THREADS_MAX));
         }),
       );
       expect(result.deaths).toBeGreaterThanOrEqual(ENGINES * DEATHS);
@@ -175,8 +163,7 @@ describe('a storm whose workers die', { timeout: 180_000 }, () => {
     const result = await survive(storeOf('journal'), async (manager, random) =>
       untilReplaced(manager, async () => {
         await delay(random.below(200));
-        const alive = [...threads];
-        await alive[random.below(alive.length)]?.terminate();
+        await threads.kill(random.below(THREADS_MAX));
       }),
     );
     expect(result.deaths).toBeGreaterThan(0);

@@ -10,10 +10,10 @@ import type {
   ImagePullSecret,
   PodCredentials,
 } from '../../src/records/record.ts';
-import { type ModelOperation, PullModel } from '../../src/storm/model.ts';
 import { mergeModelCredentials, normalized } from '../../src/storm/model-credentials.ts';
 import { decideOn, MATCH_WRITE_LIMIT, mustVerify } from '../../src/storm/model-decision.ts';
 import { Random } from '../../src/util/random.ts';
+import { type ModelOperation, PullModel } from './pull-model.ts';
 
 const IMAGE = 'docker.io/library/nginx:1';
 const NAME = 'docker.io/library/nginx';

@@ -3,7 +3,6 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { extname, join } from 'node:path';
 import { text } from 'node:stream/consumers';
-import type { SimulationOptions, SimulationResult } from './simulate.ts';
 
 /** A process that ends this long after its time hangs. */
 const GRACE_MS = 90_000;
@@ -41,13 +40,4 @@ export async function runChild<Result extends object>(
   if (line.startsWith('{')) return JSON.parse(line) as Result;
   const shown = errors.trim().split('\n').slice(-SHOWN_LINES).join('\n');
   return { broken: `the process ended with ${signal ?? code} and no result\n${shown}` };
-}
-
-/** Simulates with the code of a compiled tree. */
-export function simulateInChild(
-  tree: string,
-  options: SimulationOptions,
-): Promise<SimulationResult | Broken> {
-  const here = 'test/prove/simulation';
-  return runChild({ tree, file: `${here}/child`, preload: `${here}/clock` }, options);
 }

@@ -1,20 +1,24 @@
 /**
  * The sequential model: what the pull manager must do, without threads, batches or a store.
  *
- * Operations and answers are plain data, so that a recorded history can be replayed against it. It
- * shares the image-name parser with the engine and nothing else; it is the oracle of the storm and
- * of every harness that needs one.
+ * Operations and answers are plain data, so that a recorded history can be replayed against it. With
+ * the storm it shares the rules of decisions and of merging, with the engine the checks of image names
+ * and the table of compatibility levels, and nothing else. It is the oracle of the tests and proofs.
  *
  * Source: kubernetes pkg/kubelet/images/pullmanager at v1.33 to v1.36, with the deviations W3 and W4 (lists
  * are merged and always normalised), W8 (what cannot be read is never taken for absent), W12 (times
  * are not cut to seconds).
  */
-import { KUBELET_BEHAVIOUR, type KubeletBehaviour } from '../compatibility.ts';
-import { IMAGE_TEXT } from '../images/image-text.ts';
-import type { VerificationPolicy } from '../policies/enforcer.ts';
-import type { ImagePullCredentials, ImagePulledRecord, PodCredentials } from '../records/record.ts';
-import { mergeModelCredentials, normalized } from './model-credentials.ts';
-import { decideOn, type ModelReason, textOf } from './model-decision.ts';
+import { KUBELET_BEHAVIOUR, type KubeletBehaviour } from '../../src/compatibility.ts';
+import { IMAGE_TEXT } from '../../src/images/image-text.ts';
+import type { VerificationPolicy } from '../../src/policies/enforcer.ts';
+import type {
+  ImagePullCredentials,
+  ImagePulledRecord,
+  PodCredentials,
+} from '../../src/records/record.ts';
+import { mergeModelCredentials, normalized } from '../../src/storm/model-credentials.ts';
+import { decideOn, type ModelReason, textOf } from '../../src/storm/model-decision.ts';
 
 /** What a runtime lists; the fields that reconciliation reads. */
 export interface ModelImage {
