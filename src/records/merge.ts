@@ -67,7 +67,8 @@ export function applyChange(
   return new PulledRecord(imageRef, updatedAtMs, merged.proofs);
 }
 
-function provesNothing(credentials: ImagePullCredentials): boolean {
+/** Whether credentials say nothing that a record could not say without them. */
+export function provesNothing(credentials: ImagePullCredentials): boolean {
   if (credentials.nodePodsAccessible === true) return false;
   const { kubernetesSecrets, kubernetesServiceAccounts } = credentials;
   return !kubernetesSecrets?.length && !kubernetesServiceAccounts?.length;
@@ -96,8 +97,8 @@ function withProof(
   return proofs.toSpliced(~index, 0, proof);
 }
 
-/** The entry itself where the credentials add nothing to it. */
-function mergeCredentials(
+/** One name's credentials after a change; the entry itself where the change adds nothing to it. */
+export function mergeCredentials(
   entry: ImagePullCredentials,
   added: ImagePullCredentials,
 ): ImagePullCredentials {
@@ -161,7 +162,7 @@ function orderAt(a: readonly Proof[], i: number, b: readonly Proof[], j: number)
 }
 
 /** Whether a proof of the same coordinates is to be replaced by the new one. */
-function replaces(added: Proof, old: Proof): boolean {
+export function replaces(added: Proof, old: Proof): boolean {
   return hashOf(added) !== hashOf(old) || isLater(added, old);
 }
 

@@ -27,6 +27,7 @@ import {
   type ImagePullCredentials,
   type ImagePulledRecord,
   PulledRecord,
+  type RecordChange,
 } from '../../records/record.ts';
 import type { RecordWrite } from '../accessor.ts';
 import type { JournalState, RecordPool } from './state.ts';
@@ -112,8 +113,18 @@ export function ownRecord(record: ImagePulledRecord): PulledRecord {
   return unpackRecord(packRecord(PulledRecord.from(record)));
 }
 
+/** What logged writes are replayed into, in their order. */
+export interface ReplayTarget {
+  writeIntent(image: string): void;
+  deleteIntent(image: string): void;
+  writePulled(record: PulledRecord): void;
+  /** Merges a change into what the key has, and sets the time, changed or not (`applyChange`). */
+  changePulled(imageRef: string, change: RecordChange, updatedAtMs: number): void;
+  deletePulled(imageRef: string): void;
+}
+
 /** Replays a logged batch. Throws `RECORD_CORRUPT` for any shape but the documented one. */
-export function replayBatch(state: JournalState, fields: unknown[], pool: RecordPool): void {
+export function replayBatch(target: ReplayTarget, fields: unknown[], pool: RecordPool): void {
   const known: ImagePullCredentials[] = [];
   const credentialsOf = (value: unknown): ImagePullCredentials => {
     if (typeof value !== 'number') {
@@ -129,28 +140,30 @@ export function replayBatch(state: JournalState, fields: unknown[], pool: Record
   while (at < fields.length) {
     switch (fields[at]) {
       case INTENT_WRITTEN:
-        state.writeIntent(unpackText(fields[at + 1]));
+        target.writeIntent(unpackText(fields[at + 1]));
         at += 2;
         break;
       case INTENT_DELETED:
-        state.deleteIntent(unpackText(fields[at + 1]));
+        target.deleteIntent(unpackText(fields[at + 1]));
         at += 2;
         break;
       case RECORD_WRITTEN:
-        state.writePulled(unpackRecord(fields[at + 1], credentialsOf));
+        target.writePulled(unpackRecord(fields[at + 1], credentialsOf));
         at += 2;
         break;
       case RECORD_CHANGED:
-        state.changePulled(
+        target.changePulled(
           unpackText(fields[at + 1]),
-          pool.name(unpackText(fields[at + 3])),
-          credentialsOf(fields[at + 4]),
+          {
+            imageName: pool.name(unpackText(fields[at + 3])),
+            credentials: credentialsOf(fields[at + 4]),
+          },
           unpackTime(fields[at + 2]),
         );
         at += 5;
         break;
       case RECORD_DELETED:
-        state.deletePulled(unpackText(fields[at + 1]));
+        target.deletePulled(unpackText(fields[at + 1]));
         at += 2;
         break;
       default:

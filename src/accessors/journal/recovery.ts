@@ -25,6 +25,7 @@ import type { Pacer } from './pacer.ts';
 import { type LoadedSegment, SegmentScan } from './segment-scan.ts';
 import { readSnapshot } from './snapshot-reader.ts';
 import { type JournalState, RecordPool } from './state.ts';
+import { StateReplay } from './state-replay.ts';
 
 export interface RecoveryOptions {
   readonly directory: string;
@@ -109,14 +110,21 @@ class Replay {
   readonly #options: RecoveryOptions;
   readonly #segments: readonly SegmentInfo[];
   readonly #pool = new RecordPool();
+  readonly #writes: StateReplay;
 
   constructor(options: RecoveryOptions, segments: readonly SegmentInfo[], nextSequence: number) {
     this.#options = options;
     this.#segments = segments;
+    this.#writes = new StateReplay(options.state);
     this.nextSequence = nextSequence;
   }
 
   async run(): Promise<void> {
+    await this.#replayAll();
+    this.#writes.end();
+  }
+
+  async #replayAll(): Promise<void> {
     const limits = limitsOf(this.#segments);
     for (let i = 0; i < this.#segments.length; i++) {
       const { file, header } = this.#segments[i]!;
@@ -156,7 +164,7 @@ class Replay {
   #apply(path: string, offset: number, payload: Buffer): void {
     const fields = decodeArray(payload, path, offset);
     try {
-      replayBatch(this.#options.state, fields, this.#pool);
+      replayBatch(this.#writes, fields, this.#pool);
     } catch (cause) {
       if (errorCode(cause) !== PULL_MANAGER_ERROR_CODES.RECORD_CORRUPT) throw cause;
       throw corruptFile(path, offset, 'a batch has an unknown shape', cause);

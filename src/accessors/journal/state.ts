@@ -1,6 +1,5 @@
 /** What a partition holds, in memory, and the pool that lets equal credentials be one object. */
-import { unpackCredentials, unpackText } from '../../records/codec.ts';
-import { applyChange } from '../../records/merge.ts';
+import { unpackCredentials } from '../../records/codec.ts';
 import type { ImagePullCredentials, PulledRecord } from '../../records/record.ts';
 
 /** Says whether a partition holds a key. */
@@ -36,20 +35,6 @@ export class JournalState {
     }
   }
 
-  changePulled(
-    imageRef: string,
-    imageName: string,
-    credentials: ImagePullCredentials,
-    updatedAtMs: number,
-  ): void {
-    if (this.#isOwn !== undefined && !this.#isOwn(imageRef)) return;
-    const before = this.records.get(imageRef);
-    const change = { imageName, credentials };
-    // The key that is there already, so that no second copy of it is kept.
-    const key = before?.imageRef ?? imageRef;
-    this.records.set(key, applyChange(before, key, change, updatedAtMs));
-  }
-
   deletePulled(imageRef: string): void {
     this.records.delete(imageRef);
   }
@@ -65,8 +50,8 @@ export class RecordPool {
 
   /** The frozen credentials of a packed form; throws `RECORD_CORRUPT`. */
   credentials(packed: unknown): ImagePullCredentials {
-    // First: as JSON, what is no credentials may look like some (NaN is null), or be nothing at all.
-    void unpackCredentials(packed, uncopiedText);
+    // What is no credentials may have the JSON of some (NaN is null), or none at all.
+    if (!isExactInJson(packed)) return unpackCredentials(packed);
     const key = JSON.stringify(packed);
     const pooled = this.#credentials.get(key);
     if (pooled !== undefined) return pooled;
@@ -86,7 +71,19 @@ export class RecordPool {
   }
 }
 
-/** The text of a packed form, which may share memory with what it was cut from. */
-function uncopiedText(value: unknown): string {
-  return typeof value === 'string' ? value : unpackText(value);
+/** Whether no other value has the same JSON. With loops: it is asked of all that is replayed. */
+function isExactInJson(packed: unknown): boolean {
+  if (!Array.isArray(packed)) return false;
+  for (const field of packed) {
+    if (!Array.isArray(field)) {
+      if (!isExactScalar(field)) return false;
+      continue;
+    }
+    for (const inner of field) if (!isExactScalar(inner)) return false;
+  }
+  return true;
+}
+
+function isExactScalar(value: unknown): boolean {
+  return typeof value === 'string' || value === null || Number.isFinite(value);
 }

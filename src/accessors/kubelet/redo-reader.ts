@@ -1,15 +1,14 @@
 /** Reads what a redo log holds, key by key. Changes nothing. */
 import { errorCode, PULL_MANAGER_ERROR_CODES, PullManagerError } from '../../errors.ts';
 import { unpackText } from '../../records/codec.ts';
-import { applyChange } from '../../records/merge.ts';
-import type { ImagePullCredentials, PulledRecord } from '../../records/record.ts';
-import { replayBatch } from '../journal/batch.ts';
+import type { PulledRecord, RecordChange } from '../../records/record.ts';
+import { type ReplayTarget, replayBatch } from '../journal/batch.ts';
 import { corruptFile, decodeArray } from '../journal/file-header.ts';
 import type { JournalFile } from '../journal/file-names.ts';
 import type { Pacer } from '../journal/pacer.ts';
 import { inspectSegment, limitsOf, loadSegment } from '../journal/recovery.ts';
 import { SegmentScan } from '../journal/segment-scan.ts';
-import { JournalState, RecordPool } from '../journal/state.ts';
+import { RecordPool } from '../journal/state.ts';
 import type { Value } from './found-file.ts';
 import type { RecordKind } from './layout.ts';
 import { REDO_PLACING, REDO_WRITES } from './redo-log.ts';
@@ -19,9 +18,13 @@ export interface LoggedWrite {
   readonly sequence: number;
   /** The id of the file behind the key when it was logged. */
   readonly fileId: number;
-  /** What the key has after it. */
-  apply(before: Value | undefined): Value | undefined;
+  readonly effect: WriteEffect;
 }
+
+/** What a write does to its key: sets what it has, to nothing where there is no `value`, or changes it. */
+export type WriteEffect =
+  | { readonly value: Value | undefined }
+  | { readonly change: RecordChange; readonly updatedAtMs: number };
 
 /** What a redo log says of one key. */
 export interface LoggedKey {
@@ -106,12 +109,12 @@ class Reading {
       const [, , ids, batch] = fields;
       if (!Array.isArray(ids) || !Array.isArray(batch)) throw unknownShape();
       let index = 0;
-      const collect: Collect = (of, key, apply) => {
+      const collect: Collect = (of, key, effect) => {
         const fileId: unknown = ids[index++];
         if (typeof fileId !== 'number') throw unknownShape();
-        this.#key(of, key).writes.push({ sequence, fileId, apply });
+        this.#key(of, key).writes.push({ sequence, fileId, effect });
       };
-      replayBatch(new CollectingState(collect), batch, this.#pool);
+      replayBatch(new WriteCollector(collect), batch, this.#pool);
     } else if (kind === REDO_PLACING) {
       const covers = fields[2];
       for (let at = 3; at < fields.length; at += 3) {
@@ -136,43 +139,34 @@ class Reading {
   }
 }
 
-type Collect = (kind: RecordKind, key: string, apply: LoggedWrite['apply']) => void;
+type Collect = (kind: RecordKind, key: string, effect: WriteEffect) => void;
 
 /** Takes the writes of a replayed batch for what they do, without a state that they do it to. */
-class CollectingState extends JournalState {
+class WriteCollector implements ReplayTarget {
   readonly #collect: Collect;
 
   constructor(collect: Collect) {
-    super();
     this.#collect = collect;
   }
 
-  override writeIntent(image: string): void {
-    this.#collect('intent', image, () => true);
+  writeIntent(image: string): void {
+    this.#collect('intent', image, { value: true });
   }
 
-  override deleteIntent(image: string): void {
-    this.#collect('intent', image, () => undefined);
+  deleteIntent(image: string): void {
+    this.#collect('intent', image, { value: undefined });
   }
 
-  override writePulled(record: PulledRecord): void {
-    this.#collect('pulled', record.imageRef, () => record);
+  writePulled(record: PulledRecord): void {
+    this.#collect('pulled', record.imageRef, { value: record });
   }
 
-  override changePulled(
-    imageRef: string,
-    imageName: string,
-    credentials: ImagePullCredentials,
-    updatedAtMs: number,
-  ): void {
-    const change = { imageName, credentials };
-    this.#collect('pulled', imageRef, (before) =>
-      applyChange(before as PulledRecord | undefined, imageRef, change, updatedAtMs),
-    );
+  changePulled(imageRef: string, change: RecordChange, updatedAtMs: number): void {
+    this.#collect('pulled', imageRef, { change, updatedAtMs });
   }
 
-  override deletePulled(imageRef: string): void {
-    this.#collect('pulled', imageRef, () => undefined);
+  deletePulled(imageRef: string): void {
+    this.#collect('pulled', imageRef, { value: undefined });
   }
 }
 

@@ -13,6 +13,9 @@
 import { join } from 'node:path';
 import type { KubeletBehaviour } from '../../compatibility.ts';
 import { errorCode } from '../../errors.ts';
+import { applyChange } from '../../records/merge.ts';
+import type { PulledRecord } from '../../records/record.ts';
+import { RecordBuilder } from '../../records/record-builder.ts';
 import { flushDirectory } from '../directories.ts';
 import { BackgroundWork } from '../journal/background.ts';
 import { removeQuietly } from '../journal/file-io.ts';
@@ -197,7 +200,7 @@ const KEEP = Symbol('as it is');
  * @param filed - what the file has; undefined: nothing that could be read.
  */
 function resolve(
-  { writes, placed }: LoggedKey,
+  { key, writes, placed }: LoggedKey,
   fileId: number,
   filed: Value | undefined,
   isDamaged: boolean,
@@ -206,21 +209,37 @@ function resolve(
   if (covers !== undefined) {
     // Ours, with all writes up to there.
     return applyAll(
+      key,
       filed,
       writes.filter(({ sequence }) => sequence > covers),
     );
   }
   const known = writes.findIndex((write) => write.fileId === fileId);
-  const before = applyAll(undefined, known < 0 ? writes : writes.slice(0, known));
+  const before = applyAll(key, undefined, known < 0 ? writes : writes.slice(0, known));
   if (known < 0 && isDamaged && before === undefined) return KEEP;
   const joined = joinValues(before, filed);
-  return known < 0 ? joined : applyAll(joined, writes.slice(known));
+  return known < 0 ? joined : applyAll(key, joined, writes.slice(known));
 }
 
-function applyAll(start: Value | undefined, writes: LoggedKey['writes']): Value | undefined {
+function applyAll(
+  key: string,
+  start: Value | undefined,
+  writes: LoggedKey['writes'],
+): Value | undefined {
   let value = start;
-  for (const write of writes) value = write.apply(value);
-  return value;
+  let builder: RecordBuilder | undefined;
+  for (const { effect } of writes) {
+    if ('value' in effect) {
+      builder = undefined;
+      value = effect.value;
+    } else if (value === undefined) {
+      value = applyChange(undefined, key, effect.change, effect.updatedAtMs);
+    } else {
+      builder ??= new RecordBuilder(value as PulledRecord);
+      builder.change(effect.change, effect.updatedAtMs);
+    }
+  }
+  return builder?.build() ?? value;
 }
 
 function filedValue(value: Value | undefined | typeof KEEP): Value | undefined | typeof KEEP {

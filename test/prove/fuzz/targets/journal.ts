@@ -55,6 +55,8 @@ const WORST_CASES: readonly WorstCase[] = [
     make: (bytes) =>
       marked('b', pack(Array.from({ length: bytes / 8 }, (_, i) => [1, `i${i}`]).flat())),
   },
+  { name: 'changes of one record', make: (bytes) => marked('b', pack(changes(bytes))) },
+  { name: 'secrets of one name', make: (bytes) => marked('b', pack(secrets(bytes))) },
   { name: 'arrays in arrays', make: (bytes) => marked('b', Buffer.alloc(bytes, 0x91)) },
   {
     name: 'credentials nested deeply',
@@ -252,4 +254,25 @@ function packedSnapshotOf(random: Random): unknown {
   for (const image of several(random, 3, () => oddText(random))) builder.addIntent(image);
   for (const record of several(random, 3, () => recordOf(random))) builder.addRecord(record);
   return damagedBy(builder.take(), random);
+}
+
+function changes(bytes: number): unknown[] {
+  return Array.from({ length: Math.floor(bytes / 24) }, (_, i) => [
+    4,
+    'ref',
+    i,
+    `name${i}`,
+    [1, null, null, null],
+  ]).flat();
+}
+
+/** One secret is added to the same record again and again. */
+function secrets(bytes: number): unknown[] {
+  return Array.from({ length: Math.floor(bytes / 40) }, (_, i) => [
+    4,
+    'ref',
+    i,
+    'name',
+    [0, [`uid${i}`, 'namespace', 'name', 'hash', null], null, null],
+  ]).flat();
 }

@@ -67,7 +67,7 @@ function feed(input: Buffer): Verdict {
   const isHost = input[0] === 0x68;
   const ringAt = state!.ringAt(0, 0, isHost ? 1 : 0);
   const given = Buffer.alloc(Math.min(RING_WORDS * 4, (input.length + 2) & ~3));
-  input.copy(given, 0, 1);
+  input.subarray(1).copy(given);
   const wordCount = given.length >> 2;
   for (let i = 0; i < wordCount; i++) words[ringAt + i] = given.readInt32LE(4 * i);
   try {
