@@ -33,11 +33,7 @@ async function prove(
 describe('kills of a real process', { timeout: 300_000 }, () => {
   it('finds nothing in a store that keeps its promises', async () => {
     const { code, output } = await prove('honest', 6, 1);
-    const rows = output.matchAll(
-      /module: (?:under load|while closing under load) +(\d+) +kills +0/g,
-    );
-    const kills = Array.from(rows, ([, count]) => Number(count));
-    expect(kills.reduce((sum, count) => sum + count, 0)).toBe(6);
+    expect(output).toMatch(/module: under load +6 +kills +0 .*\d of them while closing, \d more/);
     expect(output).toMatch(/module: at points .*5 of 5 points/);
     expect(output).toMatch(/^NOTHING FOUND$/m);
     expect(code).toBe(0);
