@@ -43,7 +43,7 @@ const PULLED_START = `${HEADER}{"kind":"pulled","imageRef":"a","lastUpdatedTimeM
 export const recordsImport: FuzzTarget = {
   name: 'records-import',
   unit: 'files of records',
-  modules: ['src/records-tools/export-format', 'src/records-tools/lines', 'src/records/validate'],
+  modules: ['src/records-tools/export-format', 'src/util/lines', 'src/records/validate'],
   words: [
     HEADER,
     '\n',
