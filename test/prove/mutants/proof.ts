@@ -121,7 +121,7 @@ function missed(
   options: ProofOptions,
 ): ProofFailure {
   const detail = `the ${detector} passes an engine in which, in src/${file},\n${find}\nis\n${replace}`;
-  return { what: `not noticed: ${name}`, detail, replay: `${replayOf(options)} -- '${name}'` };
+  return { what: `not noticed: ${name}`, detail, replay: `${replayOf(options)} -- "${name}"` };
 }
 
 function replayOf({ seed }: ProofOptions): string {
