@@ -285,7 +285,7 @@ export class EngineClient {
         workerIndex: owner,
       });
     }
-    return undefined;
+    return this.#links[owner]!.failure;
   }
 
   #schedule(): void {

@@ -71,6 +71,7 @@ export class HostLink {
   readonly #sent = new Fifo<Pending>();
   #completed = 0;
   #unpublished = 0;
+  #failure: PullManagerError | undefined;
   /** Not sent, since the ring was full. */
   #queue: Pending[] = [];
   #queueFrom = 0;
@@ -117,9 +118,15 @@ export class HostLink {
     return this.#sent.count + this.#queue.length - this.#queueFrom + this.#calls.size;
   }
 
+  /** `ENGINE_UNAVAILABLE`, once answers came that are none; until the worker is replaced. */
+  get failure(): PullManagerError | undefined {
+    if (this.#failure !== undefined) this.#followWorker();
+    return this.#failure;
+  }
+
   /**
-   * Hands a request over. It becomes visible to the worker with the next `publish`, or at once where
-   * the ring is filling up: then the answer is true.
+   * Hands a request over, where the link has not failed. It becomes visible to the worker with the
+   * next `publish`, or at once where the ring is filling up: then the answer is true.
    */
   push(request: Pending): boolean {
     this.#followWorker();
@@ -147,6 +154,7 @@ export class HostLink {
 
   /** Sends what fits of what waits, shows it to the worker and wakes it. */
   publish(): void {
+    if (this.#failure !== undefined) return;
     // Calls go behind the requests that were made before them; later requests may overtake them,
     // but nothing comes between the parts of a message.
     if (this.#queue.length > 0 || this.#unsentCalls.length > 0) this.#sendWaiting();
@@ -156,8 +164,25 @@ export class HostLink {
     this.#state.ringDoorbell(this.workerIndex);
   }
 
-  /** Takes in what the worker answered. Answers whether there was anything. */
+  /**
+   * Takes in what the worker answered. Answers whether there was anything.
+   *
+   * What is no answer in order says that the memory is not what it should be: everything that waits
+   * fails with `ENGINE_UNAVAILABLE`, and nothing of the link is believed until the worker is replaced.
+   */
   receive(): boolean {
+    if (this.#failure !== undefined) return false;
+    try {
+      return this.#receive();
+    } catch (cause) {
+      this.#failure = outOfStep(cause);
+      this.disconnect();
+      this.#lose(this.#failure);
+      return true;
+    }
+  }
+
+  #receive(): boolean {
     const words = this.#state.words;
     // Read first: whatever the dead generation completed is taken in below before the rest is failed.
     const generation = this.#workerGeneration();
@@ -174,6 +199,7 @@ export class HostLink {
       }
     }
     while (this.#completed !== completed) {
+      if (this.#sent.count === 0) throw outOfStep();
       this.#completed = (this.#completed + 1) | 0;
       settle(this.#sent.shift());
     }
@@ -214,6 +240,7 @@ export class HostLink {
   #connect(): void {
     const words = this.#state.words;
     this.#generation = this.#workerGeneration();
+    this.#failure = undefined;
     this.#requests.reset();
     this.#replies.reset();
     this.#sender.reset();

@@ -1,11 +1,12 @@
 /** What a thread that went wrong may leave in a ring: whoever reads it gives up, and never hangs. */
 import { describe, expect, it } from 'vitest';
+import { EngineClient } from '../../src/engine/engine-client.ts';
 import { REPLY, REQUEST } from '../../src/protocol/frames.ts';
-import { OwnerLink } from '../../src/protocol/owner-link.ts';
+import { OwnerLink, type OwnerRequest } from '../../src/protocol/owner-link.ts';
 import { PartReceiver } from '../../src/protocol/parts.ts';
 import { RingReader } from '../../src/protocol/ring.ts';
-import { LINK } from '../../src/protocol/shared-state.ts';
-import { smallState } from '../support/links.ts';
+import { LINK, type SharedState, WORKER } from '../../src/protocol/shared-state.ts';
+import { LinkPair, smallState } from '../support/links.ts';
 
 const RING_WORDS = 64;
 const OUT_OF_STEP = expect.objectContaining({
@@ -71,3 +72,87 @@ describe('an owner', () => {
     expect(() => owner.take([], 10)).toThrow(OUT_OF_STEP);
   });
 });
+
+describe('a host', () => {
+  const READ = { op: REQUEST.READ, image: 'image', imageRef: 'ref' };
+  /** Puts words into the ring of answers of the first host. */
+  const answer = (state: SharedState, words: readonly number[], completed = 0): void => {
+    const link = state.linkAt(0, 0);
+    state.words.set(words, state.ringAt(0, 0, 1));
+    state.words[link + LINK.REPLY_TAIL] = words.length;
+    state.words[link + LINK.COMPLETED] = completed;
+  };
+  const BROKEN: [string, number[], number?][] = [
+    ['a frame of no length', [0]],
+    ['an answer to nothing', [frame(REPLY.MERGED, 5), 7, 0, 0, 0]],
+    ['an error that is none', [frame(REPLY.FAILURE, 4), 1, 1, 0xc1]],
+    ['a result that is cut off', [frame(REPLY.RESULT, 5), 1, 0, 1, 0xd9]],
+    ['more answers than were asked for', [], 3],
+  ];
+
+  it.each(BROKEN)('fails what waits over %s, and stays down', async (_, words, completed) => {
+    const state = smallState(RING_WORDS);
+    const pair = new LinkPair(state);
+    const link = pair.hosts[0]!;
+    const waits = pair.push(READ);
+    const calls = link.call('listPulled', []);
+    link.publish();
+    answer(state, words, completed);
+    expect(link.failure).toBeUndefined();
+    expect(link.receive()).toBe(true);
+    // The first of too many answers is one.
+    if (completed === undefined) await expect(waits).rejects.toEqual(OUT_OF_STEP);
+    await expect(calls).rejects.toEqual(OUT_OF_STEP);
+    expect(link.pending).toBe(0);
+    expect(link.failure).toEqual(OUT_OF_STEP);
+    // Not even what would be in order is believed, and the owner is asked for nothing more.
+    answer(state, [frame(REPLY.MERGED, 5), 1, 0, 0, 0]);
+    expect(link.receive()).toBe(false);
+    link.publish();
+    expect(pair.take().requests).toEqual([]);
+  });
+
+  it('is up again when the worker was replaced', async () => {
+    const state = smallState(RING_WORDS);
+    const pair = new LinkPair(state);
+    const link = pair.hosts[0]!;
+    const lost = pair.push(READ);
+    answer(state, [0]);
+    link.receive();
+    await expect(lost).rejects.toEqual(OUT_OF_STEP);
+    state.words[state.workerAt(0) + WORKER.GENERATION] = 2;
+    expect(link.failure).toBeUndefined();
+    const asked = pair.push(READ);
+    link.publish();
+    const owner = new OwnerLink(state, 0, 0, 2);
+    expect(owner.hasRequests()).toBe(true);
+    const [request] = takenFrom(owner);
+    owner.answerState(request!, 0, undefined, 1, 1);
+    owner.finish(request!);
+    owner.flush();
+    link.receive();
+    await expect(asked).resolves.toMatchObject({ flags: 0, recordVersion: 1 });
+  });
+
+  it('tells its callers, not the event loop', async () => {
+    const state = smallState(RING_WORDS);
+    const client = new EngineClient({
+      state,
+      hostIndex: 0,
+      maxPending: 8,
+      whenFull: 'reject',
+      kick: () => answer(state, [0]),
+      listener: { learn() {}, merged() {} },
+    });
+    await expect(client.read(0, 'ref', 'image')).rejects.toEqual(OUT_OF_STEP);
+    await expect(client.write(0, REQUEST.INTENT, 'image')).rejects.toEqual(OUT_OF_STEP);
+    await expect(client.call(0, 'listPulled', [])).rejects.toEqual(OUT_OF_STEP);
+    await client.drain();
+  });
+});
+
+function takenFrom(owner: OwnerLink): OwnerRequest[] {
+  const batch: OwnerRequest[] = [];
+  owner.take(batch, 10);
+  return batch;
+}

@@ -12,7 +12,7 @@ import { encodeRecord } from '../../../../src/records/codec.ts';
 import type { Random } from '../../../../src/util/random.ts';
 import { smallState } from '../../../support/links.ts';
 import { happens, pick, several } from '../choice.ts';
-import { type FuzzTarget, mustHold, type Verdict } from '../target.ts';
+import { type FuzzTarget, mustHold, type Verdict, Violation } from '../target.ts';
 import { pack, packedCredentialsOf, recordOf } from './packed-values.ts';
 
 const RING_WORDS = 1 << 10;
@@ -71,8 +71,8 @@ function feed(input: Buffer): Verdict {
   const wordCount = given.length >> 2;
   for (let i = 0; i < wordCount; i++) words[ringAt + i] = given.readInt32LE(4 * i);
   try {
-    if (isHost) hear(wordCount);
-    else take(wordCount);
+    if (isHost) return hear(wordCount);
+    take(wordCount);
     return 'accepted';
   } catch (error) {
     // Whoever reads gives up, and its callers are told.
@@ -98,7 +98,7 @@ function take(wordCount: number): void {
   }
 }
 
-function hear(wordCount: number): void {
+function hear(wordCount: number): Verdict {
   const at = state!.linkAt(0, 0);
   const listener = { learn() {}, merged() {} };
   const link = new HostLink(state!, 0, 0, new Dictionary({ texts: 8, credentials: 8 }), listener);
@@ -117,8 +117,21 @@ function hear(wordCount: number): void {
     },
   });
   Atomics.store(state!.words, at + LINK.REPLY_TAIL, wordCount);
-  link.receive();
-  if (failure !== undefined) throw failure;
+  try {
+    link.receive();
+  } catch (error) {
+    if (error instanceof Violation) throw error;
+    // Nobody is there to catch it.
+    throw new Violation(`a host throws in its event loop: ${String(error)}`);
+  }
+  if (link.failure !== undefined) {
+    mustHold(link.pending === 0, 'a call waits on a link that is down');
+    mustHold(!link.receive(), 'a link that is down is heard again');
+  }
+  if (failure === undefined) return link.failure === undefined ? 'accepted' : 'refused';
+  const isKnown = failure instanceof PullManagerError && REFUSALS.includes(failure.code);
+  if (!isKnown && link.failure !== undefined) throw failure;
+  return 'refused';
 }
 
 /** Nothing of what others have in memory is in it. */
