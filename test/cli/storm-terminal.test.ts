@@ -60,7 +60,7 @@ describeWithout(NO_TERMINAL, 'a storm on a real terminal', () => {
       },
     });
     expect(code).toBe(130);
-    expect(screen.text).toContain('(interrupted)');
+    expect(screen.text).toContain('INTERRUPTED');
     expect(screen.isCursorShown).toBe(true);
   });
 

@@ -7,6 +7,7 @@ export class Screen {
   #lines: string[][] = [[]];
   #row = 0;
   #column = 0;
+  #begun = '';
   isCursorShown = true;
   /** Screens as they were at the end of each write of a block, oldest first. */
   readonly seen: string[] = [];
@@ -31,8 +32,12 @@ export class Screen {
     return { row: this.#row - this.#top, column: this.#column };
   }
 
+  /** An escape code may come in pieces: its beginning waits for the rest. */
   write(bytes: string): void {
-    for (const [, code, text] of bytes.matchAll(/(\p{Cc}\[[?0-9;]*[A-Za-z])|([\s\S])/gu)) {
+    const all = this.#begun + bytes;
+    this.#begun = /\p{Cc}(?:\[[?0-9;]*)?$/u.exec(all.replace(/[\r\n]$/, ' '))?.[0] ?? '';
+    const whole = all.slice(0, all.length - this.#begun.length);
+    for (const [, code, text] of whole.matchAll(/(\p{Cc}\[[?0-9;]*[A-Za-z])|([\s\S])/gu)) {
       if (code !== undefined) this.#escape(code.slice(2));
       else this.#put(text!);
     }
