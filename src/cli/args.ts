@@ -20,6 +20,9 @@ export const COMMON_FLAGS: Readonly<Record<string, Flag>> = {
 /** Longer flags are shortened in messages. */
 const SHOWN_LENGTH_MAX = 64;
 
+/** Above it, the parser's time grows with the square of their number. */
+const ARGUMENTS_MAX = 16_000;
+
 /** A command line that was called in a wrong way; the message says how to do better. */
 export class UsageError extends Error {
   override readonly name = 'UsageError';
@@ -34,12 +37,16 @@ export interface ParsedArgs {
 /**
  * Parses the arguments of one command. `--no-NAME` turns a boolean flag off.
  *
- * @throws `UsageError` for an unknown flag, a missing value, or a value where none is taken.
+ * @throws `UsageError` for an unknown flag, a missing value, or a value where none is taken, and for
+ * more than 16,000 arguments; each letter of `-abc` is one.
  */
 export function parseCommandArgs(
   args: readonly string[],
   flags: Readonly<Record<string, Flag>>,
 ): ParsedArgs {
+  if (argumentCount(args) > ARGUMENTS_MAX) {
+    throw new UsageError(`there are more than ${ARGUMENTS_MAX} arguments`);
+  }
   const options = { ...COMMON_FLAGS, ...flags };
   const { tokens } = parseArgs({
     args: [...args],
@@ -76,11 +83,18 @@ export function parseCommandArgs(
       // `--seed --json` is a forgotten value, and not a strange one.
       const isForgotten = token.inlineValue === false && value?.startsWith('--');
       if (value === undefined || isForgotten) throw new UsageError(`${rawName} needs a value`);
-      const list = flag.multiple === true ? ((values[name] ?? []) as string[]) : undefined;
-      values[name] = list === undefined ? value : [...list, value];
+      if (flag.multiple !== true) values[name] = value;
+      else if (values[name] === undefined) values[name] = [value];
+      else (values[name] as string[]).push(value);
     }
   }
   return { values, positionals };
+}
+
+function argumentCount(args: readonly string[]): number {
+  let count = 0;
+  for (const arg of args) count += arg.startsWith('-') && arg[1] !== '-' ? arg.length : 1;
+  return count;
 }
 
 /** The positional arguments, of which there must be as many as there are names. */

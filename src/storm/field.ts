@@ -88,6 +88,11 @@ export function parseField(field: Field, value: unknown, where: string): unknown
   }
 }
 
+/** The name of an unknown field as it may appear in a message. */
+export function shownKey(key: string): string {
+  return /^[\w$-]{1,64}$/.test(key) ? key : quote(key);
+}
+
 /**
  * Checks an object field by field.
  *
@@ -106,7 +111,7 @@ export function parseFields(
     const field = Object.hasOwn(table, key) ? table[key] : undefined;
     if (field === undefined) {
       const hint = suggestion(key, Object.keys(table));
-      throw invalidArgument(`${where}.${key}`, `is not known${hint}`);
+      throw invalidArgument(`${where}.${shownKey(key)}`, `is not known${hint}`);
     }
     parsed[key] = parseField(field, given, `${where}.${key}`);
   }

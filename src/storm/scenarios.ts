@@ -5,6 +5,7 @@ import { pathToFileURL } from 'node:url';
 import { errorCode, invalidArgument, PullManagerError, quote } from '../errors.ts';
 import { suggestion } from '../util/suggest.ts';
 import { BUILT_IN, DEFAULT_PARAMETERS, SCENARIO_NAMES } from './built-in.ts';
+import { shownKey } from './field.ts';
 import {
   PARAMETER_NAMES,
   type ParameterName,
@@ -86,7 +87,7 @@ function scenarioOf(value: unknown, file: string): Scenario {
       own[key] = parseParameter(key, given, where);
     } else if (key !== '$schema') {
       const known = [...PARAMETER_NAMES, ...SCENARIO_KEYS];
-      throw invalidArgument(where, `is not known${suggestion(key, known)}`);
+      throw invalidArgument(`${file}: ${shownKey(key)}`, `is not known${suggestion(key, known)}`);
     }
   }
   if (own.mix !== undefined && own.decisionShare !== undefined) {

@@ -34,6 +34,16 @@ describe('parseCommandArgs', () => {
     });
   });
 
+  it('takes very many arguments, but not as many as would take for ever', () => {
+    const many = (count: number, arg: string): string[] => Array.from({ length: count }, () => arg);
+    expect(parseCommandArgs(many(16_000, 'x'), FLAGS).positionals).toHaveLength(16_000);
+    const { values } = parseCommandArgs(many(8_000, '--threshold=a<1'), FLAGS);
+    expect(values.threshold).toHaveLength(8_000);
+    const tooMany = /^there are more than 16000 arguments$/;
+    expect(() => parseCommandArgs(many(16_001, 'x'), FLAGS)).toThrow(tooMany);
+    expect(() => parseCommandArgs([`-${'h'.repeat(16_000)}`], FLAGS)).toThrow(tooMany);
+  });
+
   it('takes everything after -- as it is', () => {
     expect(parseCommandArgs(['--', '--seed'], FLAGS).positionals).toEqual(['--seed']);
   });

@@ -15,9 +15,9 @@ const POINTS_LEAST = 5;
 /** Shorter times are those of the clock and of the call. */
 const MS_LEAST = 0.05;
 /** An input that takes this long is the largest one. */
-const MS_ENOUGH = 2_000;
+const MS_ENOUGH = 500;
 const RUNS_MAX = 7;
-const MS_OF_RUNS = 120;
+const MS_OF_RUNS = 60;
 
 export interface GrowthPoint {
   readonly bytes: number;
