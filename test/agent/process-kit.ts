@@ -2,12 +2,10 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { ScriptedRuntime } from '../image-manager/kit.ts';
 import { grpcRuntime, type ScriptedServer } from '../runtime/cri/scripted-runtime.ts';
+import { PROGRAM } from '../support/program.ts';
 import { afterTest, Client, socketDirectory } from './kit.ts';
-
-const MAIN = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url));
 
 /** What every image takes up. */
 const IMAGE_BYTES = 1_024;
@@ -30,8 +28,7 @@ export class AgentProcess {
   readonly #ended: Promise<void>;
 
   constructor(args: readonly string[], socketPath: string, options: ProcessOptions = {}) {
-    const loader = import.meta.resolve('tsx');
-    this.child = spawn(process.execPath, ['--import', loader, MAIN, 'agent', ...args], {
+    this.child = spawn(process.execPath, [...PROGRAM, 'agent', ...args], {
       env: { ...process.env, NO_COLOR: '', FORCE_COLOR: undefined, ...options.env },
       stdio: ['ignore', 'pipe', 'pipe'],
     });

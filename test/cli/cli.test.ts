@@ -3,11 +3,10 @@ import { once } from 'node:events';
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { afterAll, describe, expect, it } from 'vitest';
 import type { StormResult } from '../../src/storm/result-schema.ts';
+import { PROGRAM } from '../support/program.ts';
 
-const MAIN = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url));
 const SMALL = ['--ops', '3000', '--concurrency', '16', '--tenants', '100', '--records', '300'];
 const directory = mkdtempSync(join(tmpdir(), 'pullwarden-cli-'));
 afterAll(() => rmSync(directory, { recursive: true, force: true }));
@@ -24,7 +23,7 @@ interface Outcome {
 }
 
 function start(args: readonly string[], env: Readonly<Record<string, string>> = {}) {
-  return spawn(process.execPath, ['--import', 'tsx', MAIN, ...args], {
+  return spawn(process.execPath, [...PROGRAM, ...args], {
     env: { ...process.env, NO_COLOR: '', FORCE_COLOR: undefined, TMPDIR: directory, ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
   });

@@ -1,9 +1,7 @@
 /** The real command line, as a process of its own. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { fileURLToPath } from 'node:url';
-
-const MAIN = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url));
+import { PROGRAM } from './program.ts';
 
 export interface Outcome {
   readonly code: number | null;
@@ -21,9 +19,7 @@ export interface CliOptions {
 
 /** Starts `pullwarden` with these arguments. */
 export function startCli(args: readonly string[], options: CliOptions = {}): ChildProcess {
-  // Resolved here: the working directory of the process may be elsewhere.
-  const loader = import.meta.resolve('tsx');
-  const child = spawn(process.execPath, ['--import', loader, MAIN, ...args], {
+  const child = spawn(process.execPath, [...PROGRAM, ...args], {
     cwd: options.cwd,
     env: { ...process.env, NO_COLOR: '', FORCE_COLOR: undefined },
     stdio: ['pipe', options.stdout ?? 'pipe', 'pipe'],
