@@ -67,10 +67,13 @@ export function watchWrites(): void {
 
 /** Copies a directory as a power cut at this moment would leave it. */
 export function cutPower(directory: string, copy: string): void {
-  fs.cpSync(directory, copy, { recursive: true, filter: (path) => !/LOCK(\.json)?$/.test(path) });
+  // A file that is not in its place yet is renamed or removed meanwhile; a start ignores what is left of it.
+  const isKept = (path: string): boolean => !/LOCK(\.json)?$|\.tmp$/.test(path);
+  fs.cpSync(directory, copy, { recursive: true, filter: isKept });
   for (const { fd, position, before } of unflushed.toReversed()) {
     const path = fs.readlinkSync(`/proc/self/fd/${fd}`);
     const copied = join(copy, relative(directory, path));
+    if (!fs.existsSync(copied)) continue;
     const target = fs.openSync(copied, 'r+');
     writeSync(target, before, 0, before.length, position);
     fs.closeSync(target);
