@@ -221,6 +221,13 @@ export function quote(text: string): string {
   return isLong ? `${escaped} (${text.length} characters)` : escaped;
 }
 
+/** Any value as it may appear in a message; of objects, whose `toString` may be anything, no more than that. */
+export function quoteValue(value: unknown): string {
+  if (Array.isArray(value)) return 'a list';
+  if (typeof value === 'function') return 'a function';
+  return typeof value === 'object' && value !== null ? 'an object' : quote(String(value));
+}
+
 /**
  * What an error looks like in a message between threads: structured clone keeps neither class nor
  * own fields, so they are spelled out.

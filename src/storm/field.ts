@@ -3,7 +3,7 @@
  * the help text and the published schema, so that the three cannot differ.
  */
 import { checkCompatibility } from '../compatibility.ts';
-import { invalidArgument, quote } from '../errors.ts';
+import { invalidArgument, quote, quoteValue } from '../errors.ts';
 import { parseDuration } from '../util/duration.ts';
 import { suggestion } from '../util/suggest.ts';
 import type { Ramp } from './result-schema.ts';
@@ -142,8 +142,8 @@ function parseRamp(field: Field, value: unknown, where: string): Ramp {
 function parseChoice(field: Field, value: unknown, where: string): string {
   const { choices = [], noun = 'choice' } = field;
   for (const choice of choices) if (choice === value) return choice;
-  const hint = suggestion(String(value), choices);
-  throw invalidArgument(where, `${quote(String(value))} is no ${noun}${hint}`);
+  const hint = typeof value === 'string' ? suggestion(value, choices) : '';
+  throw invalidArgument(where, `${quoteValue(value)} is no ${noun}${hint}`);
 }
 
 const PERCENT = /^(\d+(?:\.\d+)?) ?%$/;
@@ -169,10 +169,7 @@ function parseRate(value: unknown, where: string): number {
     return (digits * RATE_FACTORS[match[2]!]!) / SECONDS_OF_UNIT[unit]!;
   }
   const hint = match === null ? '' : suggestion(unit, Object.keys(SECONDS_OF_UNIT));
-  throw invalidArgument(
-    where,
-    `${quote(String(value))} is no rate: write 500, 20k/s or 300/m${hint}`,
-  );
+  throw invalidArgument(where, `${quoteValue(value)} is no rate: write 500, 20k/s or 300/m${hint}`);
 }
 
 const PLAIN_NUMBER = /^-?\d+(?:_?\d)*(?:\.\d+)?(?:e\d+)?$/i;
@@ -184,7 +181,7 @@ function parseNumber(field: Field, value: unknown, where: string): number {
   const isWhole = field.kind !== 'count' || Number.isSafeInteger(parsed);
   if (!Number.isFinite(parsed) || !isWhole) {
     const kind = field.kind === 'count' ? 'a whole number' : 'a number';
-    throw invalidArgument(where, `${quote(String(value))} is not ${kind}`);
+    throw invalidArgument(where, `${quoteValue(value)} is not ${kind}`);
   }
   return parsed;
 }

@@ -76,7 +76,7 @@ function scenarioOf(value: unknown, file: string): Scenario {
     const where = `${file}: ${key}`;
     if (key === 'extends') {
       if (typeof given !== 'string' || !SCENARIO_NAMES.includes(given)) {
-        const hint = suggestion(String(given), SCENARIO_NAMES);
+        const hint = typeof given === 'string' ? suggestion(given, SCENARIO_NAMES) : '';
         throw invalidArgument(where, `must be a built-in scenario${hint}`);
       }
       base = builtInScenario(given);

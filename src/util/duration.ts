@@ -1,5 +1,5 @@
 /** Times as texts. */
-import { invalidArgument, quote } from '../errors.ts';
+import { invalidArgument, quoteValue } from '../errors.ts';
 import { suggestion } from './suggest.ts';
 
 const DURATION = /^(\d+(?:\.\d+)?)([a-z]+)$/i;
@@ -14,8 +14,5 @@ export function parseDuration(value: unknown, argument: string): number {
     return durationMs;
   }
   const hint = suggestion(unit, Object.keys(MS_OF_UNIT));
-  throw invalidArgument(
-    argument,
-    `${quote(String(value))} is no time: write 500ms, 10s or 2m${hint}`,
-  );
+  throw invalidArgument(argument, `${quoteValue(value)} is no time: write 500ms, 10s or 2m${hint}`);
 }
