@@ -39,6 +39,12 @@ describe('the growth of time', () => {
     expect(growth.exponent).toBeGreaterThan(EXPONENT_MAX);
   });
 
+  it('is measured further where it is not steady', async () => {
+    const last = async (msOf: (bytes: number) => number) => (await growthOf(msOf)).points.at(-1)!;
+    expect(await last((bytes) => bytes / 500)).toMatchObject({ bytes: 1 << 18 });
+    expect(await last((bytes) => (bytes / 1e4) ** 2)).toMatchObject({ bytes: 1 << 19 });
+  });
+
   it('is measured up to where the reader draws the line', async () => {
     const { points } = await measureGrowth(
       { ...worst, bytesMax: 4_096 },

@@ -14,8 +14,14 @@ const POINTS_FITTED = 6;
 const POINTS_LEAST = 5;
 /** Shorter times are those of the clock and of the call. */
 const MS_LEAST = 0.05;
-/** An input that takes this long is the largest one. */
+/**
+ * An input that takes this long is the largest one, if it took about twice as long as half of it;
+ * else the larger ones show more clearly how time grows.
+ */
 const MS_ENOUGH = 500;
+const DOUBLED_MAX = 2.4;
+/** However time grows, an input that takes this long is the largest one. */
+const MS_MOST = 2_000;
 const RUNS_MAX = 7;
 const MS_OF_RUNS = 60;
 
@@ -46,7 +52,8 @@ export async function measureGrowth(
     const input = Buffer.from(worst.make(bytes));
     const ms = await leastMs(() => feed(input), stopwatch);
     points.push({ bytes: input.length, ms });
-    if (ms > MS_ENOUGH) break;
+    const isSteady = ms < DOUBLED_MAX * (points.at(-2)?.ms ?? 0);
+    if (ms > MS_MOST || (ms > MS_ENOUGH && isSteady)) break;
   }
   return { worstCase: worst.name, points, exponent: exponentOf(points) };
 }
