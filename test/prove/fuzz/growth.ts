@@ -22,8 +22,8 @@ const MS_ENOUGH = 500;
 const DOUBLED_MAX = 2.4;
 /** However time grows, an input that takes this long is the largest one. */
 const MS_MOST = 2_000;
-const RUNS_MAX = 7;
-const MS_OF_RUNS = 60;
+const RUNS_MAX = 5;
+const MS_OF_RUNS = 40;
 
 export interface GrowthPoint {
   readonly bytes: number;
