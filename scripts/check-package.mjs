@@ -37,9 +37,10 @@ const EXPECTED = [
   /^(package\.json|README\.md|CHANGELOG\.md|LICENSE|NOTICE)$/,
   /^(src|workers)\/[\w./-]+\.(ts|proto|css|client\.js)$/,
   /^dist\/(src|workers)\/[\w./-]+\.(js|d\.ts|js\.map|d\.ts\.map|proto|css)$/,
-  /^docs\/[\w./-]+\.md$/,
+  /^docs\/([\w./-]+\.md|[\w-]+\.schema\.json)$/,
   /^data\/[\w.-]+\.(tsv|jsonl|json|txt)$/,
   /^examples\/[\w./-]+\.(mjs|service)$/,
+  /^examples\/ci\/[\w-]+\.(json|yml)$/,
 ];
 const REQUIRED = [
   'package.json',
@@ -54,6 +55,8 @@ const REQUIRED = [
   'dist/src/storm/report/html/page.css',
   'dist/src/testing/index.js',
   'dist/src/testing/index.d.ts',
+  'docs/scenario.schema.json',
+  'examples/ci/storm.json',
   'examples/file-store/file-store.mjs',
   'data/official-images.tsv',
 ];

@@ -15,6 +15,7 @@ import { REQUEST, STATE } from '../protocol/frames.ts';
 import type { OwnerCall, OwnerRequest } from '../protocol/owner-link.ts';
 import { OwnerLink } from '../protocol/owner-link.ts';
 import { HOST_COUNT, type SharedState, WORKER } from '../protocol/shared-state.ts';
+import { raiseAll, UnpublishedSlots } from '../protocol/unpublished-slots.ts';
 import {
   Batch,
   isVisible,
@@ -48,6 +49,7 @@ export class Owner {
   readonly #state: SharedState;
   readonly #locks: StripedLockSet;
   readonly #inFlight: InFlightTable;
+  readonly #unpublished: UnpublishedSlots;
   readonly #gauges: StoreGauges;
   readonly #row: Float64Array;
   readonly #batchSizes: SharedHistogram;
@@ -67,6 +69,7 @@ export class Owner {
     this.#state = state;
     this.#locks = options.locks;
     this.#inFlight = options.inFlight;
+    this.#unpublished = new UnpublishedSlots(state, context.workerIndex);
     this.#gauges = new StoreGauges({ ...options, locks: options.locks.handle });
     this.#row = metrics.workerRow(context.workerIndex);
     this.#batchSizes = metrics.batchSizes(context.workerIndex);
@@ -94,9 +97,9 @@ export class Owner {
         isNewer && Atomics.compareExchange(this.#state.words, at, found, claim) === found;
       if (!isSwapped) throw this.#fenced(stripe);
     }
-    // The dead predecessor may have flushed what it never published: no replica may go on trusting
-    // what it knows of our keys.
-    if (generation > 1) this.#distrustAll();
+    // What the store holds may have changed with its opening, as that of a store in memory: no replica
+    // may go on trusting what it knows of our keys.
+    if (generation > 1) raiseAll(this.#state.versions);
     await this.#gauges.start();
   }
 
@@ -161,6 +164,7 @@ export class Owner {
       const nowMs = this.#now();
       const writes = batch.apply(nowMs, this.#refusalOf);
       if (writes.length > 0) this.#answerEarly(batch);
+      this.#announce(batch);
       const failure = writes.length === 0 ? undefined : await this.#commit(writes);
       if (failure !== undefined) {
         this.#distrust(writes);
@@ -169,6 +173,7 @@ export class Owner {
         batch.apply(nowMs, undefined, failure);
       }
       this.#publish(batch);
+      this.#unpublished.withdraw();
     } finally {
       this.#unlock(stripes);
     }
@@ -238,19 +243,26 @@ export class Owner {
     }
   }
 
-  #distrustAll(): void {
-    const { versions } = this.#state;
-    for (let slot = 0; slot < versions.length; slot++) Atomics.add(versions, slot, 1);
-  }
-
   /** Somebody else wrote to the store: the replicas forget what they knew of those keys. */
   async #takeForeignChanges(): Promise<void> {
     const changed = this.accessor.takeForeignChanges?.() ?? [];
     if (changed.length === 0) return;
     const { versions, slotMask } = this.#state;
-    if (changed === 'all') this.#distrustAll();
+    if (changed === 'all') raiseAll(versions);
     else for (const key of changed) Atomics.add(versions, fnv1(key) & slotMask, 1);
     await this.#gauges.start();
+  }
+
+  /** Leaves word of what `publish` is to make visible, should this thread not come to it. */
+  #announce({ pulled, intents }: Batch): void {
+    const unpublished = this.#unpublished;
+    for (const { key, stored, current } of pulled.values()) {
+      if (current !== stored) unpublished.add(key.hash);
+    }
+    for (const { key, stored, current, storedCount, count } of intents.values()) {
+      if (isVisible(current, count) !== isVisible(stored, storedCount)) unpublished.add(key.hash);
+    }
+    unpublished.announce();
   }
 
   /** Makes what the batch did visible: counters first, then the versions. */

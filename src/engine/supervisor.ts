@@ -12,6 +12,7 @@ import { waitWhileEqualAsync } from '../locks/wait.ts';
 import type { Logger } from '../logger.ts';
 import { HOST_ROW, type SharedMetrics } from '../metrics/shared-metrics.ts';
 import { HOST, type SharedState, WORKER, WORKER_STATE } from '../protocol/shared-state.ts';
+import { UnpublishedSlots } from '../protocol/unpublished-slots.ts';
 import { workerEntry } from '../protocol/worker-entry.ts';
 import { within } from '../util/within.ts';
 import { InFlightTable } from './in-flight-table.ts';
@@ -118,6 +119,8 @@ export class Supervisor {
       () => undefined,
       (error: unknown) => {
         Atomics.store(words, at + WORKER.STATE, WORKER_STATE.LOST);
+        // Before anybody hears of the death, so that decisions agree with what the store holds then.
+        new UnpublishedSlots(state, workerIndex).raise();
         // An owner in the calling thread has freed its own.
         const holder = Atomics.load(words, at + WORKER.HOLDER);
         if (!isInline && holder !== 0) this.#options.locks.releaseHeldBy(holder);

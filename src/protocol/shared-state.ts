@@ -5,15 +5,16 @@
  * One SharedArrayBuffer of 32-bit words. Every block starts on a cache line of its own (64 bytes),
  * so that writers of different blocks do not slow each other down.
  *
- * | block     | words each | one per       | written by                | read by          |
- * | --------- | ---------- | ------------- | ------------------------- | ---------------- |
- * | header    | 16         | engine        | opener                    | all              |
- * | worker    | 16         | worker        | see `WORKER`              | all              |
- * | host      | 16         | host thread   | see `HOST`                | all              |
- * | stripes   | 32         | engine        | owners (claim)            | all              |
- * | link      | 64         | host × worker | see `LINK`                | that pair        |
- * | versions  | 1          | version slot  | owners, after the flush   | all              |
- * | rings     | ring size  | link, 2 ways  | one producer              | one consumer     |
+ * | block       | words each | one per       | written by                | read by          |
+ * | ----------- | ---------- | ------------- | ------------------------- | ---------------- |
+ * | header      | 16         | engine        | opener                    | all              |
+ * | worker      | 16         | worker        | see `WORKER`              | all              |
+ * | host        | 16         | host thread   | see `HOST`                | all              |
+ * | stripes     | 32         | engine        | owners (claim)            | all              |
+ * | link        | 64         | host × worker | see `LINK`                | that pair        |
+ * | unpublished | 8 208      | worker        | its owner, before writing | supervisor       |
+ * | versions    | 1          | version slot  | owners, after the flush   | all              |
+ * | rings       | ring size  | link, 2 ways  | one producer              | one consumer     |
  */
 import { randomInt } from 'node:crypto';
 import { invalidArgument, PullManagerError } from '../errors.ts';
@@ -88,6 +89,9 @@ export const LINK = {
 
 const LINK_WORDS = 4 * LINE_WORDS;
 const STRIPE_WORDS = 2 * LINE_WORDS;
+/** Two keys of each request of the largest batch; see `UnpublishedSlots`. */
+export const UNPUBLISHED_MAX = 8192;
+const UNPUBLISHED_WORDS = UNPUBLISHED_MAX + LINE_WORDS;
 
 export const ENGINE_STATE = { OPENING: 0, OPEN: 1, CLOSING: 2, CLOSED: 3 } as const;
 
@@ -126,7 +130,8 @@ export class SharedState {
   static create(workerCount: number, stripeCount: number): SharedState {
     const fixed = LINE_WORDS * (1 + workerCount + HOST_COUNT) + STRIPE_WORDS;
     const links = HOST_COUNT * workerCount * (LINK_WORDS + 2 * RING_WORDS);
-    const buffer = new SharedArrayBuffer((fixed + links + SLOT_COUNT) * 4);
+    const unpublished = workerCount * UNPUBLISHED_WORDS;
+    const buffer = new SharedArrayBuffer((fixed + links + unpublished + SLOT_COUNT) * 4);
     const words = new Int32Array(buffer);
     words[HEADER.MAGIC] = MAGIC;
     words[HEADER.WORKER_COUNT] = workerCount;
@@ -169,8 +174,12 @@ export class SharedState {
     );
   }
 
+  unpublishedAt(workerIndex: number): number {
+    return this.linkAt(HOST_COUNT, 0) + UNPUBLISHED_WORDS * workerIndex;
+  }
+
   #versionsAt(): number {
-    return this.stripesAt + STRIPE_WORDS + LINK_WORDS * HOST_COUNT * this.workerCount;
+    return this.unpublishedAt(this.workerCount);
   }
 
   /** First word of a link's ring; `direction` 0 is host to owner, 1 is owner to host. */

@@ -276,6 +276,36 @@ describe('one of two workers that dies', () => {
   });
 });
 
+describe.each([1, 2])(
+  'a write that its worker, one of %d, did not live to tell of',
+  (workerCount) => {
+    it('is not denied by any thread once the call is rejected', async () => {
+      const { store, manager } = await openStore(workerCount);
+      const beside = await PullManager.attach(manager.handle);
+      const ask = (ref: string): unknown[] =>
+        [manager, beside].map((one) => one.decideSync('app', ref)?.reason);
+      for (const one of [manager, beside]) {
+        await one.decide('app', 'ref');
+        await one.decide('app', 'other');
+      }
+      const allowed = ['credentialPolicyAllowed', 'credentialPolicyAllowed'];
+      expect(ask('ref')).toEqual(allowed);
+      store.setOnce('commit', COMMAND.EXIT_AFTER);
+      const rejected = manager.recordImagePulled('app', 'ref', { kubernetesSecrets: [A] });
+      expect(await settles('a call of a dying worker', rejected.catch(errorCode))).toBe(LOST);
+      // The replacement cannot have come to anything yet.
+      expect(ask('ref')).toEqual([undefined, undefined]);
+      // What it had not been writing is known as before.
+      expect(ask('other')).toEqual(allowed);
+      await replaced(manager, 1);
+      for (const one of [manager, beside]) {
+        expect((await one.decide('app', 'ref')).reason).toBe('mustAuthenticate');
+      }
+      await beside.close();
+    });
+  },
+);
+
 /** Kills the only worker of an engine whose store is not ours to command. */
 async function killWorker(manager: PullManager): Promise<void> {
   const replacedBefore = manager.stats().workersReplaced;

@@ -9,7 +9,7 @@ import type { WriteBehindTuning } from '../../../src/accessors/kubelet/write-beh
 import { Random } from '../../../src/util/random.ts';
 import type { CloseAfter, LifePlan } from './life-plan.ts';
 import { type Kill, type LifeEnding, LifeFailure, LifeProcess } from './life-process.ts';
-import { EVENT, isWrite, readEventLog, type StormEvent } from './log.ts';
+import { EVENT, isWrite, readEventLog, type StormEvent, withoutAcksAfterCut } from './log.ts';
 import { CrashModel, type Finding } from './model.ts';
 import type { Dump } from './sweep.ts';
 
@@ -123,7 +123,7 @@ export class CrashHistory {
   }
 
   async #follow(number: number, plan: LifePlan, wasKilled: boolean): Promise<LifeResult> {
-    const events = readEventLog(plan.logPath);
+    const events = withoutAcksAfterCut(readEventLog(plan.logPath));
     const phase = phaseOf(events, wasKilled);
     // Something else may have ended the process in peace, or nothing was left that it waited for.
     const isClosed = events.some(({ event }) => event === EVENT.CLOSED);

@@ -176,12 +176,12 @@ export const MUTANTS: readonly Mutant[] = [
     focus: { disturbances: ['restart'], store: 'journal', workerCount: 0 },
   },
   {
-    name: 'replicas trust what a dead worker published',
-    file: 'engine/owner.ts',
-    find: 'if (generation > 1)',
-    replace: 'if (false)',
+    name: 'replicas trust what was there before a worker died',
+    file: 'engine/supervisor.ts',
+    find: 'new UnpublishedSlots(state, workerIndex).raise();',
+    replace: '',
     detector: 'simulation',
-    focus: { disturbances: ['storeDies'], store: 'module', workerCount: 2 },
+    focus: { disturbances: ['storeDies'], store: 'module', workerCount: 1, policy: PRELOADED },
   },
   {
     name: 'replicas trust what was there before a failed commit',

@@ -8,6 +8,7 @@ import { Random } from '../../../src/util/random.ts';
 import { CrashHistory } from '../crashes/history.ts';
 import { LOAD_LEAST, type Outcome } from '../crashes/kills.ts';
 import { type LifeEnding, LifeFailure } from '../crashes/life-process.ts';
+import { EVENT, encodeEvent, stormEvent } from '../crashes/log.ts';
 import type { Finding } from '../crashes/model.ts';
 import { newDisk } from './disk.ts';
 
@@ -56,7 +57,7 @@ export async function runPowerCuts(options: PowerCutOptions): Promise<PowerCutRe
         throw new LifeFailure(`only ${counts.load} of ${wanted} cuts in ${limitMs} ms`);
       }
       const result = await history.live(endingOf(random), async () => {
-        disk.cut();
+        disk.cut({ path: history.logPath, bytes: encodeEvent(stormEvent(EVENT.CUT)) });
         await delay(AFTERMATH_MS);
         history.abort();
       });

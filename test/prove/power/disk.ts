@@ -12,6 +12,12 @@ const NO_LOG_FLUSH = 2;
 const UNMOUNT_ATTEMPTS = 100;
 const UNMOUNT_PAUSE_MS = 50;
 
+/** Bytes at the end of a file that tell when a disk was cut. */
+export interface Mark {
+  readonly path: string;
+  readonly bytes: Buffer;
+}
+
 /** A file system in a file, mounted. */
 export class Disk {
   /** Where it is mounted. */
@@ -37,19 +43,29 @@ export class Disk {
     runProgram('mount', ['-o', 'loop', this.image, this.path]);
   }
 
-  /** From here on every write fails, and what was not flushed is lost. */
-  cut(): void {
+  /**
+   * From here on every write fails, and what was not flushed is lost. Right before that, `bytes` are
+   * appended to the file at `path`, if it is there: which is elsewhere.
+   */
+  cut({ path, bytes }: Mark = { path: '', bytes: Buffer.alloc(0) }): void {
+    const args = [this.path, path, bytes.toString('hex')];
     if (hasProgram('perl')) {
       const code =
         `sysopen(my $d, $ARGV[0], 0) or die "open: $!"; my $f = pack("L", ${NO_LOG_FLUSH}); ` +
+        'if (-e $ARGV[1]) { open(my $l, ">>", $ARGV[1]) or die "mark: $!"; ' +
+        'defined(syswrite($l, pack("H*", $ARGV[2]))) or die "mark: $!"; } ' +
         `defined(ioctl($d, ${SHUTDOWN}, $f)) or die "ioctl: $!"`;
-      runProgram('perl', ['-e', code, this.path]);
+      runProgram('perl', ['-e', code, ...args]);
       return;
     }
-    const code =
-      'import fcntl, os, struct, sys; ' +
-      `fcntl.ioctl(os.open(sys.argv[1], os.O_RDONLY), ${SHUTDOWN}, struct.pack("I", ${NO_LOG_FLUSH}))`;
-    runProgram('python3', ['-c', code, this.path]);
+    const code = [
+      'import fcntl, os, struct, sys',
+      'd = os.open(sys.argv[1], os.O_RDONLY)',
+      'if os.path.exists(sys.argv[2]):',
+      ' os.write(os.open(sys.argv[2], os.O_WRONLY | os.O_APPEND), bytes.fromhex(sys.argv[3]))',
+      `fcntl.ioctl(d, ${SHUTDOWN}, struct.pack("I", ${NO_LOG_FLUSH}))`,
+    ].join('\n');
+    runProgram('python3', ['-c', code, ...args]);
   }
 
   /** Waits a little for whoever still looks at it. */

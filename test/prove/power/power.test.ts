@@ -1,10 +1,19 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { appendFileSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { afterAll, describe, expect, it } from 'vitest';
 import { skippedReport } from '../common/skipped.ts';
+import {
+  EVENT,
+  encodeEvent,
+  openEventLog,
+  readEventLog,
+  type StormEvent,
+  stormEvent,
+  withoutAcksAfterCut,
+} from '../crashes/log.ts';
 import { copyProblem, cutProblem } from './disk.ts';
 
 const RUNNER = fileURLToPath(new URL('../../../scripts/prove.mjs', import.meta.url));
@@ -50,6 +59,27 @@ describe.skipIf(problem !== undefined)(NAME, { timeout: 300_000 }, () => {
     const { code, output } = await prove('flushesLate', args);
     expect(output).toMatch(/FAILED: module: .*loss/);
     expect(code).toBe(1);
+  });
+});
+
+describe('what is answered behind a cut', () => {
+  it('is not relied on, and what was answered before it is', () => {
+    const kinds = (events: readonly StormEvent[]): number[] => events.map(({ event }) => event);
+    const { START, ACK, REJECT, CUT } = EVENT;
+    const lived = [START, ACK, START, START].map((event) => stormEvent(event));
+    const late = [ACK, REJECT, START].map((event) => stormEvent(event));
+    expect(withoutAcksAfterCut([...lived, ...late])).toEqual([...lived, ...late]);
+    const cut = withoutAcksAfterCut([...lived, stormEvent(CUT), ...late]);
+    expect(kinds(cut)).toEqual([START, ACK, START, START, REJECT, REJECT, START]);
+  });
+
+  it('begins with a mark in the log', () => {
+    const directory = mkdtempSync(`${tmpdir()}/pullwarden-mark-`);
+    const path = `${directory}/events`;
+    openEventLog(path)(stormEvent(EVENT.START));
+    appendFileSync(path, encodeEvent(stormEvent(EVENT.CUT)));
+    expect(readEventLog(path)).toEqual([stormEvent(EVENT.START), stormEvent(EVENT.CUT)]);
+    rmSync(directory, { recursive: true });
   });
 });
 

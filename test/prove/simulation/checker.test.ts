@@ -119,6 +119,18 @@ describe('histories that can be', () => {
       { troubles: [{ from: 2, to: 3 }] },
     ],
     [
+      'all pulls ended in the store by calls that failed together, and not counted',
+      [
+        [1, 2, INTENT, DONE],
+        [3, 4, INTENT, DONE],
+        [5, 8, FAILED, LOST],
+        [6, 9, FAILED, LOST],
+        [12, 13, LIST, listed()],
+        [14, 15, decide(), MUST],
+      ],
+      { troubles: [{ from: 7, to: 10 }] },
+    ],
+    [
       'a tenant that proved nothing, and has to',
       [
         [1, 2, PULLED, DONE],
@@ -264,6 +276,25 @@ describe('histories that cannot be', () => {
     ],
     ['an error where nothing was in trouble', [[1, 2, decide(), ERROR]]],
     ['a failed write where nothing was in trouble', [[1, 2, INTENT, LOST]]],
+    [
+      'one of two pulls that ends both, and fails',
+      [
+        [1, 2, INTENT, DONE],
+        [3, 4, INTENT, DONE],
+        [5, 8, FAILED, LOST],
+        [12, 13, LIST, listed()],
+      ],
+      { troubles: [{ from: 7, to: 10 }] },
+    ],
+    [
+      'a lost write that takes effect after its end',
+      [
+        [1, 4, PULLED, LOST],
+        [7, 8, decide(), ALLOWED],
+        [9, 10, decide(), FOUND],
+      ],
+      { troubles: [{ from: 2, to: 6 }] },
+    ],
     [
       'an image let in in a time of trouble',
       [

@@ -156,6 +156,7 @@ class ComponentSearch {
         component: this.#component,
         timesMs: timesDuring(this.#history, entry),
         isTroubled: this.#isTroubled(entry),
+        lostEnds: lostEndsBeside(entry, this.#entries),
       }),
     );
     const events = this.#entries.flatMap((entry, index) => [
@@ -209,6 +210,22 @@ class ComponentSearch {
  */
 function mayGoOn({ call, answer }: Entry): boolean {
   return call.op === 'prune' && answer.kind === 'failed';
+}
+
+/** How many ends of pulls of its image failed while an entry went on, where it is one itself. */
+function lostEndsBeside(entry: Entry, entries: readonly Entry[]): number {
+  const { call } = entry;
+  if (!isLostEnd(entry) || !('image' in call)) return 0;
+  const isBeside = (other: Entry): boolean =>
+    isLostEnd(other) &&
+    'image' in other.call &&
+    other.call.image === call.image &&
+    overlaps({ from: other.start, to: other.end }, entry);
+  return entries.filter(isBeside).length;
+}
+
+function isLostEnd(entry: Entry): boolean {
+  return (entry.call.op === 'pulled' || entry.call.op === 'failed') && isFailed(entry);
 }
 
 /** What the clock may have shown to a call. */

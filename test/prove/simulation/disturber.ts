@@ -10,6 +10,7 @@ import { COMMAND } from './store-board.ts';
 /** How many events a disturbance lasts, and how long where nothing happens. */
 const FAILURE_EVENTS = 24;
 const HOLD_EVENTS = 40;
+const REOPENING_EVENTS = 60;
 const DISTURBANCE_MS = 20;
 
 /** How often each kind of disturbance was survived. */
@@ -26,11 +27,19 @@ export class Disturber {
   readonly #engine: SimulatedEngine;
   readonly #events: EventCount;
   readonly #counts: DisturbanceCounts;
+  readonly #look: () => Promise<void>;
 
-  constructor(engine: SimulatedEngine, events: EventCount, counts: DisturbanceCounts) {
+  /** @param look Asks, while a worker is dead and everybody has heard of it. */
+  constructor(
+    engine: SimulatedEngine,
+    events: EventCount,
+    counts: DisturbanceCounts,
+    look: () => Promise<void>,
+  ) {
     this.#engine = engine;
     this.#events = events;
     this.#counts = counts;
+    this.#look = look;
   }
 
   /** Carries out what is due before the callers of a phase are done. */
@@ -82,8 +91,13 @@ export class Disturber {
         const command = disturbance.isDone ? COMMAND.EXIT_AFTER : COMMAND.EXIT;
         const hasDied = (): boolean => engine.owners.some((owner) => !before.has(owner));
         await this.#trouble(async () => {
+          engine.board.holdOpenings();
           engine.board.set('commit', command, true);
           await this.#during(() => isDone() || hasDied());
+          // As a store that takes its time to open: what callers are told meanwhile is the point.
+          const until = this.#events.last + REOPENING_EVENTS;
+          await this.#during(() => isDone() || this.#events.last >= until);
+          await this.#look();
         });
         if (hasDied()) this.#counts.death++;
         return;

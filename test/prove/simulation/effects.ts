@@ -25,6 +25,11 @@ export interface EffectContext {
   readonly timesMs: readonly number[];
   /** Whether errors are allowed during the call. */
   readonly isTroubled: boolean;
+  /**
+   * Ends of pulls of the same image that failed beside the call, itself among them: one batch may have ended
+   * all those pulls in the store, and was not counted.
+   */
+  readonly lostEnds: number;
 }
 
 type Step = Effect<SearchState>;
@@ -122,15 +127,15 @@ function stepsOf(id: number, entry: Entry, context: EffectContext): Step[][] {
 
 /** The whole operation; or, of one that failed half-way, what it does to the store alone. */
 function change(
-  { rules, timesMs }: EffectContext,
+  { rules, timesMs, lostEnds }: EffectContext,
   operation: ModelOperation,
   half?: 'writeIntent' | 'deleteIntent',
 ): Step {
   return (state) => {
     const after = timesMs.map((ms) => applied(rules, state, operation, ms).next);
     if (half !== undefined && 'image' in operation) {
-      // Several pulls under way: the store is not touched by the end of one.
-      const isStored = half === 'writeIntent' || countOf(state, operation.image) <= 1;
+      // Several pulls under way: the store is touched only where all of them end.
+      const isStored = half === 'writeIntent' || countOf(state, operation.image) <= lostEnds;
       if (isStored) after.push(applied(rules, state, { op: half, image: operation.image }).next);
     }
     return after;

@@ -69,8 +69,12 @@ export class Session {
     const universes = universesOf(tags);
     const startedAtMs = Date.now();
     const { disturbances } = this.#counts;
-    const disturber = new Disturber(this.#engine, this.#events, disturbances);
     const entries: Entry[][] = universes.map(() => []);
+    const disturber = new Disturber(this.#engine, this.#events, disturbances, async () => {
+      for (const [history, universe] of universes.entries()) {
+        entries[history]!.push(...(await this.#known(universe)));
+      }
+    });
     for (const [index, phase] of phases.entries()) {
       if (index > 0) {
         const restart = await this.#restart(index - 1, listed[index - 1]!, universes);
@@ -145,6 +149,24 @@ export class Session {
     return { caller: 'restart', call, start, end: this.#events.next(), answer: { kind: 'done' } };
   }
 
+  /** What the replicas say of everything, without a trip. */
+  async #known(universe: Universe): Promise<Entry[]> {
+    const callers = (['opener', 'beside'] as const).map(
+      (place) =>
+        new Caller(`known ${place}`, this.#engine.managerAt(place), universe, this.#events),
+    );
+    for (const caller of callers) await this.#askReplica(caller, universe);
+    return callers.flatMap(({ entries }) => entries);
+  }
+
+  /** All that it remembers: costs no trip. */
+  async #askReplica(caller: Caller, { images, imageRefs }: Universe): Promise<void> {
+    const call = { op: 'decide', how: 'sync', credentials: OFFERS[0]! } as const;
+    for (const imageRef of imageRefs) {
+      for (const image of images) await caller.call({ ...call, image, imageRef });
+    }
+  }
+
   /** Looks at what is left, and ends it: which shows what the counters were. */
   async #finish(universe: Universe): Promise<Entry[]> {
     const { images, imageRefs, spared } = universe;
@@ -155,10 +177,7 @@ export class Session {
     for (const one of [caller, beside]) {
       const call = { op: 'decide', imageRef: imageRefs[0]!, credentials: OFFERS[0]! } as const;
       await Promise.all(images.map((image) => one.call({ ...call, how: 'decide', image })));
-      // All that its replica remembers: costs no trip.
-      for (const imageRef of imageRefs) {
-        for (const image of images) await one.call({ ...call, how: 'sync', image, imageRef });
-      }
+      await this.#askReplica(one, universe);
     }
     for (let round = 0; round < CLEANUP_ROUNDS; round++) {
       const intents = await caller.call({ op: 'listIntents' });

@@ -39,7 +39,7 @@ export interface SimulationOptions {
   readonly cpuSeconds?: number;
   readonly directory: string;
   readonly focus: Focus;
-  /** Runs this session, so many times, instead of new ones. */
+  /** Runs this session instead of new ones, so many times at most. */
   readonly session?: { readonly seed: number; readonly times: number };
   /** Whether the program of a failure is made smaller. @default true */
   readonly shrinks?: boolean;
@@ -50,8 +50,7 @@ export async function simulate(options: SimulationOptions): Promise<SimulationRe
   const { cpuSeconds = Number.POSITIVE_INFINITY, shrinks = true } = options;
   const counts = noCounts();
   const endMs = performance.now() + seconds * 1_000;
-  const isOver = (): boolean =>
-    session === undefined && (performance.now() >= endMs || usedCpuSeconds() >= cpuSeconds);
+  const isOver = (): boolean => performance.now() >= endMs || usedCpuSeconds() >= cpuSeconds;
   let sessions = 0;
   let failure: SessionFailure | undefined;
   while (failure === undefined && sessions < (session?.times ?? Number.POSITIVE_INFINITY)) {

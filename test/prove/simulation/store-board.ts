@@ -2,7 +2,7 @@
 import { extname } from 'node:path';
 import type { StoreOptions } from '../../../src/accessors/backend.ts';
 
-export const WORD = { COMMIT: 0, GET: 1, EXISTS: 2, ONCE: 3 } as const;
+export const WORD = { COMMIT: 0, GET: 1, EXISTS: 2, ONCE: 3, OPEN: 4 } as const;
 export const COMMAND = {
   WORK: 0,
   /** Throws before anything is done, or after everything is. */
@@ -11,6 +11,8 @@ export const COMMAND = {
   /** Ends its thread. */
   EXIT: 3,
   EXIT_AFTER: 4,
+  /** Waits. Of an opening. */
+  HOLD: 5,
 } as const;
 
 /** What the store gets as its options. */
@@ -23,7 +25,7 @@ export interface StoreOrders {
 
 export class StoreBoard {
   readonly options: StoreOptions;
-  readonly #board = new Int32Array(new SharedArrayBuffer(4 * Int32Array.BYTES_PER_ELEMENT));
+  readonly #board = new Int32Array(new SharedArrayBuffer(5 * Int32Array.BYTES_PER_ELEMENT));
 
   constructor(directory: string, answersAtOnce: boolean) {
     const orders: StoreOrders = { directory, board: this.#board, answersAtOnce };
@@ -38,8 +40,13 @@ export class StoreBoard {
     Atomics.store(this.#board, word, command);
   }
 
+  /** Whoever opens the store waits until `work`. */
+  holdOpenings(): void {
+    Atomics.store(this.#board, WORD.OPEN, COMMAND.HOLD);
+  }
+
   work(): void {
-    for (const word of [WORD.COMMIT, WORD.GET, WORD.EXISTS]) {
+    for (const word of [WORD.COMMIT, WORD.GET, WORD.EXISTS, WORD.OPEN]) {
       Atomics.store(this.#board, word, COMMAND.WORK);
     }
   }

@@ -17,11 +17,12 @@ import { COMMAND, type StoreOrders, WORD } from './store-board.ts';
 
 type Kind = 'intent' | 'pulled';
 
-export default function open({
+export default async function open({
   directory,
   board,
   answersAtOnce,
-}: StoreOrders): PullRecordsAccessor {
+}: StoreOrders): Promise<PullRecordsAccessor> {
+  while (Atomics.load(board, WORD.OPEN) === COMMAND.HOLD) await turnOfEventLoop();
   return new SimulatedStore(directory, board, answersAtOnce);
 }
 
