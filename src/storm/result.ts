@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto';
 import { errorCode } from '../errors.ts';
 import type { DecisionReason, Distribution } from '../metrics/stats.ts';
 import { DECISION_REASONS } from '../metrics/stats.ts';
+import type { StormRun } from './course.ts';
 import { environment } from './environment.ts';
 import type { Keyspace } from './keyspace.ts';
 import { metricsOf } from './metrics.ts';
@@ -19,7 +20,6 @@ import {
   type StageResult,
   type StormResult,
 } from './result-schema.ts';
-import type { StormRun } from './run.ts';
 import type { Scenario } from './scenarios.ts';
 import type { Stage } from './stages.ts';
 import type { StormStore } from './store.ts';

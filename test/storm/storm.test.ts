@@ -1,9 +1,10 @@
 import { describe, expect, it } from 'vitest';
 import type { PolicyName } from '../../src/policies/enforcer.ts';
 import { SCENARIO_NAMES } from '../../src/storm/built-in.ts';
+import type { StormRun } from '../../src/storm/course.ts';
 import { parseImageList } from '../../src/storm/image-list.ts';
 import type { StormParameters } from '../../src/storm/parameters.ts';
-import { runStorm, type StormRun } from '../../src/storm/run.ts';
+import { runStorm } from '../../src/storm/run.ts';
 import { builtInScenario } from '../../src/storm/scenarios.ts';
 import { type Bug, ConcurrentModel, type ConcurrentModelOptions } from './concurrent-model.ts';
 

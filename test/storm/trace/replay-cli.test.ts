@@ -9,6 +9,9 @@ import { newDirectory, recordStorm } from './kit.ts';
 describe('storm --replay', () => {
   it('plays a trace against every store, and passes', async () => {
     const trace = await recordStorm(3, { storm: { operations: 1_500 } });
+    // The last of the four that were planned may come too late to be made.
+    const recordedPrunings = (await readFile(trace, 'utf8')).match(/"op":"prune"/g)!.length;
+    expect(recordedPrunings).toBeGreaterThanOrEqual(2);
     const hashes = new Set<string>();
     for (const store of ['journal', 'kubelet', 'memory']) {
       const args = ['storm', '--replay', trace, '--store', store, '--speed', '5', '--seed', '1'];
@@ -35,7 +38,7 @@ describe('storm --replay', () => {
         Object.values(decisions).reduce((sum, count) => sum + count, 0),
       );
       expect(operations).toBeGreaterThan(1_000);
-      expect(prunings).toBe(4);
+      expect(prunings).toBe(recordedPrunings);
       hashes.add(result!.scenarioHash);
     }
     expect(hashes.size).toBe(3);
