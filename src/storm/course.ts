@@ -55,9 +55,9 @@ export interface Course<U extends Keyspace> {
 /** For what makes load. */
 export interface CourseControl {
   /** Starts the clock; answers when that was, on the clock of `performance.now`. To be called once. */
-  begin(): number;
+  readonly begin: () => number;
   /** The engine was closed in the middle of the storm. */
-  engineClosed(stats: EngineStats): void;
+  readonly engineClosed: (stats: EngineStats) => void;
 }
 
 /** What a run gave; `close` frees what lives outside the heap. */

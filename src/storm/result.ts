@@ -32,7 +32,7 @@ export interface ResultParts {
   readonly command: string;
   readonly seed: number;
   readonly store: StormStore;
-  readonly run: StormRun<Keyspace>;
+  readonly run: StormRun;
   readonly thresholds: readonly Threshold[];
   readonly overhead: Overhead | undefined;
 }
@@ -152,7 +152,7 @@ function isWrong(result: StormResult): boolean {
   return errors + wrongDecisions + wrongRecords > 0 || failure !== undefined || interrupted;
 }
 
-function wholeOf(run: StormRun<Keyspace>): { perOperation: OperationResults; lagNs: Quantiles } {
+function wholeOf(run: StormRun): { perOperation: OperationResults; lagNs: Quantiles } {
   const { recorder } = run.state;
   const whole = new Latencies(recorder.isOpen);
   try {
@@ -163,7 +163,7 @@ function wholeOf(run: StormRun<Keyspace>): { perOperation: OperationResults; lag
   }
 }
 
-function stageResult(run: StormRun<Keyspace>, counts: StageCounts, index: number): StageResult {
+function stageResult(run: StormRun, counts: StageCounts, index: number): StageResult {
   const { name, load } = run.stages[index]!;
   const latencies = run.state.recorder.stages[index]!;
   const { startMs, durationMs, operations, errors, wrongDecisions } = counts;
