@@ -5,7 +5,6 @@ import type { DecisionReason, Distribution } from '../metrics/stats.ts';
 import { DECISION_REASONS } from '../metrics/stats.ts';
 import type { StormRun } from './course.ts';
 import { environment } from './environment.ts';
-import type { Keyspace } from './keyspace.ts';
 import { metricsOf } from './metrics.ts';
 import { OPERATIONS, type OperationName } from './operations.ts';
 import type { Overhead } from './overhead.ts';
