@@ -73,6 +73,8 @@ export class WriteBehind {
   #timer: NodeJS.Timeout | undefined;
   #pass: Promise<void> | undefined;
   #failure: PullManagerError | undefined;
+  /** The last pass could place nothing, as others had changed all the files that it was to replace. */
+  #isDisturbed = false;
   /** Settles when no file lags behind any more. */
   #lagging: Promise<void> | undefined;
   #caughtUp: (() => void) | undefined;
@@ -119,13 +121,11 @@ export class WriteBehind {
     while (this.isFull) {
       if (this.#pass === undefined && this.#backoff.isReady) this.#start();
       if (this.#pass === undefined) throw this.#failure;
-      const { keys } = this;
-      const { liveBytes } = this.#options.redo;
       await this.#pass;
       if (!this.isFull) return;
       if (this.#failure !== undefined) throw this.#failure;
       // Files that others have changed are taken in between commits, never during one.
-      if (this.keys >= keys && this.#options.redo.liveBytes >= liveBytes) throw this.#disturbed();
+      if (this.#isDisturbed) throw this.#disturbed();
     }
   }
 
@@ -234,6 +234,7 @@ export class WriteBehind {
     } finally {
       for (const left of prepared.slice(at)) await placer.discard(left);
     }
+    this.#isDisturbed = done.length === 0 && stuck.length > 0;
     await placer.flushNames(new Set(changes.map(({ kind }) => kind)));
     for (const { change, file } of done) {
       const { shelf, entry, revision, rescueTo } = change;
