@@ -87,7 +87,8 @@ function stageOf(
   };
 }
 
-const STAGE_NAME = /^[\w-]{1,40}$/;
+/** What a stage can be called. */
+export const STAGE_NAME: RegExp = /^[\w-]{1,40}$/;
 
 /**
  * Checks what no value shows alone.

@@ -39,6 +39,17 @@ describe('scenarios', () => {
     }
   });
 
+  it('takes no key twice', () => {
+    const rules = '"thresholds": ["decide.p99<1ns"], "tenants": 3, "\\u0074hresholds": []';
+    expect(() => parseScenario(`{${rules}}`, 'twice.json')).toThrow(
+      'twice.json: thresholds is given twice',
+    );
+    const nested = '{"stages": [{"duration": "1s", "mix": {"pull": 1, "decide": 1, "pull": 2}}]}';
+    expect(() => parseScenario(nested, 'twice.json')).toThrow('pull is given twice');
+    const text = '{"description": "a {\\"tenants\\": 1} : [", "tenants": 3, "mix": {"pull": 1}}';
+    expect(parseScenario(text, 'once.json').parameters.tenants).toBe(3);
+  });
+
   it('reads a file', () => {
     const text = JSON.stringify({
       extends: 'gc',

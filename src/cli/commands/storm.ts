@@ -26,7 +26,7 @@ import { type Flag, type ParsedArgs, UsageError } from '../args.ts';
 import { COLOR_HELP, type Command, JSON_HELP, PROGRESS_HELP, paintOf } from '../command.ts';
 import { EXIT, type ExitCode } from '../exit-codes.ts';
 import type { HelpRow } from '../help.ts';
-import { REPORT_FLAGS, REPORT_HELP, ReportFiles } from '../report-files.ts';
+import { type NamedFile, REPORT_FLAGS, REPORT_HELP, ReportFiles } from '../report-files.ts';
 
 const FLAGS: Readonly<Record<string, Flag>> = {
   ...Object.fromEntries(
@@ -89,7 +89,7 @@ async function storm(parsed: ParsedArgs, signal: AbortSignal): Promise<ExitCode>
   checkStages(scenario.parameters, 'the storm');
   checkReplay(scenario.parameters, 'the storm');
   const seed = scenario.parameters.seed ?? proposed;
-  const reports = await ReportFiles.begin(parsed);
+  const reports = await ReportFiles.begin(parsed, inputsOf(parsed.positionals[0], own));
   let result: StormResult;
   try {
     result = await watched(parsed, (onProgress) => {
@@ -141,9 +141,25 @@ function commandOf(scenario: Scenario, { values }: ParsedArgs, seed: number): st
     if (flag === undefined || name === 'seed' || name === 'thresholds') continue;
     const value = values[kind === 'boolean' ? name : flag];
     if (typeof value === 'string') words.push(`--${flag}`, value);
-    if (value === false) words.push(`--${flag}`);
+    if (typeof value === 'boolean') words.push(value ? `--${name}` : `--no-${name}`);
   }
-  return words.map((word) => (/^[\w./:=-]+$/.test(word) ? word : JSON.stringify(word))).join(' ');
+  return words.map(shellWord).join(' ');
+}
+
+/** A word of a command line that a shell takes as it is. */
+function shellWord(word: string): string {
+  return /^[\w./:=-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
+}
+
+/** Files that the storm reads. */
+function inputsOf(scenario: string | undefined, own: OwnParameters): NamedFile[] {
+  const isFile = scenario !== undefined && !SCENARIO_NAMES.includes(scenario);
+  const named = [
+    { what: 'the scenario', path: isFile ? scenario : undefined },
+    { what: '--replay', path: own.replay },
+    { what: '--images', path: own.images },
+  ];
+  return named.filter((one): one is NamedFile => typeof one.path === 'string');
 }
 
 type OwnParameters = Partial<Record<ParameterName, unknown>>;

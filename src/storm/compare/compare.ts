@@ -12,7 +12,7 @@ import {
   type Verdict,
 } from './comparison.ts';
 import { comparedMetrics, gatingMetrics } from './gating.ts';
-import { machineDifference } from './read-results.ts';
+import { isOneMeasurement, machineDifference } from './read-results.ts';
 import { areMixed, type Turn, turnsOf } from './turns.ts';
 
 /** How to compare. */
@@ -104,6 +104,9 @@ function differences(
       'B',
       `is of another storm than A, in parameters or kind of store: ${names}`,
     );
+  }
+  if (a.some((one) => b.some((other) => isOneMeasurement(one, other)))) {
+    throw invalidArgument('B', 'holds a measurement that A holds too: measure each side by itself');
   }
   const warnings: string[] = [];
   const machines = machineDifference(ofA.machine, ofB.machine);
