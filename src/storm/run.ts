@@ -9,7 +9,7 @@ import { Caller } from './caller.ts';
 import type { OpenEngine, StormEngine } from './engine.ts';
 import { EngineLife } from './engine-life.ts';
 import { EventLine } from './event-line.ts';
-import type { KillWorker } from './events.ts';
+import { type KillWorker, withTimeout } from './events.ts';
 import { FILL_CALLERS, fill } from './fill.ts';
 import type { ImageReference } from './image-list.ts';
 import type { Keyspace } from './keyspace.ts';
@@ -20,6 +20,7 @@ import { BATCH_SIZE, Plan, SHARED_PLAN, shapesOf } from './plan.ts';
 import { type Progress, ProgressMeter } from './progress.ts';
 import { Recorder } from './recorder.ts';
 import { callersMax, isOpen, type Stage, stagesOf } from './stages.ts';
+import { StallError, unlessStalled } from './stall.ts';
 import { StormState } from './state.ts';
 import { Timeline, type TimelineResult } from './timeline.ts';
 import { Universe } from './universe.ts';
@@ -95,7 +96,7 @@ export async function runStorm(input: StormInput): Promise<StormRun> {
   } catch (error) {
     recorder.close();
     // The first error counts.
-    await state.engine.close().catch(() => {});
+    await withTimeout('closing the engine', state.engine.close()).catch(() => {});
     throw error;
   }
 }
@@ -136,9 +137,10 @@ class Storm {
     const report = (): void => onProgress?.(this.#meter.take(this.#phase, this.#startedMs));
     const timer = onProgress === undefined ? undefined : setInterval(report, PROGRESS_INTERVAL_MS);
     try {
-      await fill(state, parameters, fillers, (share) => {
+      const filled = fill(state, parameters, fillers, (share) => {
         this.#meter.fillShare = share;
       });
+      await unlessStalled(filled, () => state.counts.operations);
       if (this.#input.isDurable) await this.#life.reopen();
       state.recorder.reset();
       state.counts.operations = 0;
@@ -194,12 +196,24 @@ class Storm {
     events.begin(this.#startedMs);
     const deadline = setTimeout(() => state.stop(), Math.min(0x7fff_ffff, durationMs));
     try {
-      await Promise.all(callers.map((caller) => caller.run()));
+      const ran = Promise.all(callers.map((caller) => caller.run()));
+      await unlessStalled(ran, () => (this.#isWaiting(callerCount) ? movesOf(state) : undefined));
       await events.end();
-      return timeline.end();
+    } catch (error) {
+      if (!(error instanceof StallError)) throw error;
+      // What was measured so far is a result all the same.
+      state.failure ??= error;
+      state.stop();
     } finally {
       clearTimeout(deadline);
     }
+    return timeline.end();
+  }
+
+  /** Whether an operation is under way that the engine is to answer. */
+  #isWaiting(callerCount: number): boolean {
+    const { gate, parkedCount } = this.#state;
+    return gate === undefined && parkedCount < callerCount;
   }
 
   #openLoad(callerCount: number): OpenLoad | undefined {
@@ -211,6 +225,11 @@ class Storm {
     const plan = new Plan(this.#state.shapes[0]!, SHARED_PLAN, 1);
     return new OpenLoad(new ArrivalTimes(stages, { spacing, seed }), plan, callerCount);
   }
+}
+
+/** Changes with every operation that is answered, and with every caller that comes or goes. */
+function movesOf({ counts, parkedCount }: StormState): number {
+  return counts.operations + counts.errors + parkedCount / (1 << 20);
 }
 
 function minimumImages(parameters: StormParameters): number {

@@ -4,11 +4,13 @@ import { invalidArgument } from '../../errors.ts';
 import { formatCount, plural } from '../../terminal/format.ts';
 import type { Trace } from '../../trace/read-trace.ts';
 import { EngineLife } from '../engine-life.ts';
+import { withTimeout } from '../events.ts';
 import { Ledger } from '../ledger.ts';
 import { ProgressMeter } from '../progress.ts';
 import { Recorder } from '../recorder.ts';
 import { policyOf, refuseUsedStore, type StormInput, type StormRun } from '../run.ts';
 import type { Stage } from '../stages.ts';
+import { StallError, unlessStalled } from '../stall.ts';
 import { StormState } from '../state.ts';
 import { Timeline } from '../timeline.ts';
 import { Verifier } from '../verifier.ts';
@@ -60,7 +62,7 @@ export async function runReplay(input: ReplayInput): Promise<ReplayRun> {
   } catch (error) {
     recorder.close();
     // The first error counts.
-    await state.engine.close().catch(() => {});
+    await withTimeout('closing the engine', state.engine.close()).catch(() => {});
     throw error;
   } finally {
     input.signal?.removeEventListener('abort', stop);
@@ -83,7 +85,8 @@ async function play(
   const report = (): void => onProgress?.(meter.take(phase, startedMs));
   const timer = onProgress === undefined ? undefined : setInterval(report, PROGRESS_INTERVAL_MS);
   try {
-    const unfilled = await fillFromTrace(trace, parts);
+    const filled = fillFromTrace(trace, parts);
+    const unfilled = await unlessStalled(filled, () => state.counts.operations);
     if (input.isDurable) await life.reopen();
     recorder.reset();
     Object.assign(state.counts, { operations: 0, decisions: 0 });
@@ -96,8 +99,16 @@ async function play(
     startedMs = performance.now();
     timeline.begin(startedMs);
     const deadline = setTimeout(() => state.stop(), parameters.duration ?? FOREVER_MS);
-    await replay.run(startedMs);
-    clearTimeout(deadline);
+    try {
+      await unlessStalled(replay.run(startedMs), () => replay.moves);
+    } catch (error) {
+      if (!(error instanceof StallError)) throw error;
+      // What was measured so far is a result all the same.
+      state.failure ??= error;
+      state.stop();
+    } finally {
+      clearTimeout(deadline);
+    }
     const ended = timeline.end();
     const elapsedMs = performance.now() - startedMs;
     phase = 'checking';
