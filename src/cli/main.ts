@@ -59,7 +59,7 @@ function report(error: unknown, args: readonly string[]): ExitCode {
   const isUsage = error instanceof UsageError || (code !== undefined && USAGE_CODES.includes(code));
   const message = error instanceof Error ? error.message : String(error);
   const isDebug = args.includes('--debug');
-  const text = isDebug ? stacksOf(error) : message;
+  const text = isDebug ? stacksOf(error) : message.split('\n').map(harmless).join('\n');
   const prefix = code === undefined ? '' : `${code}: `;
   process.stderr.write(`pullwarden: ${prefix}${text}\n`);
   if (!isDebug && hasUntoldCause(error)) process.stderr.write('Try --debug to see its cause.\n');

@@ -35,7 +35,7 @@ const RULE =
   /^\s*([^\s<>=!]+)\s*(<=|>=|==|!=|<|>)\s*(-?\d+(?:_?\d)*(?:\.\d+)?)\s*([a-zA-Zµ%]*)\s*$/;
 
 /** Wildcards and alternatives; groups and many wildcards can take for ever to match nothing. */
-const PATTERN = /^(?=.*[*?{])(?!(?:.*\*){5})[\w.*?{},]{1,128}$/;
+export const PATTERN: RegExp = /^(?=.*[*?{])(?!(?:.*\*){5})[\w.*?{},-]{1,128}$/;
 
 /**
  * Parses a rule: metric, comparison, number, unit. The metric may be a pattern, as in `*.p99<5ms`,

@@ -49,6 +49,8 @@ describe('parseThreshold', () => {
       'stage.quiet.rateReached',
       'stage.surge.rateReached',
     ]);
+    const unnamed = { stages: ['stage-1', 'stage-2'] };
+    expect(parseThreshold('stage.stage-{1,2}.lag.p99<5ms', unnamed).metrics).toHaveLength(2);
     expect(() => parseThreshold('stage.surg.decide.p99<5ms', scope)).toThrow(
       /did you mean "stage\.surge\.decide\.p99"/,
     );

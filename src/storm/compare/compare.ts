@@ -46,7 +46,9 @@ export function compareResults(
   const { maxRegression = MAX_REGRESSION_DEFAULT, labels = ['A', 'B'] } = options;
   const warnings = differences(a, b, options.force === true);
   const known = comparedMetrics(a[0]!);
-  const gating = gatingMetrics(options.metrics ?? [], known, a[0]!.load);
+  const isMeasured = (metric: string): boolean =>
+    [a, b].some((side) => sampleOf(side, metric) !== undefined);
+  const gating = gatingMetrics(options.metrics ?? [], known, a[0]!.load, isMeasured);
   // Of several bands more may miss: each has a share of the error that all may have together.
   const errorShare = (1 - CONFIDENCE) / gating.length;
   const turns = turnsOf(a, b)?.slice(0, VALUES_MAX);

@@ -117,6 +117,16 @@ describe('a comparison refuses', () => {
     expect(choose('decide.p99')).toThrow('decide.p99 was measured on neither side');
   });
 
+  it('no pattern that covers what was measured', () => {
+    const [a, b] = inTurns(METRIC, FIVE, FIVE);
+    const wildcard = `*.${METRIC.split('.').at(-1)}`;
+    const { metrics } = compareResults(a, b, { metrics: [wildcard] });
+    expect(metrics.filter(({ isGating }) => isGating)).toMatchObject([{ metric: METRIC }]);
+    for (const bad of ['', '**(a|b)[', '!(x)', '*'.repeat(40)]) {
+      expect(() => compareResults(a, b, { metrics: [bad] })).toThrow(/is no metric/);
+    }
+  });
+
   it('a side that is the other one', () => {
     const [a, b] = inTurns(METRIC, FIVE, FIVE);
     expect(() => compareResults(a, a, { metrics: [METRIC] })).toThrow(
