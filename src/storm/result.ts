@@ -35,6 +35,7 @@ export interface ResultParts {
   readonly run: StormRun<Keyspace>;
   readonly thresholds: readonly Threshold[];
   readonly overhead: Overhead | undefined;
+  readonly replayed?: StormResult['replayed'];
 }
 
 /** Makes the result of a run and judges it. */
@@ -120,6 +121,7 @@ export function stormResult(parts: ResultParts): StormResult {
     wrong: state.wrong,
     problems: state.problems,
     failure: failureOf(state.failure) ?? nothingDone(run),
+    replayed: parts.replayed,
     interrupted: run.wasInterrupted,
   };
   const metrics = metricsOf(untested);

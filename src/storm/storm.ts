@@ -9,7 +9,7 @@ import { type ImageReference, readImageList } from './image-list.ts';
 import { measureOverhead } from './overhead.ts';
 import type { StormParameters } from './parameters.ts';
 import type { Progress } from './progress.ts';
-import { describeReplay, type ReplayInput, runReplay } from './replay/run-replay.ts';
+import { describeReplay, lacksOf, type ReplayInput, runReplay } from './replay/run-replay.ts';
 import { medianResult, type ResultParts, stormResult } from './result.ts';
 import type { StormResult } from './result-schema.ts';
 import { runStorm, type StormInput } from './run.ts';
@@ -132,7 +132,8 @@ async function replayResult(input: ReplayInput, parts: Parts): Promise<StormResu
       // What is played counts, and not where it is.
       parameters: { ...parameters, replay: trace.digest },
     };
-    return stormResult({ ...parts, scenario, run, overhead: undefined });
+    const replayed = { lacks: lacksOf(trace, run.leftOut) };
+    return stormResult({ ...parts, scenario, run, replayed, overhead: undefined });
   } finally {
     run.close();
   }

@@ -46,14 +46,12 @@ describe('a storm', () => {
       scenario: 'test',
       parameters: {
         ...builtInScenario('smoke').parameters,
-        ...{
-          duration: undefined,
-          operations: undefined,
-          stages: [],
-          tenants: 5,
-          restarts: 0,
-          ...own,
-        },
+        duration: undefined,
+        operations: undefined,
+        stages: [],
+        tenants: 5,
+        restarts: 0,
+        ...own,
         seed: 1,
       },
       images: IMAGES,
@@ -67,14 +65,13 @@ describe('a storm', () => {
         return manager;
       },
     });
-    let run = undefined as StormRun | undefined;
-    void running.then((done) => {
-      run = done;
-    });
-    while (run === undefined) {
+    const ended = { run: undefined as StormRun | undefined };
+    void running.then((done) => Object.assign(ended, { run: done }));
+    while (ended.run === undefined) {
       await vi.advanceTimersByTimeAsync(1_000);
       await sleep(10);
     }
+    const { run } = ended;
     run.close();
     expect(run.state.failure).toMatchObject({ code: 'ERR_PULLMANAGER_LOCK_TIMEOUT' });
     expect(run.state.counts.decisions).toBeGreaterThan(0);

@@ -132,13 +132,19 @@ async function play(
 
 /** One line about what is played, and what of it is not. */
 export function describeReplay(trace: Trace, leftOut: number): string {
-  const { dropped, header, isWhole, operations } = trace;
-  const remarks = [`${plural(operations.length, 'operation')} recorded at ${header.startedAt}`];
+  const { header, operations } = trace;
+  const played = `${plural(operations.length, 'operation')} recorded at ${header.startedAt}`;
+  return [played, ...lacksOf(trace, leftOut)].join('; ');
+}
+
+/** What a replay did not do that the recorded one had done, as far as that is known. */
+export function lacksOf({ dropped, isWhole }: Trace, leftOut: number): string[] {
+  const remarks: string[] = [];
   if (leftOut > 0) remarks.push(`${formatCount(leftOut)} left out, as nothing can be said of them`);
   if (dropped > 0)
     remarks.push(`${formatCount(dropped)} missing: they came too fast to be recorded`);
   if (!isWhole) remarks.push('the recording was cut off');
-  return remarks.join('; ');
+  return remarks;
 }
 
 /** The longest that a timer waits. */
