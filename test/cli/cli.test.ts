@@ -231,6 +231,21 @@ describe('storm', () => {
     expect(stdout).toContain('FAILED');
   });
 
+  it('is interrupted while a scenario loads', async () => {
+    const file = join(directory, 'scenario.mjs');
+    writeFileSync(
+      file,
+      `setInterval(() => {}, 1000); process.stderr.write('loading\\n');
+      export default () => new Promise(() => {});`,
+    );
+    const child = start(['storm', file]);
+    const outcome = finish(child);
+    await once(child.stderr, 'data');
+    child.kill('SIGINT');
+    const { code, stderr } = await outcome;
+    expect({ code, stderr }).toEqual({ code: 130, stderr: 'loading\npullwarden: interrupted\n' });
+  });
+
   it('leaves nothing half-way where its terminal closes, or when told to end twice', async () => {
     const report = join(directory, 'report.html');
     for (const [first, second] of [['SIGHUP'], ['SIGINT', 'SIGTERM']] as const) {

@@ -22,6 +22,7 @@ import { checkStages } from '../../storm/stages.ts';
 import { runScenario } from '../../storm/storm.ts';
 import { formatCount, formatMs } from '../../terminal/format.ts';
 import { paintFor } from '../../terminal/style.ts';
+import { untilAborted } from '../../util/until-aborted.ts';
 import { type Flag, type ParsedArgs, UsageError } from '../args.ts';
 import { COLOR_HELP, type Command, JSON_HELP, PROGRESS_HELP, paintOf } from '../command.ts';
 import { EXIT, type ExitCode } from '../exit-codes.ts';
@@ -81,10 +82,12 @@ async function storm(parsed: ParsedArgs, signal: AbortSignal): Promise<ExitCode>
   if (own.replay !== undefined && parsed.positionals.length > 0) {
     throw new UsageError('--replay plays a trace, and no scenario beside it');
   }
-  const loaded =
+  const loading =
     own.replay === undefined
-      ? await loadScenario(parsed.positionals[0] ?? DEFAULT_SCENARIO, proposed)
-      : REPLAY;
+      ? loadScenario(parsed.positionals[0] ?? DEFAULT_SCENARIO, proposed)
+      : Promise.resolve(REPLAY);
+  // A module may wait for as long as it likes.
+  const loaded = await untilAborted(loading, signal, (reason) => reason);
   const scenario = { ...loaded, parameters: withFlags(loaded.parameters, own) };
   checkStages(scenario.parameters, 'the storm');
   checkReplay(scenario.parameters, 'the storm');
