@@ -1,6 +1,9 @@
 /** Ctrl-C: ends what is under way in an orderly manner, and the second time at once. */
 import { EXIT, type ExitCode } from './exit-codes.ts';
 
+/** Also of a terminal that closes: what there is until then must not be lost, nor half of it left. */
+const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+
 /**
  * The exit code of `work`, whose signal Ctrl-C aborts; 130 where it was interrupted, unless it failed
  * for another reason. The second Ctrl-C ends the process at once.
@@ -17,11 +20,7 @@ export async function interruptible(
     if (signal.aborted) process.exit(EXIT.INTERRUPTED);
     controller.abort();
   };
-  // A terminal that closes must not end a service without a word.
-  const signals = isService
-    ? (['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
-    : (['SIGINT', 'SIGTERM'] as const);
-  for (const name of signals) process.on(name, interrupt);
+  for (const name of SIGNALS) process.on(name, interrupt);
   try {
     const code = await work(signal);
     return signal.aborted && !isService ? EXIT.INTERRUPTED : code;
@@ -30,7 +29,7 @@ export async function interruptible(
     process.stderr.write('pullwarden: interrupted\n');
     return EXIT.INTERRUPTED;
   } finally {
-    for (const name of signals) process.removeListener(name, interrupt);
+    for (const name of SIGNALS) process.removeListener(name, interrupt);
   }
 }
 

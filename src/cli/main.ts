@@ -59,7 +59,7 @@ function report(error: unknown, args: readonly string[]): ExitCode {
   const isUsage = error instanceof UsageError || (code !== undefined && USAGE_CODES.includes(code));
   const message = error instanceof Error ? error.message : String(error);
   const isDebug = args.includes('--debug');
-  const text = isDebug ? stacksOf(error) : message;
+  const text = isDebug ? stacksOf(error) : message.split('\n').map(harmless).join('\n');
   const prefix = code === undefined ? '' : `${code}: `;
   process.stderr.write(`pullwarden: ${prefix}${text}\n`);
   if (!isDebug && hasUntoldCause(error)) process.stderr.write('Try --debug to see its cause.\n');
@@ -95,11 +95,28 @@ process.stdout.on('error', (error: unknown) => {
   process.exitCode = report(new Error(`cannot write the result: ${errorCode(error)}`), args);
 });
 
+/** Exit code of Node where a module that is being loaded waits for what never comes. */
+const UNSETTLED = 13;
+/** So long may what was loaded keep the process after its work is done. */
+const EXIT_GRACE_MS = 2_000;
+
+// Nobody must take a process that ended without a word for one whose checks all held.
+const refuseSilence = (code: number): void => {
+  if (code !== EXIT.PASSED && code !== UNSETTLED) return;
+  const problem = 'ended before its work was done: what it waited for can never come';
+  process.exitCode = report(new Error(problem), args);
+};
+process.once('exit', refuseSilence);
+
+function end(code: ExitCode): void {
+  process.removeListener('exit', refuseSilence);
+  process.exitCode = code;
+  // A module of others may have left a timer or a thread behind, or a failed engine may hang.
+  const exit = (): void => void process.stdout.write('', () => process.exit());
+  setTimeout(exit, EXIT_GRACE_MS).unref();
+}
+
 main(args).then(
-  (code) => {
-    process.exitCode = isOutputLost ? EXIT.FAILED : code;
-  },
-  (error: unknown) => {
-    process.exitCode = report(error, args);
-  },
+  (code) => end(isOutputLost ? EXIT.FAILED : code),
+  (error: unknown) => end(report(error, args)),
 );

@@ -1,5 +1,5 @@
 /** Results on their way out: in large pieces, no faster than they are taken. */
-import type { Stats } from 'node:fs';
+import { rmSync, type Stats } from 'node:fs';
 import { type FileHandle, link, open, rename, stat, unlink } from 'node:fs/promises';
 import { errorCode, quote } from '../errors.ts';
 import { UsageError } from './args.ts';
@@ -62,6 +62,12 @@ export async function printJson(schema: string, store: string, fields: object): 
 
 const FILE_MODE = 0o600;
 
+/** Files that are not whole yet. Nothing of them is left, also where the process ends at once. */
+const partials = new Set<string>();
+process.on('exit', () => {
+  for (const partial of partials) rmSync(partial, { force: true });
+});
+
 /** A file of the owner's alone, that is there as a whole or not at all. */
 export class FileOutput implements Output {
   readonly isClosed = false;
@@ -99,7 +105,9 @@ export class FileOutput implements Output {
       }
       if (there !== undefined && !replaces) throw isThere(path);
       const partial = `${path}.${process.pid}.partial`;
-      return new FileOutput(path, await open(partial, 'wx', FILE_MODE), partial, replaces);
+      const file = await open(partial, 'wx', FILE_MODE);
+      partials.add(partial);
+      return new FileOutput(path, file, partial, replaces);
     } catch (error) {
       throw cannotWrite(path, error);
     }
@@ -117,10 +125,14 @@ export class FileOutput implements Output {
       if (partial !== undefined) await this.#file.sync();
       await this.#file.close();
       if (partial === undefined) return;
-      if (this.#replaces) return await rename(partial, this.#path);
-      // Unlike a renaming, a link replaces nothing that came in between.
-      await link(partial, this.#path);
-      await unlink(partial);
+      if (this.#replaces) {
+        await rename(partial, this.#path);
+      } else {
+        // Unlike a renaming, a link replaces nothing that came in between.
+        await link(partial, this.#path);
+        await unlink(partial);
+      }
+      partials.delete(partial);
     } catch (error) {
       throw errorCode(error) === 'EEXIST' ? isThere(this.#path) : cannotWrite(this.#path, error);
     }
@@ -129,7 +141,9 @@ export class FileOutput implements Output {
   /** Gives up: nothing is left. */
   async discard(): Promise<void> {
     await this.#file.close().catch(() => {});
-    if (this.#partial !== undefined) await unlink(this.#partial).catch(() => {});
+    if (this.#partial === undefined) return;
+    await unlink(this.#partial).catch(() => {});
+    partials.delete(this.#partial);
   }
 
   async #flush(): Promise<void> {

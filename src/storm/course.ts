@@ -5,6 +5,7 @@ import type { EngineStats } from '../metrics/stats.ts';
 import type { PolicyName, VerificationPolicy } from '../policies/enforcer.ts';
 import type { OpenEngine, StormEngine } from './engine.ts';
 import { EngineLife } from './engine-life.ts';
+import { withTimeout } from './events.ts';
 import type { Keyspace } from './keyspace.ts';
 import { Ledger } from './ledger.ts';
 import type { StormParameters } from './parameters.ts';
@@ -12,6 +13,7 @@ import type { PlanShape } from './plan.ts';
 import { type Progress, ProgressMeter } from './progress.ts';
 import { Recorder } from './recorder.ts';
 import type { Stage } from './stages.ts';
+import { StallError, unlessStalled } from './stall.ts';
 import { StormState } from './state.ts';
 import { Timeline, type TimelineResult } from './timeline.ts';
 import { Verifier } from './verifier.ts';
@@ -50,6 +52,8 @@ export interface Course<U extends Keyspace> {
   fill(state: StormState<U>, onShare: (share: number) => void): Promise<void>;
   /** Makes the load; resolves when all of it is answered. */
   drive(state: StormState<U>, control: CourseControl): Promise<void>;
+  /** Changes with everything in the load that begins or is answered; undefined while nothing is to be answered. */
+  moves(state: StormState<U>): number | undefined;
 }
 
 /** For what makes load. */
@@ -105,7 +109,7 @@ export async function runCourse<U extends Keyspace>(
   } catch (error) {
     recorder.close();
     // The first error counts.
-    await state.engine.close().catch(() => {});
+    await withTimeout('closing the engine', state.engine.close()).catch(() => {});
     throw error;
   } finally {
     signal?.removeEventListener('abort', stop);
@@ -128,9 +132,10 @@ async function run<U extends Keyspace>(
   const timer = onProgress === undefined ? undefined : setInterval(report, PROGRESS_INTERVAL_MS);
   let deadline: NodeJS.Timeout | undefined;
   try {
-    await course.fill(state, (share) => {
+    const filled = course.fill(state, (share) => {
       meter.fillShare = share;
     });
+    await unlessStalled(filled, () => state.counts.operations);
     if (input.isDurable) await life.reopen();
     recorder.reset();
     Object.assign(state.counts, { operations: 0, decisions: 0 });
@@ -139,7 +144,7 @@ async function run<U extends Keyspace>(
     const startedAtMs = Date.now();
     phase = 'running';
     const timeline = new Timeline(state, stages, parameters.interval);
-    await course.drive(state, {
+    const driven = course.drive(state, {
       begin() {
         startedMs = performance.now();
         timeline.begin(startedMs);
@@ -151,6 +156,14 @@ async function run<U extends Keyspace>(
         timeline.engineClosed(stats);
       },
     });
+    try {
+      await unlessStalled(driven, () => course.moves(state));
+    } catch (error) {
+      if (!(error instanceof StallError)) throw error;
+      // What was measured so far is a result all the same.
+      state.failure ??= error;
+      state.stop();
+    }
     clearTimeout(deadline);
     const ended = timeline.end();
     const elapsedMs = performance.now() - startedMs;

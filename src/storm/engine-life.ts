@@ -55,7 +55,7 @@ export class EngineLife {
     } catch (error) {
       // What was measured so far is a result all the same.
       state.failure ??= error;
-      await state.engine.close().catch(() => {});
+      await withTimeout('closing the engine', state.engine.close()).catch(() => {});
       this.count(state.engine.stats());
     }
   }

@@ -47,17 +47,27 @@ const OF_STAGE: Readonly<Record<string, MetricUnit>> = {
 /** Metrics that only a storm has whose requests arrive at a rate. */
 const OF_OPEN_LOAD: readonly string[] = ['lag', 'rateReached', 'unstarted'];
 
+/** Metrics that only a storm has that checks what it is answered: else a 0 would say that all was right. */
+const OF_VERIFIED: readonly string[] = [
+  'wrongDecisions',
+  'wrongRecords',
+  'exactShare',
+  'unverifiableShare',
+];
+
 /** What decides which metrics a storm has. */
 export interface MetricScope {
   /** Names of its stages, which have metrics of their own. @default none */
   readonly stages?: readonly string[];
   /** @default true */
   readonly isOpen?: boolean;
+  /** Whether decisions are checked. @default true */
+  readonly isVerified?: boolean;
 }
 
 /** Every metric of a storm, and its unit. */
 export function metricUnits(scope: MetricScope = {}): ReadonlyMap<string, MetricUnit> {
-  const { stages = [], isOpen = true } = scope;
+  const { stages = [], isOpen = true, isVerified = true } = scope;
   const units = new Map<string, MetricUnit>();
   const addQuantiles = (prefix: string, unit: MetricUnit): void => {
     for (const quantile of QUANTILES) units.set(`${prefix}.${quantile}`, unit);
@@ -79,14 +89,15 @@ export function metricUnits(scope: MetricScope = {}): ReadonlyMap<string, Metric
     addOperations(`stage.${stage}.`);
     for (const [name, unit] of Object.entries(OF_STAGE)) units.set(`stage.${stage}.${name}`, unit);
   }
-  const isOfOpenLoad = (name: string): boolean =>
-    name.split('.').some((word) => OF_OPEN_LOAD.includes(word));
-  return isOpen ? units : new Map([...units].filter(([name]) => !isOfOpenLoad(name)));
+  const missing = [...(isOpen ? [] : OF_OPEN_LOAD), ...(isVerified ? [] : OF_VERIFIED)];
+  const isMissing = (name: string): boolean =>
+    name.split('.').some((word) => missing.includes(word));
+  return new Map([...units].filter(([name]) => !isMissing(name)));
 }
 
 /**
  * The metrics of a result. What it does not have is left out: lag of a closed load, latencies of what
- * never ran, shares of decisions where none was checked.
+ * never ran, shares of decisions where none was checked, what was wrong where nothing was.
  */
 export function metricsOf(result: Omit<StormResult, 'thresholds' | 'passed' | 'runs'>): Metrics {
   const metrics = new Map<string, number>();
@@ -125,7 +136,7 @@ export function metricsOf(result: Omit<StormResult, 'thresholds' | 'passed' | 'r
     metrics.set(`${prefix}operations`, stage.operations);
     metrics.set(`${prefix}operationsPerSecond`, stage.operationsPerSecond);
     metrics.set(`${prefix}errors`, stage.errors);
-    metrics.set(`${prefix}wrongDecisions`, stage.wrongDecisions);
+    if (result.verified.isOn) metrics.set(`${prefix}wrongDecisions`, stage.wrongDecisions);
   }
   return metrics;
 }
@@ -134,7 +145,7 @@ function plainMetrics(
   result: Omit<StormResult, 'thresholds' | 'passed' | 'runs'>,
 ): Readonly<Record<string, number | undefined>> {
   const { cpu, durationMs, memory } = result;
-  const { exact, either, unverifiable } = result.verified;
+  const { isOn, exact, either, unverifiable } = result.verified;
   const checked = exact + either + unverifiable + result.wrongDecisions;
   const share = (ms: number | undefined): number | undefined =>
     ms === undefined ? undefined : ms / Math.max(1, durationMs);
@@ -143,8 +154,8 @@ function plainMetrics(
     operationsPerSecond: result.operationsPerSecond,
     durationMs,
     unstarted: result.arrivals?.unstarted,
-    wrongDecisions: result.wrongDecisions,
-    wrongRecords: result.wrongRecords,
+    wrongDecisions: isOn ? result.wrongDecisions : undefined,
+    wrongRecords: isOn ? result.wrongRecords : undefined,
     errors: result.errors,
     expectedErrors: result.expectedErrors,
     localShare: result.localShare,

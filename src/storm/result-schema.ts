@@ -225,6 +225,8 @@ export interface StormResult {
   readonly problems: readonly string[];
   /** What ended the storm before its time, or kept it from being checked: one line. */
   readonly failure: string | undefined;
+  /** Of a replay: what of the recorded load it did not play, a remark each. */
+  readonly replayed?: { readonly lacks: readonly string[] } | undefined;
   readonly interrupted: boolean;
   readonly passed: boolean;
   /**

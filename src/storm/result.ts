@@ -34,6 +34,7 @@ export interface ResultParts {
   readonly run: StormRun;
   readonly thresholds: readonly Threshold[];
   readonly overhead: Overhead | undefined;
+  readonly replayed?: StormResult['replayed'];
 }
 
 /** Makes the result of a run and judges it. */
@@ -118,7 +119,8 @@ export function stormResult(parts: ResultParts): StormResult {
     overheadNs: overhead,
     wrong: state.wrong,
     problems: state.problems,
-    failure: failureOf(state.failure),
+    failure: failureOf(state.failure) ?? nothingDone(run),
+    replayed: parts.replayed,
     interrupted: run.wasInterrupted,
   };
   const metrics = metricsOf(untested);
@@ -140,8 +142,10 @@ export function medianResult(results: readonly StormResult[]): StormResult {
   const order = (result: StormResult): number =>
     isOpen ? result.latencyNs.decide.p99 : result.operationsPerSecond;
   const sorted = results.toSorted((a, b) => order(a) - order(b));
+  // Of two in the middle the slower one: latencies rise, and rates fall.
+  const middle = (sorted.length - 1) / 2;
   // A run that was wrong is shown before any that was not: it is what counts.
-  const median = results.find(isWrong) ?? sorted[Math.floor((sorted.length - 1) / 2)]!;
+  const median = results.find(isWrong) ?? sorted[isOpen ? Math.ceil(middle) : Math.floor(middle)]!;
   const passed = results.every((result) => !isWrong(result)) && median.passed;
   return { ...median, passed, runs: results.flatMap(({ runs }) => runs) };
 }
@@ -224,6 +228,12 @@ function hashOf(parameters: StormParameters, store: StormStore): string {
   const kept = { ...own, store: store.options.kind };
   const sorted = Object.fromEntries(Object.entries(kept).sort(([a], [b]) => (a < b ? -1 : 1)));
   return createHash('sha256').update(JSON.stringify(sorted)).digest('hex');
+}
+
+/** A storm in which nothing was answered has shown nothing. */
+function nothingDone({ state, wasInterrupted }: StormRun): string | undefined {
+  const isIdle = state.counts.operations === 0 && state.counts.errors === 0;
+  return isIdle && !wasInterrupted ? 'no operation was asked for in its time' : undefined;
 }
 
 function failureOf(error: unknown): string | undefined {

@@ -33,6 +33,7 @@ export async function runStorm(input: StormInput): Promise<StormRun<Universe>> {
   const callers = callersMax(parameters);
   const fillers = Math.min(FILL_CALLERS.MAX, Math.max(callers, FILL_CALLERS.MIN));
   const requests = stages.map((stage) => stage.requests);
+  let activeCallers = 0;
   return runCourse(input, {
     universe,
     stages,
@@ -41,27 +42,40 @@ export async function runStorm(input: StormInput): Promise<StormRun<Universe>> {
     slots: Math.max(callers, fillers) * BATCH_SIZE,
     limitMs: durationOf(stages),
     fill: (state, onShare) => fill(state, parameters, fillers, onShare),
-    drive: (state, control) => drive(input, state, stages, control),
+    async drive(state, control) {
+      const { events, run } = prepared(input, state, stages, control);
+      const startedMs = control.begin();
+      state.load?.begin(startedMs);
+      events.begin(startedMs);
+      activeCallers = callers;
+      await run();
+      activeCallers = 0;
+      await events.end();
+    },
+    moves(state) {
+      const isWaiting = state.gate === undefined && state.parkedCount < activeCallers;
+      return isWaiting ? movesOf(state) : undefined;
+    },
   });
 }
 
-async function drive(
+/** Changes with every operation that is answered, and with every caller that comes or goes. */
+function movesOf({ counts, parkedCount }: StormState): number {
+  return counts.operations + counts.errors + parkedCount / (1 << 20);
+}
+
+/** The callers of a storm, and what happens to it meanwhile. */
+function prepared(
   { isDurable, killWorker, open, parameters }: StormInput,
   state: StormState,
   stages: readonly Stage[],
-  { begin, engineClosed }: CourseControl,
-): Promise<void> {
+  { engineClosed }: CourseControl,
+): { readonly events: EventLine; readonly run: () => Promise<unknown> } {
   const callerCount = callersMax(parameters);
   const load = openLoad(parameters, state, stages, callerCount);
-  const events = new EventLine(state, {
-    parameters,
-    durationMs: durationOf(stages),
-    callerCount,
-    open,
-    isDurable,
-    killWorker,
-    onClose: engineClosed,
-  });
+  const durationMs = durationOf(stages);
+  const base = { parameters, durationMs, callerCount, open, isDurable, killWorker };
+  const events = new EventLine(state, { ...base, onClose: engineClosed });
   state.parkedCount = 0;
   state.load = load;
   state.arrivals = load;
@@ -70,11 +84,7 @@ async function drive(
     { length: callerCount },
     (_, number) => new Caller(state, number, requests),
   );
-  const startedMs = begin();
-  load?.begin(startedMs);
-  events.begin(startedMs);
-  await Promise.all(callers.map((caller) => caller.run()));
-  await events.end();
+  return { events, run: () => Promise.all(callers.map((caller) => caller.run())) };
 }
 
 function openLoad(

@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { errorCode, invalidArgument, PullManagerError, quote } from '../errors.ts';
+import { duplicateKey } from '../util/duplicate-key.ts';
 import { suggestion } from '../util/suggest.ts';
 import { BUILT_IN, DEFAULT_PARAMETERS, SCENARIO_NAMES } from './built-in.ts';
 import { shownKey } from './field.ts';
@@ -61,6 +62,9 @@ export function parseScenario(text: string, file: string): Scenario {
     const detail = error instanceof Error ? error.message : 'malformed';
     throw invalidArgument('scenario', `${file}: is not JSON: ${detail}`);
   }
+  // Of two lists of thresholds one would be forgotten, and nobody told.
+  const twice = duplicateKey(text);
+  if (twice !== undefined) throw invalidArgument(`${file}: ${shownKey(twice)}`, 'is given twice');
   return scenarioOf(value, file);
 }
 

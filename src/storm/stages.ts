@@ -87,7 +87,8 @@ function stageOf(
   };
 }
 
-const STAGE_NAME = /^[\w-]{1,40}$/;
+/** What a stage can be called. */
+export const STAGE_NAME: RegExp = /^[\w-]{1,40}$/;
 
 /**
  * Checks what no value shows alone.
@@ -118,6 +119,12 @@ export function checkStages(parameters: StormParameters, where: string): void {
     }
   }
   checkMix(parameters.mix, `${where}: mix`);
+  const endMs = stagesOf(parameters, '').reduce((sum, { durationMs }) => sum + durationMs, 0);
+  for (const [index, { at }] of events.entries()) {
+    if ('share' in at || at.ms < endMs) continue;
+    const problem = `lies behind the end, which comes after ${endMs} ms: it would never happen`;
+    throw invalidArgument(`${where}: events[${index}].at`, problem);
+  }
   const kills = workerKills > 0 || events.some((event) => event.do === 'killWorker');
   if (kills && workers === 0) {
     throw invalidArgument(`${where}: workers`, 'must be at least 1 where workers are killed');

@@ -1,4 +1,5 @@
 /** A storm from scenario to result: stores, runs, verdict. */
+import { createHash } from 'node:crypto';
 import { invalidArgument } from '../errors.ts';
 import type { VerificationPolicy } from '../policies/enforcer.ts';
 import { PullManager } from '../pull-manager.ts';
@@ -8,7 +9,7 @@ import { type ImageReference, readImageList } from './image-list.ts';
 import { measureOverhead } from './overhead.ts';
 import type { StormParameters } from './parameters.ts';
 import type { Progress } from './progress.ts';
-import { describeReplay, type ReplayInput, runReplay } from './replay/run-replay.ts';
+import { describeReplay, lacksOf, type ReplayInput, runReplay } from './replay/run-replay.ts';
 import { medianResult, type ResultParts, stormResult } from './result.ts';
 import type { StormResult } from './result-schema.ts';
 import { runStorm, type StormInput } from './run.ts';
@@ -41,6 +42,7 @@ export async function runScenario(options: StormOptions): Promise<StormResult> {
   const scope = {
     stages: parameters.stages.length === 0 ? [] : stages,
     isOpen: isOpen(parameters) || parameters.replay !== undefined,
+    isVerified: parameters.verify,
   };
   const thresholds = parameters.thresholds.map((rule) => parseThreshold(rule, scope));
   if (parameters.repeat > 1 && parseStore(parameters.store).path !== undefined) {
@@ -104,10 +106,19 @@ async function madeUpResult(input: StormInput, parts: Parts): Promise<StormResul
     const overhead = run.wasInterrupted
       ? undefined
       : await measureOverhead(universe, run.stages[0]!.requests, verifier);
-    return stormResult({ ...parts, run, overhead });
+    const scenario = withImages(parts.scenario, input.images);
+    return stormResult({ ...parts, scenario, run, overhead });
   } finally {
     run.close();
   }
+}
+
+/** The scenario with what is on a list of one's own, and not where it is. */
+function withImages(scenario: Scenario, images: readonly ImageReference[]): Scenario {
+  const { parameters } = scenario;
+  if (parameters.images === undefined) return scenario;
+  const digest = createHash('sha256').update(JSON.stringify(images)).digest('hex');
+  return { ...scenario, parameters: { ...parameters, images: digest } };
 }
 
 async function replayResult(input: ReplayInput, parts: Parts): Promise<StormResult> {
@@ -121,7 +132,8 @@ async function replayResult(input: ReplayInput, parts: Parts): Promise<StormResu
       // What is played counts, and not where it is.
       parameters: { ...parameters, replay: trace.digest },
     };
-    return stormResult({ ...parts, scenario, run, overhead: undefined });
+    const replayed = { lacks: lacksOf(trace, run.leftOut) };
+    return stormResult({ ...parts, scenario, run, replayed, overhead: undefined });
   } finally {
     run.close();
   }

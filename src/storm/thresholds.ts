@@ -31,10 +31,11 @@ const UNITS: Readonly<Record<MetricUnit, Readonly<Record<string, number>>>> = {
   bytes: { '': 1, B: 1, kB: 1e3, MB: 1e6, GB: 1e9 },
 };
 
-const RULE = /^\s*([^\s<>=!]+)\s*(<=|>=|==|!=|<|>)\s*(-?[\d_]+(?:\.\d+)?)\s*([a-zA-Zµ%]*)\s*$/;
+const RULE =
+  /^\s*([^\s<>=!]+)\s*(<=|>=|==|!=|<|>)\s*(-?\d+(?:_?\d)*(?:\.\d+)?)\s*([a-zA-Zµ%]*)\s*$/;
 
 /** Wildcards and alternatives; groups and many wildcards can take for ever to match nothing. */
-const PATTERN = /^(?=.*[*?{])(?!(?:.*\*){5})[\w.*?{},]{1,128}$/;
+export const PATTERN: RegExp = /^(?=.*[*?{])(?!(?:.*\*){5})[\w.*?{},-]{1,128}$/;
 
 /**
  * Parses a rule: metric, comparison, number, unit. The metric may be a pattern, as in `*.p99<5ms`,
@@ -61,6 +62,14 @@ export function parseThreshold(
     metricUnits({ ...scope, isOpen: true }).has(name)
   ) {
     throw invalidArgument(where, `${quote(rule)}: ${name} needs requests that arrive at a rate`);
+  }
+  if (
+    scope.isVerified === false &&
+    !known.has(name) &&
+    metricUnits({ ...scope, isVerified: true }).has(name)
+  ) {
+    const problem = `${name} needs decisions that are checked, and --no-verify checks none`;
+    throw invalidArgument(where, `${quote(rule)}: ${problem}`);
   }
   const metrics = metricsOf(known, name, unit, rule, where);
   const kind = known.get(metrics[0]!)!;

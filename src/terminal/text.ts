@@ -23,6 +23,15 @@ export function harmless(message: string): string {
   );
 }
 
+/** A copy of a tree of plain objects whose texts, those of keys too, are all `harmless`. */
+export function harmlessTexts<T>(value: T): T {
+  if (typeof value === 'string') return harmless(value) as T;
+  if (Array.isArray(value)) return value.map(harmlessTexts) as T;
+  if (typeof value !== 'object' || value === null) return value;
+  const entries = Object.entries(value).map(([key, item]) => [harmless(key), harmlessTexts(item)]);
+  return Object.fromEntries(entries) as T;
+}
+
 /** Emoji, and the letters of East Asia, which take two columns. */
 const WIDE =
   /[\p{Emoji_Presentation}\u1100-\u115f\u2e80-\u303e\u3041-\ua4cf\ua960-\ua97f\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60\uffe0-\uffe6\u{20000}-\u{3fffd}]/u;

@@ -1,8 +1,9 @@
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, describe, expect, it } from 'vitest';
 import type { StormResult } from '../../src/storm/result-schema.ts';
 import { PROGRAM } from '../support/program.ts';
@@ -205,5 +206,72 @@ describe('storm', () => {
     });
     const [code] = (await once(child, 'exit')) as [number | null];
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+  });
+
+  it.each([
+    ['waits for what never comes', 'export default () => new Promise(() => {});', 1],
+    ['never is loaded', 'await new Promise(() => {});', 1],
+    ['ends the process', 'process.exit(0);', 1],
+    ['throws', "export default () => { throw new Error('boom'); };", 2],
+    ['exports nothing', 'export const x = 1;', 2],
+  ])('has not passed where the scenario %s', async (_, text, expected) => {
+    const file = join(directory, 'scenario.mjs');
+    writeFileSync(file, text);
+    const { code, stdout, stderr } = await run('storm', file);
+    expect({ code, stdout }).toEqual({ code: expected, stdout: '' });
+    expect(stderr).toMatch(/^pullwarden: /);
+  });
+
+  it('ends although the scenario has left a timer', async () => {
+    const file = join(directory, 'scenario.mjs');
+    const own = '{ concurrency: 2, operations: 50, store: "memory", workers: 0, records: 10 }';
+    writeFileSync(file, `setInterval(() => {}, 1000);\nexport default ${own};`);
+    const { code, stdout, stderr } = await run('storm', file, '--threshold', 'decide.p99<1ns');
+    expect({ code, stderr }).toEqual({ code: 99, stderr: '' });
+    expect(stdout).toContain('FAILED');
+  });
+
+  it('is interrupted while a scenario loads', async () => {
+    const file = join(directory, 'scenario.mjs');
+    writeFileSync(
+      file,
+      `setInterval(() => {}, 1000); process.stderr.write('loading\\n');
+      export default () => new Promise(() => {});`,
+    );
+    const child = start(['storm', file]);
+    const outcome = finish(child);
+    await once(child.stderr, 'data');
+    child.kill('SIGINT');
+    const { code, stderr } = await outcome;
+    expect({ code, stderr }).toEqual({ code: 130, stderr: 'loading\npullwarden: interrupted\n' });
+  });
+
+  it('leaves nothing half-way where its terminal closes, or when told to end twice', async () => {
+    const report = join(directory, 'report.html');
+    for (const [first, second] of [['SIGHUP'], ['SIGINT', 'SIGTERM']] as const) {
+      const args = ['--duration', '60s', '--records', '100', '--json', '--html', report];
+      const child = start(['storm', 'mixed', ...args]);
+      const outcome = finish(child);
+      while (leftStores().length === 0) await sleep(50);
+      child.kill(first);
+      if (second !== undefined) child.kill(second);
+      const { code, stdout } = await outcome;
+      expect(code).toBe(130);
+      expect(leftStores()).toEqual([]);
+      expect(readdirSync(directory).filter((name) => name.endsWith('.partial'))).toEqual([]);
+      if (second !== undefined) continue;
+      expect(JSON.parse(stdout)).toMatchObject({ interrupted: true });
+      expect(readFileSync(report, 'utf8')).toContain('INTERRUPTED');
+    }
+  });
+
+  it('gives a command that a shell takes as it is', async () => {
+    const file = join(directory, "a $(false) 'b'.json");
+    const own = { concurrency: 2, operations: 50, store: 'memory', workers: 0, records: 10 };
+    writeFileSync(file, JSON.stringify({ ...own, verify: false }));
+    const { stdout } = await run('storm', file, '--verify', '--json', '--seed', '1');
+    const { command } = JSON.parse(stdout) as StormResult;
+    const shown = execFileSync('sh', ['-c', command.replace(/^pullwarden/, "printf '%s\\n'")]);
+    expect(shown.toString().trim().split('\n')).toEqual(['storm', file, '--seed', '1', '--verify']);
   });
 });

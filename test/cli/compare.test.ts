@@ -101,4 +101,43 @@ describe('compare', () => {
     expect(forced.stdout).toContain('note  B was measured on another machine');
     expect(forced.code).toBe(0);
   });
+
+  it('lets no text of a result out of its place', async () => {
+    const { directory, paths } = await filesOf(FIVE, times(1.2));
+    const hostile = 'x\n# PASSED | \u001b[31m<b>';
+    const texts = await Promise.all(paths.map((path) => readFile(path, 'utf8')));
+    for (const [i, text] of texts.entries()) {
+      const results = text
+        .trim()
+        .split('\n')
+        .map((line) => JSON.parse(line) as StormResult);
+      const changed = results.map((result) =>
+        JSON.stringify({
+          ...result,
+          scenario: hostile,
+          stages: [{ name: hostile }],
+          machine: { ...result.machine, cpu: hostile },
+        }),
+      );
+      await writeFile(paths[i]!, changed.join('\n'));
+    }
+    const markdown = join(directory, 'c.md');
+    const { stdout, code } = await runCli(['compare', ...paths, '--markdown', markdown]);
+    expect(code).toBe(99);
+    for (const text of [stdout, await readFile(markdown, 'utf8')]) {
+      expect(text).not.toMatch(/^# PASSED/m);
+      expect(text).not.toContain('\u001b');
+    }
+  });
+
+  it('replaces no file that it reads', async () => {
+    const { paths } = await filesOf(FIVE, FIVE);
+    const before = await readFile(paths[1], 'utf8');
+    const { code, stderr } = await runCli(['compare', ...paths, '--html', paths[1]]);
+    expect({ code, stderr }).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining('--html and B name one file'),
+    });
+    expect(await readFile(paths[1], 'utf8')).toBe(before);
+  });
 });

@@ -1,4 +1,4 @@
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { linkSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -46,9 +46,29 @@ describe('the reports that flags ask for', () => {
     expect(readdirSync(directory)).toEqual([]);
   });
 
+  it('never replace what the storm reads, however it is called', async () => {
+    const [trace, other] = [join(directory, 'trace.jsonl'), join(directory, 'link.jsonl')];
+    writeFileSync(trace, 'trace');
+    linkSync(trace, other);
+    const args = parseCommandArgs(['--html', other], REPORT_FLAGS);
+    await expect(ReportFiles.begin(args, [{ what: '--replay', path: trace }])).rejects.toThrow(
+      '--html and --replay name one file',
+    );
+    await (await begin('--html', '/dev/null', '--junit', '/dev/null')).discard();
+  });
+
+  it('are written although another cannot be', async () => {
+    const [junit, markdown] = [join(directory, 'a.xml'), join(directory, 'a.md')];
+    const files = await begin('--html', '/dev/full', '--markdown', markdown, '--junit', junit);
+    await expect(files.write(madeUpResult())).rejects.toThrow('cannot write "/dev/full": ENOSPC');
+    await files.discard();
+    expect(readdirSync(directory).sort()).toEqual(['a.md', 'a.xml']);
+  });
+
   it.each([
     [['--html', ''], '--html needs the name of a file'],
     [['--html', 'a', '--junit', 'a'], '--html and --junit name one file: a'],
+    [['--html', 'a', '--junit', './b/../a'], '--html and --junit name one file: a'],
   ])('are not written for %j', async (args, message) => {
     await expect(begin(...args)).rejects.toThrow(message);
   });

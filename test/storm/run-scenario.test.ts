@@ -1,10 +1,13 @@
 /** Storms against the real engine, from scenario to result. */
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import type { ParameterName } from '../../src/storm/parameters.ts';
 import { medianResult } from '../../src/storm/result.ts';
 import type { StormResult } from '../../src/storm/result-schema.ts';
 import { builtInScenario, withOwn } from '../../src/storm/scenarios.ts';
 import { runScenario } from '../../src/storm/storm.ts';
+import { newDirectory } from './trace/kit.ts';
 
 const SMALL = { records: 200, tenants: 60, store: 'journal' };
 
@@ -64,6 +67,18 @@ describe('repeated runs', () => {
     });
   });
 
+  it('of two show the slower one', async () => {
+    const slow = await run({ operations: 200, concurrency: 4, workers: 0 });
+    const fast = { ...slow, operationsPerSecond: slow.operationsPerSecond * 2 };
+    expect(medianResult([fast, slow])).toMatchObject({
+      operationsPerSecond: slow.operationsPerSecond,
+    });
+    const open = { ...slow, load: { ...slow.load, model: 'open' } } as StormResult;
+    const { decide } = open.latencyNs;
+    const late = { ...open, latencyNs: { ...open.latencyNs, decide: { ...decide, p99: 9e12 } } };
+    expect(medianResult([late, open]).latencyNs.decide.p99).toBe(9e12);
+  });
+
   it('show a run that was wrong before all others', async () => {
     const right = await run({ operations: 200, concurrency: 4, workers: 0 });
     const faster = { ...right, operationsPerSecond: right.operationsPerSecond * 2 };
@@ -79,6 +94,38 @@ describe('a result', () => {
     const { scenarioHash } = await run(own);
     expect((await run({ ...own, thresholds: ['errors==0'] })).scenarioHash).toBe(scenarioHash);
     expect((await run({ ...own, tenants: 61 })).scenarioHash).not.toBe(scenarioHash);
+  });
+
+  it('has another hash for other images, wherever they are', async () => {
+    const directory = await newDirectory();
+    const listOf = async (name: string, text: string): Promise<string> => {
+      await writeFile(join(directory, name), text);
+      return join(directory, name);
+    };
+    const hashes = [];
+    for (const [name, text] of [
+      ['a', 'docker.io/library/a:1'],
+      ['b', 'docker.io/library/a:1'],
+      ['c', 'docker.io/library/c:1'],
+    ] as const) {
+      const images = await listOf(name, text);
+      hashes.push((await run({ images, operations: 50, concurrency: 2, workers: 0 })).scenarioHash);
+    }
+    expect(hashes[1]).toBe(hashes[0]);
+    expect(hashes[2]).not.toBe(hashes[0]);
+  });
+
+  it('has not passed where nothing was answered', async () => {
+    const result = await run({
+      store: 'memory',
+      rate: 100,
+      stages: [{ duration: 100, rate: { from: 0, to: 0 } }],
+      restarts: 0,
+      prunings: 0,
+      workers: 0,
+    });
+    expect(result).toMatchObject({ operations: 0, errors: 0, interrupted: false, passed: false });
+    expect(result.failure).toContain('no operation');
   });
 
   it('adds up', async () => {

@@ -39,6 +39,31 @@ describe('scenarios', () => {
     }
   });
 
+  it('takes no event that would never happen', () => {
+    const event = (own: object) =>
+      JSON.stringify({ rate: 10, events: [{ at: '3s', do: 'restart' }], ...own });
+    const stages = [{ duration: '1s' }, { duration: '2s' }];
+    for (const own of [{ duration: '3s' }, { stages }]) {
+      expect(() => parseScenario(event(own), 'late.json')).toThrow(
+        'late.json: events[0].at lies behind the end, which comes after 3000 ms',
+      );
+    }
+    for (const own of [{ duration: '4s' }, { stages, duration: '6s' }, { operations: 10 }]) {
+      expect(parseScenario(event(own), 'late.json').parameters.events).toHaveLength(1);
+    }
+  });
+
+  it('takes no key twice', () => {
+    const rules = '"thresholds": ["decide.p99<1ns"], "tenants": 3, "\\u0074hresholds": []';
+    expect(() => parseScenario(`{${rules}}`, 'twice.json')).toThrow(
+      'twice.json: thresholds is given twice',
+    );
+    const nested = '{"stages": [{"duration": "1s", "mix": {"pull": 1, "decide": 1, "pull": 2}}]}';
+    expect(() => parseScenario(nested, 'twice.json')).toThrow('pull is given twice');
+    const text = '{"description": "a {\\"tenants\\": 1} : [", "tenants": 3, "mix": {"pull": 1}}';
+    expect(parseScenario(text, 'once.json').parameters.tenants).toBe(3);
+  });
+
   it('reads a file', () => {
     const text = JSON.stringify({
       extends: 'gc',

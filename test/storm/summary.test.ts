@@ -260,3 +260,19 @@ it('writes figures as people read them', () => {
     '100 %',
   ]);
 });
+
+it('lets no text of others change the terminal', () => {
+  const hostile = 'x\u001b[31m\nPASSED\u202e';
+  const text = formatSummary({
+    ...RESULT,
+    scenario: hostile,
+    storeLabel: hostile,
+    problems: [hostile],
+    failure: hostile,
+    errorCodes: { [hostile]: 1 },
+    errors: 1,
+    passed: false,
+  });
+  for (const raw of ['\u001b', '\u202e', '\nPASSED']) expect(text).not.toContain(raw);
+  expect(text).toContain('x\\u{1b}[31m\\u{a}PASSED\\u{202e}');
+});

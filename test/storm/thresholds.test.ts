@@ -49,11 +49,36 @@ describe('parseThreshold', () => {
       'stage.quiet.rateReached',
       'stage.surge.rateReached',
     ]);
+    const unnamed = { stages: ['stage-1', 'stage-2'] };
+    expect(parseThreshold('stage.stage-{1,2}.lag.p99<5ms', unnamed).metrics).toHaveLength(2);
     expect(() => parseThreshold('stage.surg.decide.p99<5ms', scope)).toThrow(
       /did you mean "stage\.surge\.decide\.p99"/,
     );
     expect(() => parseThreshold('stage.surge.decide.p99<5ms')).toThrow(/no metric is called/);
   });
+
+  it('knows nothing wrong where nothing is checked', () => {
+    for (const name of ['wrongDecisions', 'wrongRecords', 'unverifiableShare', 'exactShare']) {
+      expect(parseThreshold(`${name}<1`, { isVerified: true }).metrics).toEqual([name]);
+      expect(() => parseThreshold(`${name}<1`, { isVerified: false })).toThrow(
+        `${name} needs decisions that are checked, and --no-verify checks none`,
+      );
+    }
+    const staged = { stages: ['a'], isVerified: false };
+    expect(() => parseThreshold('stage.a.wrongDecisions==0', staged)).toThrow(/are checked/);
+    expect(() => parseThreshold('wrong*==0', { isVerified: false })).toThrow(/no metric is called/);
+    const verified = { isOn: false, exact: 0, either: 0, unverifiable: 0 };
+    const metrics = metricsOf(madeUpResult({}, { verified }));
+    expect(metrics.has('wrongDecisions')).toBe(false);
+    expect(metrics.has('wrongRecords')).toBe(false);
+  });
+
+  it.each(['decide.p99>_ms', 'decide.p99<2_ms', 'decide.p99<1__0ms', 'decide.p99<_1ms'])(
+    'refuses %s, which has no number',
+    (rule) => {
+      expect(() => parseThreshold(rule)).toThrow(/is no rule/);
+    },
+  );
 
   it('knows no rate where the load is closed', () => {
     expect(parseThreshold('rateReached>99%', { isOpen: true }).unit).toBe('share');

@@ -8,6 +8,7 @@ import { type ParsedArgs, positionalsOf } from '../args.ts';
 import { COLOR_HELP, type Command, JSON_HELP, paintOf, terminalWidth } from '../command.ts';
 import { EXIT, type ExitCode } from '../exit-codes.ts';
 import { FileOutput, StandardOutput } from '../output.ts';
+import { refuseOneFile } from '../report-files.ts';
 
 const DEFAULT_PERCENT = `${MAX_REGRESSION_DEFAULT * 100}%`;
 
@@ -58,6 +59,14 @@ async function compare(parsed: ParsedArgs): Promise<ExitCode> {
   const [pathOfA, pathOfB] = positionalsOf(parsed, ['A', 'B']);
   const { values } = parsed;
   const maxRegression = shareOf(values['max-regression'] as string | undefined);
+  const reports = (['html', 'markdown'] as const).flatMap((name) => {
+    const path = values[name] as string | undefined;
+    return path === undefined ? [] : [{ what: `--${name}`, path }];
+  });
+  refuseOneFile(reports, [
+    { what: 'A', path: pathOfA },
+    { what: 'B', path: pathOfB },
+  ]);
   const a = readResults(pathOfA);
   const b = readResults(pathOfB);
   const comparison = compareResults(a, b, {
@@ -66,9 +75,6 @@ async function compare(parsed: ParsedArgs): Promise<ExitCode> {
     force: values.force === true,
     labels: [pathOfA, pathOfB],
   });
-  const { html, markdown } = values;
-  if (html !== undefined) await writeFile(html as string, htmlComparison(comparison, a, b));
-  if (markdown !== undefined) await writeFile(markdown as string, comparisonMarkdown(comparison));
   const output = new StandardOutput();
   await output.write(
     values.json === true
@@ -76,6 +82,9 @@ async function compare(parsed: ParsedArgs): Promise<ExitCode> {
       : comparisonText(comparison, paintOf(parsed), terminalWidth()),
   );
   await output.end();
+  const { html, markdown } = values;
+  if (html !== undefined) await writeFile(html as string, htmlComparison(comparison, a, b));
+  if (markdown !== undefined) await writeFile(markdown as string, comparisonMarkdown(comparison));
   if (comparison.passed) return EXIT.PASSED;
   return comparison.regressions.length > 0 ? EXIT.CROSSED : EXIT.FAILED;
 }

@@ -22,11 +22,12 @@ import { checkStages } from '../../storm/stages.ts';
 import { runScenario } from '../../storm/storm.ts';
 import { formatCount, formatMs } from '../../terminal/format.ts';
 import { paintFor } from '../../terminal/style.ts';
+import { untilAborted } from '../../util/until-aborted.ts';
 import { type Flag, type ParsedArgs, UsageError } from '../args.ts';
 import { COLOR_HELP, type Command, JSON_HELP, PROGRESS_HELP, paintOf } from '../command.ts';
 import { EXIT, type ExitCode } from '../exit-codes.ts';
 import type { HelpRow } from '../help.ts';
-import { REPORT_FLAGS, REPORT_HELP, ReportFiles } from '../report-files.ts';
+import { type NamedFile, REPORT_FLAGS, REPORT_HELP, ReportFiles } from '../report-files.ts';
 
 const FLAGS: Readonly<Record<string, Flag>> = {
   ...Object.fromEntries(
@@ -81,15 +82,17 @@ async function storm(parsed: ParsedArgs, signal: AbortSignal): Promise<ExitCode>
   if (own.replay !== undefined && parsed.positionals.length > 0) {
     throw new UsageError('--replay plays a trace, and no scenario beside it');
   }
-  const loaded =
+  const loading =
     own.replay === undefined
-      ? await loadScenario(parsed.positionals[0] ?? DEFAULT_SCENARIO, proposed)
-      : REPLAY;
+      ? loadScenario(parsed.positionals[0] ?? DEFAULT_SCENARIO, proposed)
+      : Promise.resolve(REPLAY);
+  // A module may wait for as long as it likes.
+  const loaded = await untilAborted(loading, signal, (reason) => reason);
   const scenario = { ...loaded, parameters: withFlags(loaded.parameters, own) };
   checkStages(scenario.parameters, 'the storm');
   checkReplay(scenario.parameters, 'the storm');
   const seed = scenario.parameters.seed ?? proposed;
-  const reports = await ReportFiles.begin(parsed);
+  const reports = await ReportFiles.begin(parsed, inputsOf(parsed.positionals[0], own));
   let result: StormResult;
   try {
     result = await watched(parsed, (onProgress) => {
@@ -141,9 +144,25 @@ function commandOf(scenario: Scenario, { values }: ParsedArgs, seed: number): st
     if (flag === undefined || name === 'seed' || name === 'thresholds') continue;
     const value = values[kind === 'boolean' ? name : flag];
     if (typeof value === 'string') words.push(`--${flag}`, value);
-    if (value === false) words.push(`--${flag}`);
+    if (typeof value === 'boolean') words.push(value ? `--${name}` : `--no-${name}`);
   }
-  return words.map((word) => (/^[\w./:=-]+$/.test(word) ? word : JSON.stringify(word))).join(' ');
+  return words.map(shellWord).join(' ');
+}
+
+/** A word of a command line that a shell takes as it is. */
+function shellWord(word: string): string {
+  return /^[\w./:=-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
+}
+
+/** Files that the storm reads. */
+function inputsOf(scenario: string | undefined, own: OwnParameters): NamedFile[] {
+  const isFile = scenario !== undefined && !SCENARIO_NAMES.includes(scenario);
+  const named = [
+    { what: 'the scenario', path: isFile ? scenario : undefined },
+    { what: '--replay', path: own.replay },
+    { what: '--images', path: own.images },
+  ];
+  return named.filter((one): one is NamedFile => typeof one.path === 'string');
 }
 
 type OwnParameters = Partial<Record<ParameterName, unknown>>;

@@ -12,7 +12,7 @@ import {
   type Verdict,
 } from './comparison.ts';
 import { comparedMetrics, gatingMetrics } from './gating.ts';
-import { machineDifference } from './read-results.ts';
+import { isOneMeasurement, machineDifference } from './read-results.ts';
 import { areMixed, type Turn, turnsOf } from './turns.ts';
 
 /** How to compare. */
@@ -46,7 +46,9 @@ export function compareResults(
   const { maxRegression = MAX_REGRESSION_DEFAULT, labels = ['A', 'B'] } = options;
   const warnings = differences(a, b, options.force === true);
   const known = comparedMetrics(a[0]!);
-  const gating = gatingMetrics(options.metrics ?? [], known, a[0]!.load);
+  const isMeasured = (metric: string): boolean =>
+    [a, b].some((side) => sampleOf(side, metric) !== undefined);
+  const gating = gatingMetrics(options.metrics ?? [], known, a[0]!.load, isMeasured);
   // Of several bands more may miss: each has a share of the error that all may have together.
   const errorShare = (1 - CONFIDENCE) / gating.length;
   const turns = turnsOf(a, b)?.slice(0, VALUES_MAX);
@@ -104,6 +106,9 @@ function differences(
       'B',
       `is of another storm than A, in parameters or kind of store: ${names}`,
     );
+  }
+  if (a.some((one) => b.some((other) => isOneMeasurement(one, other)))) {
+    throw invalidArgument('B', 'holds a measurement that A holds too: measure each side by itself');
   }
   const warnings: string[] = [];
   const machines = machineDifference(ofA.machine, ofB.machine);

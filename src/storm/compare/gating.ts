@@ -4,6 +4,7 @@ import { invalidArgument, quote } from '../../errors.ts';
 import { suggestion } from '../../util/suggest.ts';
 import { metricUnits } from '../metrics.ts';
 import type { Load, MetricUnit, StormResult } from '../result-schema.ts';
+import { PATTERN } from '../thresholds.ts';
 import type { Better } from './comparison.ts';
 
 /** A metric that can be compared. */
@@ -46,21 +47,24 @@ export function comparedMetrics({ load, stages }: StormResult): readonly Compare
  * Names of the gating metrics.
  *
  * @param chosen Names or patterns such as `*.p99`; none: those of the load.
+ * @param isMeasured Whether a metric was measured; of those that a pattern covers the others are left
+ * out, unless none was.
  * @throws `INVALID_ARGUMENT` naming what is no metric that can be compared.
  */
 export function gatingMetrics(
   chosen: readonly string[],
   known: readonly ComparedMetric[],
   load: Load,
+  isMeasured: (name: string) => boolean,
 ): readonly string[] {
   if (chosen.length === 0) return GATING[load.model];
   const names = known.map(({ name }) => name);
   const gating = chosen.flatMap((name) => {
-    const isMatch = names.includes(name)
-      ? (metric: string) => metric === name
-      : picomatch(name, { dot: true });
+    if (names.includes(name)) return [name];
+    const isMatch = PATTERN.test(name) ? picomatch(name, { dot: true }) : () => false;
     const matching = names.filter((metric) => isMatch(metric));
-    if (matching.length > 0) return matching;
+    const measured = matching.filter(isMeasured);
+    if (matching.length > 0) return measured.length > 0 ? measured : matching;
     const isKnown = metricUnits().has(name);
     const problem = isKnown ? 'is neither better nor worse for being more' : 'is no metric';
     throw invalidArgument('--metric', `${quote(name)} ${problem}${suggestion(name, names)}`);

@@ -2,6 +2,7 @@
 import { readFileSync, statSync } from 'node:fs';
 import { errorCode, invalidArgument, PullManagerError, quote } from '../../errors.ts';
 import { type Environment, RESULT_SCHEMA, type StormResult } from '../result-schema.ts';
+import { STAGE_NAME } from '../stages.ts';
 
 const BYTES_MAX = 256 * 1024 * 1024;
 
@@ -31,8 +32,17 @@ export function parseResults(text: string, path: string): StormResult[] {
     if (difference !== undefined) {
       throw invalidArgument(where, `is of another machine than the first: ${difference}`);
     }
+    const twin = results.slice(0, i).findIndex((earlier) => isOneMeasurement(earlier, result));
+    if (twin !== -1) {
+      throw invalidArgument(where, `is the same measurement as ${values[twin]!.where}`);
+    }
   }
   return results;
+}
+
+/** Whether two results are one: measured twice, even the same storm has not all the same figures. */
+export function isOneMeasurement(a: StormResult, b: StormResult): boolean {
+  return a.startedAt === b.startedAt && JSON.stringify(a.runs) === JSON.stringify(b.runs);
 }
 
 /** In what two machines differ that changes what a storm measures; undefined: in nothing. */
@@ -119,6 +129,7 @@ function shapeProblem(value: Record<string, unknown>): string | undefined {
   for (const name of ['seed', 'wrongDecisions', 'wrongRecords', 'errors']) {
     if (typeof value[name] !== 'number') return `${name} is no number`;
   }
+  if (Number.isNaN(Date.parse(value.startedAt as string))) return 'startedAt is no time';
   if (typeof value.interrupted !== 'boolean') return 'interrupted is not true or false';
   const { machine, load, stages, runs } = value;
   if (!isObject(machine) || typeof machine.cores !== 'number') return 'machine is incomplete';
@@ -130,10 +141,19 @@ function shapeProblem(value: Record<string, unknown>): string | undefined {
   }
   const isStage = (stage: unknown): boolean => isObject(stage) && typeof stage.name === 'string';
   if (!Array.isArray(stages) || !stages.every(isStage)) return 'stages is no list of stages';
+  // A storm that was not staged has one stage, which is called as the scenario.
+  const isNamed = ({ name }: { name: string }): boolean =>
+    STAGE_NAME.test(name) || (stages.length === 1 && name === value.scenario);
+  if (!stages.every(isNamed)) return 'a stage has no name that a stage can have';
   if (!Array.isArray(runs) || runs.length === 0) return 'runs is no list of runs';
   const isRun = (run: unknown): boolean =>
-    isObject(run) && Object.values(run).every((metric) => typeof metric === 'number');
+    isObject(run) && Object.values(run).every((metric) => isFigure(metric));
   return runs.every(isRun) ? undefined : 'runs has something else in it than numbers by name';
+}
+
+/** What a storm can have measured. */
+function isFigure(value: unknown): boolean {
+  return typeof value === 'number' && Number.isFinite(value) && value >= 0;
 }
 
 function isObject(value: unknown): value is Record<string, unknown> {

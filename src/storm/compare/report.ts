@@ -2,7 +2,7 @@
 import { plural } from '../../terminal/format.ts';
 import { type Paint, PLAIN } from '../../terminal/style.ts';
 import { type Column, tableLines } from '../../terminal/table.ts';
-import { printable } from '../../terminal/text.ts';
+import { harmless, printable } from '../../terminal/text.ts';
 import { formatMetric } from '../report/verdict.ts';
 import type { ComparedSide, Comparison, MetricComparison, Verdict } from './comparison.ts';
 
@@ -139,5 +139,5 @@ function conclusion({ metrics, regressions, maxRegression, passed }: Comparison)
 }
 
 function escaped(text: string): string {
-  return text.replace(/[\\|<>*_`[\]]/g, (char) => `\\${char}`);
+  return harmless(text).replace(/[\\|<>*_`[\]]/g, (char) => `\\${char}`);
 }

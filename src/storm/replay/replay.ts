@@ -68,6 +68,12 @@ export class Replay implements ArrivalCounts {
     this.#isProof = trace.credentials.map((traced) => isOneProof(traced ?? {}));
   }
 
+  /** Changes with every operation that begins or ends; undefined while none is under way. */
+  get moves(): number | undefined {
+    const under = this.#running.size;
+    return under === 0 ? undefined : this.startedCount + under / (1 << 20);
+  }
+
   /** Operations that were to begin until `nowMs`, without those left out. */
   scheduledUntil(nowMs: number): number {
     const { operations } = this.#trace;

@@ -31,6 +31,7 @@ export async function runReplay(input: ReplayInput): Promise<ReplayRun> {
   const universe = new TraceUniverse(trace, KUBELET_BEHAVIOUR[parameters.compatibility]);
   const callersMax = parameters.concurrency ?? CALLERS;
   let leftOut = 0;
+  let replay: Replay | undefined;
   const run = await runCourse(input, {
     universe,
     stages: [stageOf(input, callersMax)],
@@ -42,11 +43,12 @@ export async function runReplay(input: ReplayInput): Promise<ReplayRun> {
       leftOut += await fillFromTrace(trace, contextOf(state));
     },
     async drive(state, { begin }) {
-      const replay = new Replay(trace, contextOf(state), { speed: parameters.speed, callersMax });
+      replay = new Replay(trace, contextOf(state), { speed: parameters.speed, callersMax });
       state.arrivals = replay;
       await replay.run(begin());
       leftOut += replay.unplayableCount;
     },
+    moves: () => replay?.moves,
   });
   return { ...run, leftOut };
 }
@@ -57,13 +59,19 @@ function contextOf(state: StormState<TraceUniverse>): ReplayContext {
 
 /** One line about what is played, and what of it is not. */
 export function describeReplay(trace: Trace, leftOut: number): string {
-  const { dropped, header, isWhole, operations } = trace;
-  const remarks = [`${plural(operations.length, 'operation')} recorded at ${header.startedAt}`];
+  const { header, operations } = trace;
+  const played = `${plural(operations.length, 'operation')} recorded at ${header.startedAt}`;
+  return [played, ...lacksOf(trace, leftOut)].join('; ');
+}
+
+/** What a replay did not do that the recorded one had done, as far as that is known. */
+export function lacksOf({ dropped, isWhole }: Trace, leftOut: number): string[] {
+  const remarks: string[] = [];
   if (leftOut > 0) remarks.push(`${formatCount(leftOut)} left out, as nothing can be said of them`);
   if (dropped > 0)
     remarks.push(`${formatCount(dropped)} missing: they came too fast to be recorded`);
   if (!isWhole) remarks.push('the recording was cut off');
-  return remarks.join('; ');
+  return remarks;
 }
 
 /** A trace as a stage: how often operations come on average. */

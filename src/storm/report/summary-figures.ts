@@ -124,12 +124,13 @@ function machine({ cpu, durationMs, eventLoopDelayNs, memory, ...result }: Storm
 
 function checks({ verified, overheadNs, wrongDecisions }: StormResult): Figure[] {
   const checked = verified.exact + verified.either + verified.unverifiable;
-  const all = Math.max(1, checked + wrongDecisions);
+  const count = checked + wrongDecisions;
+  const all = Math.max(1, count);
   const figures: Figure[] = [
     [
       'checked',
       verified.isOn
-        ? `${formatCount(all)} decisions: ${formatShare(verified.exact / all)} had one right ` +
+        ? `${plural(count, 'decision')}: ${formatShare(verified.exact / all)} had one right ` +
           `answer, ${formatShare(verified.either / all)} overlapped a write, ` +
           `${formatShare(verified.unverifiable / all)} could not be judged`
         : 'nothing (--no-verify)',

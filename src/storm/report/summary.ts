@@ -1,6 +1,7 @@
 /** The summary of a storm, for people. */
 import { formatCount, plural } from '../../terminal/format.ts';
 import { type Paint, PLAIN } from '../../terminal/style.ts';
+import { harmlessTexts } from '../../terminal/text.ts';
 import type { StormResult, ThresholdResult } from '../result-schema.ts';
 import type { WrongAnswer } from '../wrong-answer.ts';
 import { type Figure, figuresOf } from './summary-figures.ts';
@@ -13,7 +14,9 @@ const LABEL_WIDTH = 14;
 const WRONG_SHOWN = 5;
 
 /** The summary as text, ending in a line break. */
-export function formatSummary(result: StormResult, paint: Paint = PLAIN): string {
+export function formatSummary(given: StormResult, paint: Paint = PLAIN): string {
+  // Names of files, stages, images and what stores say may come from anybody.
+  const result = harmlessTexts(given);
   const lines = [
     `${paint('bold', `pullwarden storm ${result.scenario}`)}  seed ${result.seed}`,
     ...wrapped(settings(result), ' · ', WIDTH).map((line) => paint('dim', line)),

@@ -39,8 +39,8 @@ function whatWasRight({ verified }: StormResult): string {
 }
 
 /** What a reader must know besides, whatever the verdict. */
-function remarksOn({ arrivals, verified }: StormResult): string[] {
-  const remarks: string[] = [];
+function remarksOn({ arrivals, replayed, verified }: StormResult): string[] {
+  const remarks = [...(replayed?.lacks ?? [])];
   const { unverifiable } = verified;
   if (unverifiable > 0) remarks.push(`${plural(unverifiable, 'decision')} could not be judged`);
   if (arrivals !== undefined && arrivals.started < arrivals.scheduled * RATE_KEPT_MIN) {

@@ -117,6 +117,24 @@ describe('a comparison refuses', () => {
     expect(choose('decide.p99')).toThrow('decide.p99 was measured on neither side');
   });
 
+  it('no pattern that covers what was measured', () => {
+    const [a, b] = inTurns(METRIC, FIVE, FIVE);
+    const wildcard = `*.${METRIC.split('.').at(-1)}`;
+    const { metrics } = compareResults(a, b, { metrics: [wildcard] });
+    expect(metrics.filter(({ isGating }) => isGating)).toMatchObject([{ metric: METRIC }]);
+    for (const bad of ['', '**(a|b)[', '!(x)', '*'.repeat(40)]) {
+      expect(() => compareResults(a, b, { metrics: [bad] })).toThrow(/is no metric/);
+    }
+  });
+
+  it('a side that is the other one', () => {
+    const [a, b] = inTurns(METRIC, FIVE, FIVE);
+    expect(() => compareResults(a, a, { metrics: [METRIC] })).toThrow(
+      'B holds a measurement that A holds too',
+    );
+    expect(() => compareResults(a, [...b, a[2]!], { metrics: [METRIC] })).toThrow('that A holds');
+  });
+
   it('nothing for another patch of Node or of the system', () => {
     const machine = { node: 'v20.99.0', platform: 'linux 6.1.99 x64', memoryBytes: 1 };
     const b = resultOf(METRIC, FIVE, { machine });

@@ -17,6 +17,9 @@ const MACHINE = {
 };
 const LOAD = { model: 'open', ratePerSecond: { from: 100, to: 100 }, callersMax: 64 } as const;
 
+/** No two results begin at one moment: they would be one measurement. */
+let startedCount = 0;
+
 /** A result with these values of one metric, a value a run. */
 export function resultOf(
   metric: string,
@@ -28,7 +31,7 @@ export function resultOf(
     scenario: 'mixed',
     scenarioHash: 'abc',
     seed: 1,
-    startedAt: '2026-01-01T00:00:00.000Z',
+    startedAt: new Date(Date.UTC(2026, 0, 1) + startedCount++).toISOString(),
     load: LOAD,
     stages: [{ name: 'mixed' }],
     wrongDecisions: 0,

@@ -11,7 +11,8 @@ function parse(...lines: readonly object[]) {
 describe('results', () => {
   it('are read one by one, or several as lines', () => {
     expect(parseResults(JSON.stringify(RESULT, null, 2), 'a.json')).toEqual([RESULT]);
-    expect(parse(RESULT, RESULT)).toEqual([RESULT, RESULT]);
+    const other = resultOf('decide.p50', [1, 2]);
+    expect(parse(RESULT, other)).toEqual([RESULT, other]);
     expect(parseResults(`${JSON.stringify(RESULT)}\n\n`, 'a.json')).toEqual([RESULT]);
   });
 
@@ -41,6 +42,17 @@ describe('results', () => {
       said: 'of a storm that failed: 2 wrong decisions, 0 wrong records, 0 errors',
     },
     { name: 'of failed operations', fields: { errors: 1 }, said: '1 errors' },
+    {
+      name: 'with a stage that cannot be',
+      fields: { stages: [{ name: 'x |\n# PASSED' }] } as never,
+      said: 'is damaged: a stage has no name that a stage can have',
+    },
+    { name: 'of no time', fields: { startedAt: '<b>' }, said: 'is damaged: startedAt is no time' },
+    {
+      name: 'with a negative figure',
+      fields: { runs: [{ 'decide.p50': -1 }] },
+      said: 'runs has something else in it than numbers by name',
+    },
     { name: 'without runs', fields: { runs: [] }, said: 'is damaged: runs is no list of runs' },
     {
       name: 'with runs of something else',
@@ -68,6 +80,17 @@ describe('results', () => {
     expect(() => parse(RESULT, elsewhere)).toThrow(
       'a.jsonl: line 2 is of another machine than the first: cores "2" and "64"',
     );
+  });
+
+  it('are refused where one measurement counts twice', () => {
+    expect(() => parse(RESULT, resultOf('decide.p50', [1]), RESULT)).toThrow(
+      'a.jsonl: line 3 is the same measurement as a.jsonl: line 1',
+    );
+  });
+
+  it('have no figure without an end', () => {
+    const text = JSON.stringify(RESULT).replace('"decide.p50":1', '"decide.p50":1e999');
+    expect(() => parseResults(text, 'a.json')).toThrow('something else in it than numbers');
   });
 
   it('that crossed a threshold are results all the same', () => {

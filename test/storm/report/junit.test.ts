@@ -95,6 +95,9 @@ describe('the report as JUnit XML', () => {
     const verified = { isOn: false, exact: 0, either: 0, unverifiable: 0 };
     const tests = outcomes(suiteOf(junitReport(madeUpResult({}, { verified }))));
     expect(Object.keys(tests)).not.toContain('no wrong decision');
+    // Some mistakes show without a check, and fail the storm.
+    const seen = madeUpResult({}, { verified, wrongRecords: 1, problems: ['x'], passed: false });
+    expect(outcomes(suiteOf(junitReport(seen)))['no wrong record']).toMatch(/^failure: /);
   });
 
   it('holds any text', () => {

@@ -31,6 +31,12 @@ describe('the verdict on a storm', () => {
       /was right.*; the rate was not reached: response times grow/,
     ],
     [
+      'one that played half a trace',
+      madeUpResult({}, { verified: CHECKED, replayed: { lacks: ['the recording was cut off'] } }),
+      'PASSED',
+      /was right.*; the recording was cut off/,
+    ],
+    [
       'one that nobody checked',
       madeUpResult({}, { verified: UNCHECKED }),
       'PASSED',
