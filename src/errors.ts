@@ -206,19 +206,26 @@ export function errorCode(error: unknown): string | undefined {
   return typeof code === 'string' ? code : undefined;
 }
 
+/** Of a text, and of what it takes with its escapes: one character may take ten. */
 const QUOTE_LIMIT = 120;
+const ESCAPED_LIMIT = 360;
 /** What could change a terminal's state or a line's direction: controls, separators, bidi marks. */
 const UNPRINTABLE = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu;
 
 /** A text as it may appear in a message: shortened, unprintable characters escaped, in quotes. */
 export function quote(text: string): string {
-  const isLong = text.length > QUOTE_LIMIT;
-  const shown = JSON.stringify(isLong ? `${text.slice(0, QUOTE_LIMIT)}…` : text);
-  const escaped = shown.replace(
-    UNPRINTABLE,
-    (character) => `\\u{${character.codePointAt(0)!.toString(16)}}`,
-  );
-  return isLong ? `${escaped} (${text.length} characters)` : escaped;
+  let end = Math.min(text.length, QUOTE_LIMIT);
+  let shown = escapedText(text.slice(0, end));
+  while (shown.length > ESCAPED_LIMIT) {
+    end = Math.floor((end * ESCAPED_LIMIT) / shown.length);
+    shown = escapedText(text.slice(0, end));
+  }
+  return end < text.length ? `"${shown}…" (${text.length} characters)` : `"${shown}"`;
+}
+
+function escapedText(text: string): string {
+  const spelled = (character: string): string => `\\u{${character.codePointAt(0)!.toString(16)}}`;
+  return JSON.stringify(text).slice(1, -1).replace(UNPRINTABLE, spelled);
 }
 
 /** Any value as it may appear in a message; of objects, whose `toString` may be anything, no more than that. */

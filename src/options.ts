@@ -19,6 +19,7 @@ import {
   rebuiltFrom,
   type VerificationPolicy,
 } from './policies/enforcer.ts';
+import { suggestion } from './util/suggest.ts';
 
 /** See `PullManagerOptions.whenFull`. */
 export type WhenFull = 'reject' | 'wait';
@@ -98,10 +99,34 @@ const WORKER_COUNT_DEFAULT_MAX = 4;
 const MAX_PENDING_DEFAULT = 1 << 18;
 const MAX_PENDING_MAX = 1 << 24;
 
+/** Every option, so that none can be left out here. */
+const OPTION_NAMES: Readonly<Record<keyof PullManagerOptions, true>> = {
+  store: true,
+  policy: true,
+  imageService: true,
+  stripeCount: true,
+  workerCount: true,
+  compatibility: true,
+  rotatedSecrets: true,
+  reverifyAfter: true,
+  logger: true,
+  listeners: true,
+  signal: true,
+  maxPending: true,
+  whenFull: true,
+};
+
 /** Checks options and fills in defaults; throws `INVALID_ARGUMENT` naming the option. */
 export function resolveOptions(options: PullManagerOptions = {}): ResolvedOptions {
   if (typeof options !== 'object' || options === null) {
     throw invalidArgument('options', 'must be an object');
+  }
+  // A misspelt policy would leave the default in force, which lets more in.
+  for (const name of Object.keys(options)) {
+    // What JSON has put there changes nothing, as everywhere.
+    if (Object.hasOwn(OPTION_NAMES, name) || name === '__proto__') continue;
+    const hint = suggestion(name, Object.keys(OPTION_NAMES));
+    throw invalidArgument(`options.${quote(name)}`, `is not an option${hint}`);
   }
   const stripeCount = clampStripeCount(
     number(options.stripeCount, 'stripeCount', STRIPE_COUNT_MAX),

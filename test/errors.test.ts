@@ -254,6 +254,9 @@ describe('a quoted text', () => {
   it('is whole up to 120 characters and cut after them', () => {
     expect(quote('x'.repeat(120))).toBe(`"${'x'.repeat(120)}"`);
     expect(quote('x'.repeat(121))).toBe(`"${'x'.repeat(120)}…" (121 characters)`);
+    // With its escapes a text is no longer either.
+    expect(quote('\u0001'.repeat(60))).toBe(`"${'\\u0001'.repeat(60)}"`);
+    expect(quote('\u0001'.repeat(61))).toBe(`"${'\\u0001'.repeat(60)}…" (61 characters)`);
   });
 
   it('has its quotes and line breaks escaped', () => {

@@ -270,7 +270,7 @@ export class Caller {
     const answer = mustPull ? ANSWER.MUST_PULL : ANSWER.ALLOW;
     const state = this.#state;
     // A killed worker answers "must pull" as well, without a word why.
-    if (mustPull && state.isVerified && state.isDisturbed(this.#disturbance)) {
+    if (mustPull && state.isVerified && state.verifier.isDisturbed(this.#disturbance)) {
       state.verifier.cancel(this.#slot);
       return;
     }

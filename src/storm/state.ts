@@ -93,8 +93,6 @@ export class StormState<U extends Keyspace = Universe> {
   /** Called by callers when `operations` reaches the next event. */
   onTick: () => void = () => {};
   nextTickOperations: number = Number.POSITIVE_INFINITY;
-  /** Rises when a worker is killed, and when it has been replaced: odd in between. */
-  disturbance = 0;
   #sliceEndMs = 0;
   readonly #sleepers: (() => void)[] = [];
   #turn: Promise<void> | undefined;
@@ -153,9 +151,13 @@ export class StormState<U extends Keyspace = Universe> {
     this.wake();
   }
 
-  /** Whether a worker was killed or missing since `disturbance` was as given. */
-  isDisturbed(since: number): boolean {
-    return this.disturbance !== since || (since & 1) === 1;
+  /** See `Verifier.disturbance`. */
+  get disturbance(): number {
+    return this.verifier.disturbance;
+  }
+
+  set disturbance(disturbance: number) {
+    this.verifier.disturbance = disturbance;
   }
 
   /**
@@ -166,7 +168,8 @@ export class StormState<U extends Keyspace = Universe> {
    */
   fail(error: unknown, since: number = this.disturbance): boolean {
     const code = errorCode(error) ?? (error instanceof Error ? error.name : typeof error);
-    const isKill = code === PULL_MANAGER_ERROR_CODES.WORKER_LOST && this.isDisturbed(since);
+    const isKill =
+      code === PULL_MANAGER_ERROR_CODES.WORKER_LOST && this.verifier.isDisturbed(since);
     if (this.gate !== undefined) return isKill;
     if (isKill) {
       this.counts.expectedErrors++;

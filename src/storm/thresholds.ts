@@ -84,6 +84,11 @@ export function parseThreshold(
     );
   }
   const limit = Number(digits.replaceAll('_', '')) * units[unit]!;
+  const isWhole = kind === 'share' && !metrics.some((metric) => metric.includes('cpu'));
+  if (isWhole && limit > 1) {
+    const hint = unit === '' ? `: write ${digits}%` : '';
+    throw invalidArgument(where, `${quote(rule)}: no share is above 1${hint}`);
+  }
   // Everything is below a limit that has no end: such a rule would never fail.
   if (!Number.isFinite(limit)) throw invalidArgument(where, `${quote(rule)} has too large a limit`);
   return { rule, name, metrics, comparison: comparison as Comparison, limit, unit: kind };

@@ -58,6 +58,9 @@ export class Verifier implements Readers {
   #sources = 0;
   #isSmall = true;
   #areSettled = true;
+  /** Rises when a worker is killed, and when it has been replaced: odd in between. */
+  disturbance = 0;
+  readonly #disturbanceOf: Uint32Array;
 
   /** @param slotCount Decisions that may be under way at one time. */
   constructor(
@@ -84,6 +87,7 @@ export class Verifier implements Readers {
     this.#verifiesPulled = verifies(true);
     this.#imageOf = new Int32Array(slotCount).fill(NONE);
     this.#sinceOf = new Float64Array(slotCount);
+    this.#disturbanceOf = new Uint32Array(slotCount);
     this.#masks = new Uint8Array(slotCount);
     this.#credentials = new Array<Credential | undefined>(slotCount).fill(undefined);
     this.#learnings = new Array<Learning[] | undefined>(slotCount).fill(undefined);
@@ -99,12 +103,18 @@ export class Verifier implements Readers {
     return this.#policy;
   }
 
+  /** Whether a worker was killed or missing since `disturbance` was as given. */
+  isDisturbed(since: number): boolean {
+    return this.disturbance !== since || (since & 1) === 1;
+  }
+
   /** A decision is about to be asked for. */
   begin(slot: number, image: number, credential: Credential): void {
     const { ledger } = this;
     const ref = ledger.universe.refOfImage[image]!;
     this.#imageOf[slot] = image;
     this.#sinceOf[slot] = ledger.clock;
+    this.#disturbanceOf[slot] = this.disturbance;
     this.#credentials[slot] = credential;
     const first = this.#first[ref]!;
     this.#next[slot] = first;
@@ -373,7 +383,8 @@ export class Verifier implements Readers {
 
   /**
    * A "found" that only one thing can have given shows that it was there. For a secret: that the
-   * record held this very content or was made to, some time during the decision.
+   * record held this very content or was made to, some time during the decision, unless the worker
+   * died that was to: the decision stands without it.
    */
   #observe(slot: number, ref: number, since: number): void {
     const { ledger } = this;
@@ -388,7 +399,11 @@ export class Verifier implements Readers {
       const register = name.nodeWide.possible(1, since) & SEEN.VALUE ? name.nodeWide : undefined;
       const seen = register ?? name.accounts.get(account);
       if (seen !== undefined) ledger.observe(ref, seen, 1, since);
-    } else if (this.#isSmall && this.behaviour.recordsMatches) {
+    } else if (
+      this.#isSmall &&
+      this.behaviour.recordsMatches &&
+      !this.isDisturbed(this.#disturbanceOf[slot]!)
+    ) {
       const { place, hash } = secrets[31 - Math.clz32(matchable)]!;
       const register = name.secrets.get(place);
       if (register !== undefined) ledger.observe(ref, register, hash, since);

@@ -90,6 +90,11 @@ const REFUSED: readonly Refused[] = [
     argument: 'store.path',
   },
   {
+    name: 'a misspelt option, which would leave a default in force',
+    options: { Policy: { kind: 'AlwaysVerify' } },
+    argument: 'options."Policy"',
+  },
+  {
     name: 'an unknown durability',
     options: { store: { kind: 'journal', path: 'unused', durability: 'never' } },
     argument: 'store.durability',

@@ -73,6 +73,11 @@ export class Churn {
     return [...this.#window, ...this.#left].map(({ imageRef }) => imageRef);
   }
 
+  /** An image comes in once, and never comes back. */
+  isInWindow(imageRef: string): boolean {
+    return this.#window.some((image) => image.imageRef === imageRef);
+  }
+
   /** Records that there have to be, at least, and at most. */
   recordCounts(): { readonly least: number; readonly most: number } {
     const known = this.#window.filter(({ isPulled, isLost }) => isPulled && !isLost).length;

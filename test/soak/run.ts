@@ -13,6 +13,9 @@ import type { Flatness, Series } from './flatness.ts';
 import { soakPage } from './page.ts';
 import { type SoakReport, soak } from './soak.ts';
 
+/** Before, little is left of it behind the warm-up. */
+const MINUTES_MIN = 1;
+
 const HELP = `npm run soak -- [--hours N | --minutes N] [--store journal|lmdb|kubelet|memory] [--workers N]
                 [--callers N] [--images N] [--seed N] [--json FILE] [--html FILE]
 
@@ -56,11 +59,17 @@ export async function main(args: readonly string[]): Promise<number> {
   process.once('SIGINT', () => interrupted.abort());
   const hours = values.hours === undefined ? 0 : numberOf('hours', values.hours);
   const seed = numberOf('seed', values.seed);
+  const minutes = hours > 0 ? hours * 60 : numberOf('minutes', values.minutes);
+  if (minutes < MINUTES_MIN) {
+    throw new Error(
+      `--minutes must be at least ${MINUTES_MIN}: before, nothing can be said of growth`,
+    );
+  }
   try {
     const report = await soak({
       store: storeOf(values.store, join(directory, 'store')),
       directory,
-      minutes: hours > 0 ? hours * 60 : numberOf('minutes', values.minutes),
+      minutes,
       seed,
       workerCount: numberOf('workers', values.workers),
       callers: numberOf('callers', values.callers),

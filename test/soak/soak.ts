@@ -198,10 +198,12 @@ class Soak {
       const [answer] = (await inTime('an attached thread', once(thread, 'message'))) as [
         AttachedAnswer,
       ];
+      this.#threadsAttached++;
+      // One that has left the window meanwhile may have been pruned: then it looks preloaded.
+      if (!this.#churn.isInWindow(imageRef)) return;
       if (answer.ownersRefused > 0)
         this.#load.complain(`attached: the owner of ${image} is refused`);
       if (answer.strangersLetIn > 0) this.#load.complain(`attached: strangers get ${image}`);
-      this.#threadsAttached++;
     } finally {
       await thread.terminate();
     }

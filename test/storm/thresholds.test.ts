@@ -96,6 +96,8 @@ describe('parseThreshold', () => {
     ['decide.p98<2ms', /did you mean "decide\.p9/],
     ['decode.p99<2ms', /did you mean "decide\.p99"/],
     ['operationPerSecond>1', /did you mean "operationsPerSecond"/],
+    ['rateReached>95', /no share is above 1: write 95%/],
+    ['rateReached>195%', /no share is above 1$/],
     ['decide.p99<2', /lacks a unit/],
     ['decide.p99<2msec', /has the unit "msec".*did you mean "ms"/],
     ['wrongDecisions==0ms', /has the unit "ms"/],

@@ -174,6 +174,26 @@ describe('without overlap exactly one answer is right', () => {
     expect(place.value).toBe(secret!.hash);
   });
 
+  it.each([
+    { when: 'while a worker is away', isDisturbed: true },
+    { when: 'else', isDisturbed: false },
+  ])('a match that was let in may be unrecorded $when', ({ isDisturbed }) => {
+    pull();
+    const rotated = universe.tenants.credential(own.tenant, 1);
+    verifier.begin(0, image, rotated);
+    if (isDisturbed) verifier.disturbance++;
+    expect(verifier.end(0, FOUND)).toBe(EXACT);
+    const read = verifier.beginRead();
+    const kept = {
+      imageRef: universe.refs[ref]!,
+      lastUpdatedTime: new Date(nowMs),
+      credentialMapping: { [universe.names[universe.nameOfImage[image]!]!]: own.proof },
+    };
+    const problems = checkRecords(ledger, [kept], read);
+    verifier.endRead(read);
+    expect(problems).toHaveLength(isDisturbed ? 0 : 1);
+  });
+
   it('the login of another tenant opens the image where both use the same', () => {
     const sharing = [...Array(24).keys()]
       .filter((tenant) => isShared(tenant))

@@ -73,6 +73,10 @@ function readText(path: string): string {
   throw invalidArgument(path, `is larger than ${BYTES_MAX} bytes`);
 }
 
+/** What npm writes before the output of a script. */
+const NPM_HEADER = /^> \S+@\S+ \S+$/m;
+const NPM_HINT = ': npm has written lines of its own there; use "npm run --silent"';
+
 interface Located {
   readonly value: unknown;
   /** Named in errors. */
@@ -86,7 +90,8 @@ function valuesOf(text: string, path: string): Located[] {
     if (line.trim() === '') return [];
     const where = `${path}: line ${index + 1}`;
     const one = parsed(line);
-    if (one === undefined) throw invalidArgument(where, 'is not JSON');
+    if (one === undefined)
+      throw invalidArgument(where, `is not JSON${NPM_HEADER.test(text) ? NPM_HINT : ''}`);
     return [{ value: one.value, where }];
   });
 }

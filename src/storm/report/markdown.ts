@@ -10,6 +10,7 @@ import {
 import { harmless } from '../../terminal/text.ts';
 import { OPERATIONS } from '../operations.ts';
 import type { StormResult } from '../result-schema.ts';
+import { begunText, shareBegun } from './rate.ts';
 import { formatLimit, formatMetric, stormVerdict } from './verdict.ts';
 
 const WRONG_SHOWN = 3;
@@ -76,13 +77,9 @@ function figuresTable(result: StormResult): string {
     ],
   ];
   if (arrivals) {
-    const { wantedPerSecond, reachedPerSecond, unstarted, lagNs } = arrivals;
+    const { lagNs } = arrivals;
     rows.push(
-      [
-        'rate',
-        `${formatCount(reachedPerSecond)} of ${formatCount(wantedPerSecond)} requests/s, ` +
-          `${formatCount(unstarted)} never began`,
-      ],
+      ['rate reached', `${shareBegun(arrivals)}: ${begunText(arrivals)}`],
       ['lag', `p50 ${formatNs(lagNs.p50)}, p99 ${formatNs(lagNs.p99)}, max ${formatNs(lagNs.max)}`],
     );
   }

@@ -9,6 +9,7 @@ import {
   plural,
 } from '../../terminal/format.ts';
 import type { StormResult } from '../result-schema.ts';
+import { begunText, shareBegun } from './rate.ts';
 
 /** A label, and what it is about. */
 export type Figure = readonly [label: string, text: string];
@@ -37,13 +38,8 @@ function load(result: StormResult): Figure[] {
     ],
   ];
   if (arrivals === undefined) return figures;
-  const { lagNs, scheduled, started, unstarted } = arrivals;
-  const share = formatShare(Math.min(1, started / Math.max(1, scheduled)));
-  const text =
-    `${formatCount(arrivals.reachedPerSecond)} requests/s of ` +
-    `${formatCount(arrivals.wantedPerSecond)} wanted (${share})`;
-  const missing = unstarted > 0 ? `, ${formatCount(unstarted)} never begun` : '';
-  figures.push(['rate reached', text + missing]);
+  const { lagNs } = arrivals;
+  figures.push(['rate reached', `${shareBegun(arrivals)}: ${begunText(arrivals)}`]);
   const { p50, p99, max } = lagNs;
   figures.push([
     'lag',

@@ -44,7 +44,7 @@ function remarksOn({ arrivals, replayed, verified }: StormResult): string[] {
   const { unverifiable } = verified;
   if (unverifiable > 0) remarks.push(`${plural(unverifiable, 'decision')} could not be judged`);
   if (arrivals !== undefined && arrivals.started < arrivals.scheduled * RATE_KEPT_MIN) {
-    remarks.push('the rate was not reached: response times grow as long as it runs');
+    remarks.push('the rate was not reached: requests came faster than they could be begun');
   }
   return remarks;
 }

@@ -25,7 +25,7 @@ const GUARD: GuardOptions = {
 export const proof: Proof = {
   name: 'fuzz',
   what: 'hostile input: no crash, no hang, no pollution, no more than linear time, bounded memory',
-  seconds: 50,
+  seconds: 40,
   run,
 };
 

@@ -14,12 +14,12 @@ import { copyProblem, cutProblem } from './disk.ts';
 import { runSnapshots } from './snapshots.ts';
 
 const STORES = ['journal', 'kubelet', 'lmdb'];
-const SECONDS = 120;
+const SECONDS = 70;
 /** So many times the time that is planned may be needed on a busy machine. */
-const PATIENCE = 6;
+const PATIENCE = 10;
 /** In the time that is planned, of each store. */
-const CUTS = 8;
-const SNAPSHOTS = 12;
+const CUTS = 5;
+const SNAPSHOTS = 7;
 /** A store that never flushes has to lose something by then. */
 const CONTROL_COUNT = 6;
 

@@ -15,7 +15,7 @@ const REPLAYS_DEFAULT = 20;
 export const proof: Proof = {
   name: 'simulation',
   what: 'disturbed histories of the real engine are linearizable',
-  seconds: 100,
+  seconds: 50,
   run,
 };
 

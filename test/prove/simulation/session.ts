@@ -1,5 +1,6 @@
 /** One engine, many histories: each is run, recorded and checked. */
 import { KUBELET_BEHAVIOUR } from '../../../src/compatibility.ts';
+import type { PodCredentials } from '../../../src/records/record.ts';
 import type { ModelImage } from '../../support/pull-model.ts';
 import { inTime } from '../../support/wait.ts';
 import { Caller } from './caller.ts';
@@ -155,13 +156,21 @@ export class Session {
       (place) =>
         new Caller(`known ${place}`, this.#engine.managerAt(place), universe, this.#events),
     );
-    for (const caller of callers) await this.#askReplica(caller, universe);
+    for (const caller of callers) {
+      for (const credentials of OFFERS.slice(0, 2)) {
+        await this.#askReplica(caller, universe, credentials);
+      }
+    }
     return callers.flatMap(({ entries }) => entries);
   }
 
   /** All that it remembers: costs no trip. */
-  async #askReplica(caller: Caller, { images, imageRefs }: Universe): Promise<void> {
-    const call = { op: 'decide', how: 'sync', credentials: OFFERS[0]! } as const;
+  async #askReplica(
+    caller: Caller,
+    { images, imageRefs }: Universe,
+    credentials: PodCredentials = OFFERS[0]!,
+  ): Promise<void> {
+    const call = { op: 'decide', how: 'sync', credentials } as const;
     for (const imageRef of imageRefs) {
       for (const image of images) await caller.call({ ...call, image, imageRef });
     }

@@ -34,7 +34,7 @@ const PATIENT = 1_000;
 const GROWTH_BYTES_MAX = 6 * 2 ** 20;
 const FULL = 'ERR_PULLMANAGER_QUEUE_FULL';
 
-/** Floods an engine with calls of ever new keys, writes and questions. */
+/** Floods an engine with calls of many keys, writes and questions. */
 export async function flood(options: FloodOptions): Promise<FloodOutcome> {
   const { whenFull, workerCount, rounds, callsPerRound, seed } = options;
   const wrong: string[] = [];
@@ -55,9 +55,11 @@ export async function flood(options: FloodOptions): Promise<FloodOutcome> {
   };
   /** One call; what it leaves in the store is taken away again, so that only queues can grow. */
   const call = async (): Promise<void> => {
-    const name = `${seed}-${next++}`;
+    // The same in each round: what is known of a key is kept, and is no queue.
+    const number = next++ % callsPerRound;
+    const name = `${seed}-${number}`;
     const image = `registry.io/flood/app${name}:v1`;
-    if (next % 3 === 0) {
+    if (number % 3 === 0) {
       const secrets = [secretOf(name)];
       const { mustPull, cause } = await manager.decide(image, `sha256:${name}`, { secrets });
       if (!mustPull || cause === undefined) acknowledged++;

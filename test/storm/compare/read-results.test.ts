@@ -20,6 +20,11 @@ describe('results', () => {
     { name: 'nothing', text: ' \n', said: 'a.jsonl is empty' },
     { name: 'a text', text: 'hello', said: 'a.jsonl: line 1 is not JSON' },
     {
+      name: 'what npm wrote in front',
+      text: `\n> pullwarden@0.1.0 storm\n> node scripts/storm.mjs\n\n${JSON.stringify(RESULT)}\n`,
+      said: 'a.jsonl: line 2 is not JSON: npm has written lines of its own there; use "npm run --silent"',
+    },
+    {
       name: 'half a line at the end',
       text: `${JSON.stringify(RESULT)}\n{"schema":`,
       said: 'a.jsonl: line 2 is not JSON',

@@ -10,6 +10,7 @@ import {
 import { OPERATIONS } from '../../recorder.ts';
 import type { Environment, Load, Quantiles, Ramp, StormResult } from '../../result-schema.ts';
 import type { WrongAnswer } from '../../wrong-answer.ts';
+import { begunText, shareBegun } from '../rate.ts';
 import { formatLimit, formatMetric, type StormVerdict, stormVerdict } from '../verdict.ts';
 import { type Table, table } from './figure.ts';
 import { html, type Markup } from './markup.ts';
@@ -75,14 +76,9 @@ export function keyFigures(result: StormResult): Tile[] {
     },
   ];
   if (arrivals !== undefined && arrivals !== null) {
-    const { wantedPerSecond, reachedPerSecond, unstarted, lagNs } = arrivals;
-    const share = wantedPerSecond > 0 ? reachedPerSecond / wantedPerSecond : 1;
+    const { lagNs } = arrivals;
     tiles.push(
-      {
-        label: 'rate reached',
-        value: formatShare(share),
-        note: `${formatCount(reachedPerSecond)} of ${formatCount(wantedPerSecond)} requests a second; ${formatCount(unstarted)} never began`,
-      },
+      { label: 'rate reached', value: shareBegun(arrivals), note: begunText(arrivals) },
       { label: 'lag, p99', value: formatNs(lagNs.p99), note: `longest ${formatNs(lagNs.max)}` },
     );
   }
