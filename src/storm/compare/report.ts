@@ -17,6 +17,7 @@ const STYLES: Partial<Record<Verdict, 'red' | 'green'>> = {
   regression: 'red',
   improvement: 'green',
 };
+const LEGEND = '* decides. A, B: medians. change: the middle one of all differences between runs.';
 /** Of a table that goes to no terminal. */
 const WIDTH = 120;
 
@@ -47,6 +48,7 @@ export function comparisonText(
     '',
     paint('dim', head),
     ...body,
+    paint('dim', LEGEND),
     '',
     ...warnings.map((warning) => `${paint('yellow', 'note')}  ${printable(warning)}`),
     paint(passed ? 'green' : 'red', conclusion(comparison)),

@@ -88,7 +88,8 @@ function wrongLines(result: StormResult, paint: Paint): string[] {
   const more = result.wrongDecisions - Math.min(WRONG_SHOWN, result.wrong.length);
   if (more > 0) lines.push('', `and ${formatCount(more)} more wrong decisions`);
   if (result.problems.length > 0) {
-    lines.push('', paint('red', 'wrong records'), ...result.problems.map((text) => `  ${text}`));
+    lines.push('', paint('red', 'wrong records'), `  replay      ${result.command}`);
+    lines.push(...result.problems.map((text) => `  ${text}`));
     const hidden = result.wrongRecords - result.problems.length;
     if (hidden > 0) lines.push(`  and ${formatCount(hidden)} more`);
   }
