@@ -192,9 +192,11 @@ export class EngineClient {
     });
   }
 
-  /** Calls every owner at once. */
-  callAll(method: CallMethod, args: readonly unknown[]): Promise<unknown[][]> {
-    return Promise.all(this.#links.map((_, owner) => this.call(owner, method, args)));
+  /** Calls every owner at once. Where one fails, rejects when none of the others is at work any more. */
+  async callAll(method: CallMethod, args: readonly unknown[]): Promise<unknown[][]> {
+    const calls = this.#links.map((_, owner) => this.call(owner, method, args));
+    await Promise.allSettled(calls);
+    return Promise.all(calls);
   }
 
   /** Resolves when nothing waits any more. */

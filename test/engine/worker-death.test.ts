@@ -3,6 +3,7 @@ import { errorCode } from '../../src/errors.ts';
 import { stripeOf } from '../../src/locks/stripe.ts';
 import { StripedLockSet } from '../../src/locks/striped-lock-set.ts';
 import { PullManager } from '../../src/pull-manager.ts';
+import { WorkerThreads } from '../../src/storm/worker-threads.ts';
 import { secret } from '../support/credentials.ts';
 import { eventually, intentsOf, open, settles } from '../support/engines.ts';
 import { COMMAND, FileStore } from '../support/file-store.ts';
@@ -233,6 +234,36 @@ describe('a worker whose stripe is taken away while it prunes', () => {
     expect(await manager.getImagePulledRecord('ref')).toBeUndefined();
     const decision = await manager.decide('app', 'ref', { secrets: [A] });
     expect(decision.reason).toBe('credentialPolicyAllowed');
+  });
+});
+
+describe('a pruning of two workers one of which dies', () => {
+  it('fails when the other one is done, and not while it may still delete', async () => {
+    const threads = new WorkerThreads();
+    const { store, manager } = await openStore(2);
+    const refs = [...ownedBy(0, 1, 'ref'), ...ownedBy(1, 1, 'ref')];
+    for (const ref of refs) await manager.recordImagePulled('app', ref, { kubernetesSecrets: [A] });
+    const before = store.commitCount;
+    store.set('commit', COMMAND.HOLD);
+    let isSettled = false;
+    const pruned = manager.pruneUnknownRecords([], new Date(8.64e15)).then(
+      () => undefined,
+      (error: unknown) => {
+        isSettled = true;
+        return errorCode(error);
+      },
+    );
+    await eventually('both are at their commits', () => store.commitCount >= before + 2);
+    await threads.alive[0]!.terminate();
+    // Other calls of the dead worker are told.
+    await eventually('the death is known', () => manager.stats().workersReplaced === 1);
+    await manager.getImagePulledRecord(refs[0]!).catch(errorCode);
+    expect(isSettled).toBe(false);
+    store.work();
+    expect(await settles('the pruning', pruned)).toBe(LOST);
+    threads.close();
+    await replaced(manager, 1);
+    expect(await manager.getImagePulledRecord(refs[1]!)).toBeUndefined();
   });
 });
 

@@ -167,7 +167,6 @@ class ComponentSearch {
     try {
       for (const { index, isEnd } of events) {
         if (!isEnd) for (const operation of operations[index]!) this.#worlds.start(operation);
-        else if (mayGoOn(this.#entries[index]!)) continue;
         else if (!this.#end(operations[index]!)) return this.#violated(index);
       }
     } catch (error) {
@@ -202,14 +201,6 @@ class ComponentSearch {
     const what = 'no order of the calls explains the answer';
     return { kind: 'violated', violation: { what, at, entries: this.#entries } };
   }
-}
-
-/**
- * A pruning that failed since one worker died: the others may still be at it, and take what is older than
- * its cut-off.
- */
-function mayGoOn({ call, answer }: Entry): boolean {
-  return call.op === 'prune' && answer.kind === 'failed';
 }
 
 /** How many ends of pulls of its image failed while an entry went on, where it is one itself. */
