@@ -1,3 +1,4 @@
+import { setImmediate as turnOfEventLoop } from 'node:timers/promises';
 import { describe, expect, it, vi } from 'vitest';
 import { errorCode } from '../../src/errors.ts';
 import { stripeOf } from '../../src/locks/stripe.ts';
@@ -258,6 +259,7 @@ describe('a pruning of two workers one of which dies', () => {
     // Other calls of the dead worker are told.
     await eventually('the death is known', () => manager.stats().workersReplaced === 1);
     await manager.getImagePulledRecord(refs[0]!).catch(errorCode);
+    await turnOfEventLoop();
     expect(isSettled).toBe(false);
     store.work();
     expect(await settles('the pruning', pruned)).toBe(LOST);
