@@ -26,7 +26,7 @@ export class TooManyOperationsError extends Error {}
 /** Bits for running operations, and so the most that may run on one key at a time. */
 const SLOTS = 20;
 const MASKS = 1 << SLOTS;
-const WORLDS_MAX = 400_000;
+const WORLDS_MAX = 100_000;
 
 /** Numbers for states, so that a world is a number. */
 class StateTable<S> {

@@ -20,8 +20,8 @@ export interface TroubleReport {
 }
 
 const DISK_BYTES = 16 * 1024 * 1024;
-/** Enough for Node, the engine, and files at hand. */
-const DESCRIPTORS = 80;
+/** Enough for a program whose files are loaded side by side; it takes what is left. */
+const DESCRIPTORS = 1_024;
 const CHILD_LIMIT_MS = 120_000;
 const WHAT: Readonly<Record<Trouble, string>> = {
   full: 'a full disk, then room',
