@@ -301,8 +301,11 @@ export class CrashModel {
     records: ReadonlyMap<string, RecordState>,
     findings: Finding[],
   ): void {
+    // A pull that is only counted protects as well: what a worker that died had deleted, it had not counted.
+    const isCounted = (image: number): boolean =>
+      this.#keys.intent(image).states.some(({ count }) => count > 0);
     const broken = this.#refusals.broken(
-      (image) => intents.has(imageOf(image)),
+      (image) => intents.has(imageOf(image)) || isCounted(image),
       (ref) => records.has(refOf(ref)),
     );
     for (const { image, ref } of broken) {
