@@ -21,7 +21,7 @@ export interface Job {
 /** How long after a fault an engine of these sizes may answer errors; the guard is generous. */
 const PATIENCE_MS = 10_000;
 /** A journal is well at once; the kubelet store looks at its directories, and writes files, in turn. */
-const SETTLE_MS: Readonly<Record<StoreKind, number>> = { journal: 0, kubelet: 150 };
+const SETTLE_MS: Readonly<Record<StoreKind, number>> = { journal: 0, kubelet: 400 };
 
 if (process.send !== undefined) serve(process.env.PULLWARDEN_FAULTS_BASE!);
 
