@@ -30,6 +30,8 @@ export class UnpublishedSlots {
 
   /** What was added may be durable from now on. */
   announce(): void {
+    // Most batches only read.
+    if (this.#count === 0) return;
     const count = this.#count <= UNPUBLISHED_MAX ? this.#count : ALL;
     Atomics.store(this.#state.words, this.#at, count);
   }

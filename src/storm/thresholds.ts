@@ -32,7 +32,7 @@ const UNITS: Readonly<Record<MetricUnit, Readonly<Record<string, number>>>> = {
 };
 
 const RULE =
-  /^\s*([^\s<>=!]+)\s*(<=|>=|==|!=|<|>)\s*(-?\d+(?:_?\d)*(?:\.\d+)?)\s*([a-zA-Zµ%]*)\s*$/;
+  /^\s*([^\s<>=!]+)\s*(<=|>=|==|!=|<|>)\s*(-?\d+(?:_\d+)*(?:\.\d+)?)\s*([a-zA-Zµ%]*)\s*$/;
 
 /** Wildcards and alternatives; groups and many wildcards can take for ever to match nothing. */
 export const PATTERN: RegExp = /^(?=.*[*?{])(?!(?:.*\*){5})[\w.*?{},-]{1,128}$/;

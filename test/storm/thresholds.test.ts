@@ -80,6 +80,12 @@ describe('parseThreshold', () => {
     },
   );
 
+  it('refuses a megabyte of digits, at once', () => {
+    // In time that grows with the square it would take hours.
+    const rule = `decide.p99<${'1'.repeat(2 ** 20)}!`;
+    expect(() => parseThreshold(rule)).toThrow(/is no rule/);
+  });
+
   it('knows no rate where the load is closed', () => {
     expect(parseThreshold('rateReached>99%', { isOpen: true }).unit).toBe('share');
     expect(() => parseThreshold('rateReached>99%', { isOpen: false })).toThrow(/at a rate/);
