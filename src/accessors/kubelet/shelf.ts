@@ -246,7 +246,10 @@ export class Shelf {
     const entry = this.#entries.get(key) ?? this.#add(key, NO_FILE);
     const isKnown = entry.file.id === found.state.id && entry.file.ctimeMs === found.state.ctimeMs;
     if (isKnown) return wasBad ? 'all' : NONE;
+    const isSame = !wasBad && entry.file.id === found.state.id;
     entry.file = found.state;
+    // Nobody wrote it anew: what is yet to be written, or removed, counts.
+    if (isSame && this.dirty.has(entry)) return NONE;
     if (!this.dirty.has(entry) || entry.isRewrite) {
       this.dirty.delete(entry);
       this.#setValue(entry, value);

@@ -1,4 +1,4 @@
-import { rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, rmSync, writeFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import type { OwnedAccessor } from '../../../src/accessors/accessor.ts';
@@ -12,6 +12,7 @@ import {
   openTemporary,
   PlainKubelet,
   settled,
+  written,
 } from './kit.ts';
 
 const LAZY: KubeletSetup = {
@@ -88,6 +89,23 @@ describe('what a kubelet did to a record that was in its file', () => {
   });
 });
 
+it('a file that others gave another mode is removed all the same', async () => {
+  store = await openTemporary(LAZY);
+  const { accessor, dir } = store;
+  await accessor.writeImagePulledRecord(record('ref', { ours: secrets(1) }));
+  await written(accessor);
+  await vi.waitUntil(() => accessor.hasForeignChanges, { timeout: 10_000 });
+  accessor.takeForeignChanges?.();
+  await accessor.deleteImagePulledRecord('ref');
+  const kubelet = new PlainKubelet(dir);
+  chmodSync(kubelet.pathOf('pulled', 'ref'), 0o640);
+  await vi.waitUntil(() => accessor.hasForeignChanges, { timeout: 10_000 });
+  accessor.takeForeignChanges?.();
+  expect(await namesOf(accessor)).toEqual([]);
+  await written(accessor);
+  expect(await kubelet.names('pulled')).toEqual([]);
+});
+
 describe('a file that is changed between its rename and the flush of its name', () => {
   it.each(['removed', 'damaged'])('is written again where it was %s', async (how) => {
     store = await openTemporary(LAZY);
@@ -118,12 +136,6 @@ describe('a file that is changed between its rename and the flush of its name', 
 /** A method as it is before a test replaces it. */
 function methodOf<T, K extends keyof T>(prototype: T, name: K): T[K] {
   return prototype[name];
-}
-
-/** One pass over the files now. */
-async function written(accessor: OwnedAccessor): Promise<void> {
-  const { inspect } = accessor as OwnedAccessor & { inspect?: () => AsyncIterable<unknown> };
-  for await (const _ of inspect!.call(accessor));
 }
 
 async function namesOf(accessor: OwnedAccessor): Promise<string[]> {

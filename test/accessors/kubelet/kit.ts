@@ -111,6 +111,12 @@ export async function settled(accessor: OwnedAccessor): Promise<void> {
   accessor.takeForeignChanges?.();
 }
 
+/** One pass over the files now, also where writes wait for others. */
+export async function written(accessor: OwnedAccessor): Promise<void> {
+  const { inspect } = accessor as OwnedAccessor & { inspect?: () => AsyncIterable<unknown> };
+  for await (const _ of inspect!.call(accessor));
+}
+
 /** Resolves when the accessor has noticed, and taken in, a change of others; answers the keys. */
 export async function foreignChange(accessor: OwnedAccessor): Promise<readonly string[] | 'all'> {
   let changed: readonly string[] | 'all' = [];

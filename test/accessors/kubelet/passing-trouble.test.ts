@@ -13,7 +13,7 @@ import { PullManager } from '../../../src/pull-manager.ts';
 import { codeOf, record, secrets } from '../../conformance/accessor-suite.ts';
 import { secret } from '../../support/credentials.ts';
 import { temporaryDirectory } from '../open-store.ts';
-import { openAt, openTemporary, PlainKubelet, settled } from './kit.ts';
+import { openAt, openTemporary, PlainKubelet, settled, written } from './kit.ts';
 
 const UNAVAILABLE = 'ERR_PULLMANAGER_STORE_UNAVAILABLE';
 
@@ -143,6 +143,32 @@ describe('calls that are carried out and fail all the same', () => {
       await store.dispose();
     },
   );
+
+  it('and a look that fails after them do not keep what is deleted at once', async () => {
+    const tuning = { writeBehind: { delayMs: 1e9 }, watch: { pollMs: 20, watchedPollMs: 20 } };
+    const store = await openTemporary({ tuning });
+    const { accessor } = store;
+    let trouble: 'before' | 'now' | 'over' = 'before';
+    replace('renameSync', (original) => (...args: Parameters<typeof original>) => {
+      original(...args);
+      if (trouble === 'before') trouble = 'now';
+    });
+    replace('lstatSync', (original) => (...args: never[]) => {
+      if (trouble !== 'now') return (original as (...all: never[]) => unknown)(...args);
+      trouble = 'over';
+      throw failure('EIO');
+    });
+    await accessor.writeImagePullIntent('image');
+    await written(accessor);
+    expect(trouble).toBe('over');
+    // Before the owner has taken in what the watch says of its own file.
+    await accessor.deleteImagePullIntent('image');
+    await vi.waitUntil(() => accessor.hasForeignChanges, { timeout: 10_000 });
+    accessor.takeForeignChanges?.();
+    expect(await accessor.imagePullIntentExists('image')).toBe(false);
+    await store.close();
+    expect(await new PlainKubelet(store.dir).names('pulling')).toEqual([]);
+  });
 
   it('leave no directory open', async () => {
     const paths = kubeletPaths(await temporaryDirectory());
