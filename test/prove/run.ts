@@ -11,11 +11,11 @@ import { formatCount, formatMs } from '../../src/terminal/format.ts';
 import { type Column, tableLines } from '../../src/terminal/table.ts';
 import { numberOf } from './common/arguments.ts';
 import type { Proof, ProofFailure, ProofReport, ProofRow } from './proof.ts';
-import { checkedReport, lastLine } from './verdict.ts';
+import { checkedReport, summaryOf } from './verdict.ts';
 
 /** From the quickest to fail to the slowest; proofs that are not named come last. */
 const ORDER = ['mutants', 'simulation', 'fuzz', 'faults', 'threads', 'crashes', 'power'];
-/** Failures of one proof that are shown in full. */
+/** Failures of one proof that are shown in full when it ends. */
 const SHOWN_MAX = 5;
 const NAME_WIDTH = 10;
 const COLUMNS: readonly Column[] = [
@@ -69,7 +69,7 @@ export async function prove(args: readonly string[]): Promise<number> {
   if (values.json !== undefined) {
     writeFileSync(values.json, `${JSON.stringify({ seed, scale, outcomes }, undefined, 2)}\n`);
   }
-  console.log(lastLine(outcomes));
+  for (const line of summaryOf(outcomes)) console.log(line);
   return outcomes.every(({ failures }) => failures.length === 0) ? 0 : 1;
 }
 

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { ProofReport, ProofRow } from './proof.ts';
-import { checkedReport, lastLine } from './verdict.ts';
+import { checkedReport, summaryOf } from './verdict.ts';
 
 const FAILURE = { what: 'lost', detail: 'a record', replay: 'again' };
 
@@ -29,20 +29,24 @@ describe('checkedReport', () => {
   });
 });
 
-describe('lastLine', () => {
+describe('summaryOf', () => {
   const done = reportOf({ count: 3 });
   const skipped = reportOf({ skipped: 'no strace' });
 
   it('says that nothing was found, and how much was left out', () => {
-    expect(lastLine([done])).toBe('NOTHING FOUND');
-    expect(lastLine([done, skipped])).toBe('NOTHING FOUND; 1 row skipped');
+    expect(summaryOf([done])).toEqual(['NOTHING FOUND']);
+    expect(summaryOf([done, skipped])).toEqual(['NOTHING FOUND; 1 row skipped']);
   });
 
   it('does not say so where nothing was looked at', () => {
-    expect(lastLine([skipped, skipped])).toBe('NOTHING DONE; 2 rows skipped');
+    expect(summaryOf([skipped, skipped])).toEqual(['NOTHING DONE; 2 rows skipped']);
   });
 
-  it('says how much failed', () => {
-    expect(lastLine([{ ...done, failures: [FAILURE] }, skipped])).toBe('FAILED: 1; 1 row skipped');
+  it('says what failed, how to see it again, and how much', () => {
+    expect(summaryOf([{ ...done, failures: [FAILURE] }, skipped])).toEqual([
+      'failed: lost',
+      '  again: again',
+      'FAILED: 1; 1 row skipped',
+    ]);
   });
 });

@@ -14,8 +14,20 @@ export function checkedReport(report: ProofReport, replay: string): ProofReport 
   return { rows, failures: [failure] };
 }
 
-/** The last line of the run. */
-export function lastLine(reports: readonly ProofReport[]): string {
+/** Failures of one proof that are told again at the end of a run. */
+const TOLD_MAX = 5;
+
+/**
+ * The last lines of the run: what failed and the commands that show it again, for those who see no more
+ * of a long log than its end; then the verdict.
+ */
+export function summaryOf(reports: readonly ProofReport[]): string[] {
+  const told = reports.flatMap(({ failures }) => failures.slice(0, TOLD_MAX));
+  const lines = told.flatMap(({ what, replay }) => [`failed: ${what}`, `  again: ${replay}`]);
+  return [...lines, verdictOf(reports)];
+}
+
+function verdictOf(reports: readonly ProofReport[]): string {
   const rows = reports.flatMap((report) => report.rows);
   const failed = reports.reduce((sum, { failures }) => sum + failures.length, 0);
   const skipped = rows.filter((row) => row.skipped !== undefined).length;
