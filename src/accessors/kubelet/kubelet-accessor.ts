@@ -60,9 +60,9 @@ export async function openKubelet(
     directories = openDirectories(paths, plan.directories);
     if (context.generation > 1) {
       const { behaviour } = plan;
-      const partition = workerIndex;
-      const options = { paths, directories, behaviour, placed, pacer, partition };
-      unapplied = [...unapplied, ...(await replayRedoLogs(options))];
+      const inherited = unapplied.filter(({ key }) => owns(context, key));
+      const options = { paths, directories, behaviour, placed, pacer, worker: workerIndex };
+      unapplied = await replayRedoLogs({ ...options, inherited });
     }
     const background = new BackgroundWork();
     const redo = await RedoLog.open({
@@ -137,9 +137,9 @@ class KubeletAccessor implements OwnedAccessor, Inspectable {
     const prefix = `${workerIndex}-${generation}`;
     const { mayBlock } = context;
     this.#placer = new FilePlacer({ paths, directories, behaviour, placed, prefix, mayBlock });
-    const isOwn = (key: string): boolean => this.#owns(key);
-    this.#intents = new Shelf('intent', workerCount === 1 ? () => true : isOwn);
-    this.#pulled = new Shelf('pulled', workerCount === 1 ? () => true : isOwn);
+    const isOwn = workerCount === 1 ? () => true : (key: string) => owns(context, key);
+    this.#intents = new Shelf('intent', isOwn);
+    this.#pulled = new Shelf('pulled', isOwn);
     const shelves = [this.#intents, this.#pulled];
     this.#shelves = shelves;
     const { wake } = context;
@@ -177,11 +177,11 @@ class KubeletAccessor implements OwnedAccessor, Inspectable {
 
   /** Reads the directories. */
   async load(pacer: Pacer, unapplied: readonly UnappliedKey[]): Promise<void> {
-    for (const { kind, key, path, reason } of unapplied) {
+    for (const { kind, key, path, reason, partition } of unapplied) {
       const problem = `the record file ${quote(path)} lacks what was acknowledged: ${reason}`;
       const about = kind === 'intent' ? { image: key } : { imageRef: key };
       const error = new PullManagerError('RECORD_CORRUPT', problem, { path, reason, ...about });
-      (kind === 'intent' ? this.#intents : this.#pulled).markUnapplied(key, error);
+      (kind === 'intent' ? this.#intents : this.#pulled).markUnapplied(key, error, partition);
     }
     for (const shelf of this.#shelves) {
       const { kind } = shelf;
@@ -372,7 +372,7 @@ class KubeletAccessor implements OwnedAccessor, Inspectable {
     for (const [key, value] of shelf.values()) records.push(itemOf(key, value));
     const shown = new Set<string>();
     for (const { name, error, record } of shelf.bad) {
-      if (!this.#owns(record?.key ?? name)) continue;
+      if (!owns(this.#context, record?.key ?? name)) continue;
       errors.push(error);
       if (record === undefined || shelf.has(record.key) || shown.has(record.key)) continue;
       // As the reference lists it; a lookup calls it damaged.
@@ -386,11 +386,6 @@ class KubeletAccessor implements OwnedAccessor, Inspectable {
     return op === 'writeIntent' || op === 'deleteIntent' ? this.#intents : this.#pulled;
   }
 
-  #owns(key: string): boolean {
-    const { workerIndex, workerCount, stripeCount } = this.#context;
-    return ownerOf(stripeOf(key, stripeCount), workerCount) === workerIndex;
-  }
-
   #assertOpen(what: string): void {
     if (this.#closing !== undefined) throw closedError(what);
   }
@@ -398,4 +393,8 @@ class KubeletAccessor implements OwnedAccessor, Inspectable {
   #writeError(cause: unknown): PullManagerError {
     return storeError('cannot write to the redo log', cause, this.#redo.path);
   }
+}
+
+function owns({ workerIndex, workerCount, stripeCount }: AccessorContext, key: string): boolean {
+  return ownerOf(stripeOf(key, stripeCount), workerCount) === workerIndex;
 }

@@ -9,6 +9,8 @@
  *
  * `doneUpTo`: writes up to that sequence are in the kubelet's files, for good.
  */
+import { unlink } from 'node:fs/promises';
+import { errorCode } from '../../errors.ts';
 import { packText } from '../../records/codec.ts';
 import type { Awaitable, RecordWrite } from '../accessor.ts';
 import { flushDirectory } from '../directories.ts';
@@ -47,6 +49,24 @@ export interface RedoLogOptions {
   readonly mayBlock: boolean;
   readonly background: BackgroundWork;
   readonly tuning?: Partial<JournalTuning> | undefined;
+}
+
+/**
+ * Removes the logs of partitions, for good when it resolves. In ascending order, so that no crash leaves
+ * a gap.
+ */
+export async function removeLogs(
+  directory: string,
+  partitions: { readonly size: number; has(partition: number): boolean },
+): Promise<void> {
+  if (partitions.size === 0) return;
+  for (const { partition, path } of await listJournalFiles(directory)) {
+    if (!partitions.has(partition)) continue;
+    await unlink(path).catch((cause: unknown) => {
+      if (errorCode(cause) !== 'ENOENT') throw cause;
+    });
+  }
+  await flushDirectory(directory);
 }
 
 /** Appends one frame after another. Used by one thread. */
@@ -178,6 +198,11 @@ export class RedoLog {
     if (count === 0) return;
     this.#segments.splice(0, count);
     await this.#remove(this.#segments[0]!.number);
+  }
+
+  /** Removes other logs beside this one, for good when it resolves. */
+  removeOthers(partitions: ReadonlySet<number>): Promise<void> {
+    return removeLogs(this.#directory, partitions);
   }
 
   /** Resolves when no append is under way. Never rejects. */

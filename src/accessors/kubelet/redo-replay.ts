@@ -7,7 +7,8 @@
  * preloaded.
  *
  * A file that cannot be written, because a directory has its name or it is immutable, keeps nobody
- * from the rest: what its key lacks goes to a log of its own, for the next replay.
+ * from the rest: what its key lacks is carried in a log of the key's own, for the next replay. When the
+ * key is deleted, that log goes first.
  */
 
 import { join } from 'node:path';
@@ -16,9 +17,7 @@ import { errorCode } from '../../errors.ts';
 import { applyChange } from '../../records/merge.ts';
 import type { PulledRecord } from '../../records/record.ts';
 import { RecordBuilder } from '../../records/record-builder.ts';
-import { flushDirectory } from '../directories.ts';
 import { BackgroundWork } from '../journal/background.ts';
-import { removeQuietly } from '../journal/file-io.ts';
 import { type JournalFile, listJournalFiles } from '../journal/file-names.ts';
 import type { Pacer } from '../journal/pacer.ts';
 import { type FileChange, FilePlacer } from './file-placer.ts';
@@ -29,7 +28,7 @@ import { filedRecord } from './join.ts';
 import type { KubeletPaths, RecordKind } from './layout.ts';
 import type { RecordDirectories } from './record-directory.ts';
 import { recordFileName } from './record-format.ts';
-import { RedoLog } from './redo-log.ts';
+import { RedoLog, removeLogs } from './redo-log.ts';
 import { type LoggedKey, readRedoLog } from './redo-reader.ts';
 import { joinValues } from './shelf.ts';
 
@@ -39,8 +38,10 @@ export interface ReplayOptions {
   readonly behaviour: KubeletBehaviour;
   readonly placed: PlacedFiles;
   readonly pacer: Pacer;
-  /** Only this worker's log. @default those of all workers there have been */
-  readonly partition?: number;
+  /** The worker that replays what its predecessor left. @default none: the host, all there is */
+  readonly worker?: number;
+  /** Keys of the worker that the host could not apply. */
+  readonly inherited?: readonly UnappliedKey[];
 }
 
 /** A key whose file does not have what was acknowledged. Structured-cloneable. */
@@ -50,12 +51,16 @@ export interface UnappliedKey {
   readonly path: string;
   /** Why it could not be written. */
   readonly reason: string;
+  /** Of the log that carries what the file lacks. */
+  readonly partition: number;
 }
 
-/** Partitions from here on are of no worker: logs of what could not be applied. */
+/** Partitions from here on are of no worker, but of a key each: what could not be applied. */
 const CARRIED_FROM = 1000;
 /** A replacement of each worker, and the host, count in steps of their own. */
 const CARRIED_STEP = 100;
+/** There is one for each key. */
+const CARRIED_TUNING = { segmentBytesMin: 4096, segmentBytesMax: 4096 };
 /** Changes made between two flushes. */
 const CHANGES_MAX = 4096;
 /** Times that a change is worked out anew because its file was replaced meanwhile. */
@@ -70,27 +75,56 @@ const ATTEMPTS_MAX = 8;
  * `STORE_VERSION_UNSUPPORTED`.
  */
 export async function replayRedoLogs(options: ReplayOptions): Promise<UnappliedKey[]> {
-  const { paths, partition } = options;
+  const { paths, pacer } = options;
+  const workers = new Map<number, LoggedKey[]>();
+  const carried = new Map<number, LoggedKey[]>();
+  for (const [partition, files] of await logFiles(paths.redo)) {
+    if (!isWanted(partition, options)) continue;
+    const logs = partition < CARRIED_FROM ? workers : carried;
+    logs.set(partition, await readRedoLog(files, pacer));
+  }
+  const logged = [...workers.values()].flat();
+  const deleted = new Set(logged.filter(isDeleted).map(idOf));
+  const obsolete = new Set<number>();
+  for (const [partition, keys] of carried) {
+    if (keys.some((key) => deleted.has(idOf(key)))) obsolete.add(partition);
+    else logged.push(...keys);
+  }
+  const stuck = await applyLogged(options, logged);
+  const unapplied = stuck.size === 0 ? [] : await carry(options, stuck);
+  // What a worker's log deletes must not come back without that log.
+  await removeLogs(paths.redo, obsolete);
+  await removeLogs(paths.redo, workers);
+  await removeLogs(paths.redo, carried);
+  return unapplied;
+}
+
+function isWanted(partition: number, { worker, inherited = [] }: ReplayOptions): boolean {
+  if (worker === undefined || partition === worker) return true;
+  if (partition < CARRIED_FROM) return false;
+  return (
+    (partition - CARRIED_FROM) % CARRIED_STEP === worker + 1 ||
+    inherited.some((key) => key.partition === partition)
+  );
+}
+
+/** The files of each partition, in their order. */
+async function logFiles(directory: string): Promise<Map<number, JournalFile[]>> {
   const partitions = new Map<number, JournalFile[]>();
-  for (const file of await listJournalFiles(paths.redo)) {
-    if (partition !== undefined && file.partition !== partition) continue;
+  for (const file of await listJournalFiles(directory)) {
     const files = partitions.get(file.partition) ?? [];
     files.push(file);
     partitions.set(file.partition, files);
   }
-  const logged: LoggedKey[] = [];
-  for (const files of partitions.values()) {
-    for (const key of await readRedoLog(files, options.pacer)) logged.push(key);
-  }
-  const stuck = await applyLogged(options, logged);
-  if (stuck.size > 0) await carry(options, stuck);
-  for (const files of partitions.values()) {
-    for (const file of files) await removeQuietly(file.path);
-  }
-  if (partitions.size > 0) await flushDirectory(paths.redo);
-  return Array.from(stuck, ([{ kind, key }, reason]) => {
-    return { kind, key, path: join(paths.of[kind], recordFileName(key)), reason };
-  });
+  return partitions;
+}
+
+function isDeleted({ writes }: LoggedKey): boolean {
+  return writes.some(({ effect }) => 'value' in effect && effect.value === undefined);
+}
+
+function idOf({ kind, key }: Pick<LoggedKey, 'kind' | 'key'>): string {
+  return `${kind} ${key}`;
 }
 
 /** Answers the keys whose files could not be written, and why. */
@@ -99,7 +133,7 @@ async function applyLogged(
   logged: readonly LoggedKey[],
 ): Promise<Map<LoggedKey, string>> {
   const { paths, directories, behaviour, placed, pacer } = options;
-  const prefix = `replay-${options.partition ?? 'all'}`;
+  const prefix = `replay-${options.worker ?? 'all'}`;
   const placer = new FilePlacer({
     paths,
     directories,
@@ -137,29 +171,41 @@ async function applyLogged(
   return stuck;
 }
 
-/** Logs what keys lack in a partition of its own; durable when it resolves. */
-async function carry(options: ReplayOptions, stuck: ReadonlyMap<LoggedKey, string>): Promise<void> {
+/** Logs what each key lacks in a partition of its own; durable when it resolves. */
+async function carry(
+  options: ReplayOptions,
+  stuck: ReadonlyMap<LoggedKey, string>,
+): Promise<UnappliedKey[]> {
   const { paths, behaviour } = options;
-  const taken = new Set((await listJournalFiles(paths.redo)).map(({ partition }) => partition));
-  let partition = CARRIED_FROM + (options.partition ?? -1) + 1;
-  while (taken.has(partition)) partition += CARRIED_STEP;
-  const changes = new Map<string, LoggedChange>();
-  for (const logged of stuck.keys()) {
+  const changes = new Map<string, LoggedChange & { readonly reason: string }>();
+  for (const [logged, reason] of stuck) {
     const change = changeOf(logged, paths, behaviour);
     if (change === undefined) continue;
-    // A key may be in two logs: in one from before, which is read last, and in its worker's.
-    const id = `${change.kind} ${change.key}`;
+    // A key may be in two logs: in one that carries it, which is read last, and in its worker's.
+    const id = idOf(logged);
     const value = joinValues(change.value, changes.get(id)?.value);
-    changes.set(id, { ...change, value });
+    changes.set(id, { ...change, value, reason });
   }
+  const taken = new Set((await logFiles(paths.redo)).keys());
+  let partition = CARRIED_FROM + (options.worker ?? -1) + 1;
+  const unapplied: UnappliedKey[] = [];
+  for (const change of changes.values()) {
+    while (taken.has(partition)) partition += CARRIED_STEP;
+    taken.add(partition);
+    await logAlone(paths.redo, partition, change);
+    const { kind, key, name, reason } = change;
+    unapplied.push({ kind, key, path: join(paths.of[kind], name), reason, partition });
+  }
+  return unapplied;
+}
+
+async function logAlone(directory: string, partition: number, change: FileChange): Promise<void> {
   const background = new BackgroundWork();
-  const { redo: directory } = paths;
-  const redo = await RedoLog.open({ directory, partition, mayBlock: false, background });
+  const tuning = CARRIED_TUNING;
+  const redo = await RedoLog.open({ directory, partition, mayBlock: false, background, tuning });
   try {
-    for (const change of changes.values()) {
-      const fileOf = (): number => change.expected.id;
-      await redo.appendWrites([writeOf(change)], fileOf, () => {});
-    }
+    const fileOf = (): number => change.expected.id;
+    await redo.appendWrites([writeOf(change)], fileOf, () => {});
   } finally {
     await redo.close(false);
     await background.pending;

@@ -51,6 +51,8 @@ export class Shelf {
   readonly kind: RecordKind;
   /** Entries whose files lag behind, the longest first. */
   readonly dirty: Set<Entry> = new Set();
+  /** Logs that carry what was deleted since. */
+  readonly obsoleteLogs: Set<number> = new Set();
   /** Names of files that may have been changed by others. */
   readonly suspects: Set<string> = new Set();
   /** Such names that have to wait until the log is retired. */
@@ -67,6 +69,8 @@ export class Shelf {
   /** Names of files by the key whose record they hold under another's name. */
   readonly #misfiled = new Map<string, Set<string>>();
   readonly #unapplied = new Map<string, PullManagerError>();
+  /** The log that carries what the file of a key lacks. */
+  readonly #carriedIn = new Map<string, number>();
   #size = 0;
 
   constructor(kind: RecordKind, isOwn: (key: string) => boolean) {
@@ -173,6 +177,7 @@ export class Shelf {
   /** Takes a write that is durable elsewhere; `value` undefined deletes. */
   write(key: string, value: Value | undefined, sequence: number): void {
     this.#unapplied.delete(key);
+    if (value === undefined) this.#dropCarried(key);
     let entry = this.#entries.get(key);
     if (entry === undefined) {
       const file = this.fileOf(key);
@@ -193,9 +198,22 @@ export class Shelf {
     this.dirty.add(entry);
   }
 
-  /** Calls a key damaged until it is written: its file does not have what was acknowledged. */
-  markUnapplied(key: string, error: PullManagerError): void {
-    if (this.#isOwn(key)) this.#unapplied.set(key, error);
+  /**
+   * Calls a key damaged until it is written: its file does not have what was acknowledged.
+   *
+   * @param partition - of the log that carries it.
+   */
+  markUnapplied(key: string, error: PullManagerError, partition: number): void {
+    if (!this.#isOwn(key)) return;
+    this.#unapplied.set(key, error);
+    this.#carriedIn.set(key, partition);
+  }
+
+  #dropCarried(key: string): void {
+    const partition = this.#carriedIn.get(key);
+    if (partition === undefined) return;
+    this.#carriedIn.delete(key);
+    this.obsoleteLogs.add(partition);
   }
 
   /**

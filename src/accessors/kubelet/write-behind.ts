@@ -150,18 +150,23 @@ export class WriteBehind {
   async close(takeIn: () => void): Promise<boolean> {
     this.#isClosing = true;
     await this.#pass;
-    for (let failures = 0; this.keys > 0 && failures < CLOSING_FAILURES_MAX; ) {
+    for (let failures = 0; this.#isBehind && failures < CLOSING_FAILURES_MAX; ) {
       takeIn();
       await this.flush();
       if (this.#failure !== undefined) failures++;
     }
     clearTimeout(this.#timer);
-    return this.keys === 0;
+    return !this.#isBehind;
+  }
+
+  /** Whether something of the log is still needed. */
+  get #isBehind(): boolean {
+    return this.keys > 0 || this.#options.shelves.some(({ obsoleteLogs }) => obsoleteLogs.size > 0);
   }
 
   /** A log whose writes are all in files has to be retired, or a crash would bring them back. */
   get #hasWork(): boolean {
-    return this.keys > 0 || (this.#options.redo.isInUse && !this.#isClosing);
+    return this.#isBehind || (this.#options.redo.isInUse && !this.#isClosing);
   }
 
   #start(): void {
@@ -241,12 +246,22 @@ export class WriteBehind {
       shelf.placed(entry, file, revision, covers);
       if (rescueTo !== undefined) this.#options.onForeign(shelf, entry.name);
     }
-    const isDone = this.#isClosing && this.keys === 0;
+    await this.#removeObsoleteLogs();
+    const isDone = this.#isClosing && !this.#isBehind;
     // The log of a store that is closed in order goes as a whole.
     if (!isDone) await redo.retire(this.#doneUpTo(shelves, covers));
     this.#options.onRetired();
     await this.#logAnew(stuck);
     if (failures.length > 0) throw failures[0];
+  }
+
+  /** Before the log that says so is retired: what was deleted must not come back. */
+  async #removeObsoleteLogs(): Promise<void> {
+    for (const { obsoleteLogs } of this.#options.shelves) {
+      const removed = new Set(obsoleteLogs);
+      await this.#options.redo.removeOthers(removed);
+      for (const partition of removed) obsoleteLogs.delete(partition);
+    }
   }
 
   /**

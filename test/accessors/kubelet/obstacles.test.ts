@@ -5,12 +5,21 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import type { OwnedAccessor } from '../../../src/accessors/accessor.ts';
+import { acquireDirectoryLock } from '../../../src/accessors/directory-lock.ts';
 import { FilePlacer } from '../../../src/accessors/kubelet/file-placer.ts';
+import { openKubelet } from '../../../src/accessors/kubelet/kubelet-accessor.ts';
+import {
+  kubeletLockDirectory,
+  prepareKubelet,
+  releaseKubelet,
+} from '../../../src/accessors/kubelet/kubelet-directory.ts';
+import { RedoLog } from '../../../src/accessors/kubelet/redo-log.ts';
 import { codeOf, record, secrets } from '../../conformance/accessor-suite.ts';
-import { temporaryDirectory } from '../open-store.ts';
+import { soleWorker, temporaryDirectory } from '../open-store.ts';
 import {
   type KubeletSetup,
   type KubeletUnderTest,
+  openAt,
   openTemporary,
   ownLeftovers,
   PlainKubelet,
@@ -91,15 +100,84 @@ describe('a record file that cannot be written', () => {
   it('is made up for by a new proof, and has the old one too after the next start', async () => {
     store = await openTemporary(LAZY);
     await store.accessor.writeImagePulledRecord(record('ref', { old: secrets(1) }));
-    vi.spyOn(FilePlacer.prototype, 'place').mockImplementation(() => {
-      throw Object.assign(new Error('no'), { code: 'EPERM' });
-    });
+    refusePlaces();
     const accessor = await store.crash(LAZY);
     expect(await codeOf(() => accessor.getImagePulledRecord('ref'))).toBe(CORRUPT);
     vi.restoreAllMocks();
     await accessor.writeImagePulledRecord(record('ref', { new: secrets(1) }));
     expect(await namesOf(accessor)).toEqual(['new']);
     expect(await namesOf(await store.reopen(LAZY))).toEqual(['new', 'old']);
+  });
+
+  it.each(['close', 'crash'] as const)(
+    'does not bring back what was deleted since, after a %s',
+    async (end) => {
+      store = await openTemporary(LAZY);
+      await store.accessor.writeImagePulledRecord(record('ref', { old: secrets(1) }));
+      await store.accessor.writeImagePullIntent('image');
+      await store.accessor.writeImagePullIntent('other');
+      refusePlaces();
+      const accessor = await store.crash(LAZY);
+      vi.restoreAllMocks();
+      await accessor.writeImagePulledRecord(record('ref', { new: secrets(1) }));
+      await accessor.deleteImagePulledRecord('ref');
+      await accessor.deleteImagePullIntent('image');
+      const again = end === 'close' ? store.reopen : store.crash;
+      // The second time without the log that says so.
+      for (let round = 0; round < 2; round++) {
+        const next = await again(LAZY);
+        expect(await namesOf(next)).toEqual([]);
+        expect(await next.imagePullIntentExists('image')).toBe(false);
+        expect(await next.imagePullIntentExists('other')).toBe(true);
+      }
+      await store.close();
+      expect(await ownLeftovers(store.dir)).toEqual([]);
+      expect(await new PlainKubelet(store.dir).names('pulled')).toEqual([]);
+    },
+  );
+
+  it('stays in the log of a deletion until what would bring it back is gone', async () => {
+    store = await openTemporary(LAZY);
+    await store.accessor.writeImagePulledRecord(record('ref', { old: secrets(1) }));
+    refusePlaces();
+    const accessor = await store.crash(LAZY);
+    vi.restoreAllMocks();
+    vi.spyOn(RedoLog.prototype, 'removeOthers').mockRejectedValue(new Error('no'));
+    await accessor.deleteImagePulledRecord('ref');
+    await store.close();
+    vi.restoreAllMocks();
+    const again = await openAt(store.dir, LAZY);
+    expect(await namesOf(again.accessor)).toEqual([]);
+    await again.close();
+    store = await openTemporary();
+  });
+
+  it('has what it lacked when a worker is replaced, unless that was deleted', async () => {
+    const dir = join(await temporaryDirectory(), 'image_manager');
+    let { accessor, abandon } = await openAt(dir, LAZY);
+    for (const ref of ['kept', 'deleted', 'untouched']) {
+      await accessor.writeImagePulledRecord(record(ref, { old: secrets(1) }));
+    }
+    refusePlaces();
+    await abandon();
+    const lock = await acquireDirectoryLock(await kubeletLockDirectory(dir));
+    const plan = await prepareKubelet(lock.path, 'v1.35', LAZY.tuning);
+    expect(plan.unapplied.map(({ key }) => key)).toEqual(['kept', 'deleted', 'untouched']);
+    accessor = await openKubelet(plan, soleWorker());
+    await accessor.writeImagePulledRecord(record('kept', { new: secrets(1) }));
+    await accessor.deleteImagePulledRecord('deleted');
+    // It dies. The first to replace it cannot write either, the second can.
+    await openKubelet(plan, soleWorker({ generation: 2 }));
+    vi.restoreAllMocks();
+    accessor = await openKubelet(plan, soleWorker({ generation: 3 }));
+    const { records, errors } = await accessor.listImagePulledRecords();
+    expect(errors).toEqual([]);
+    const found = records.map((one) => [one.imageRef, Object.keys(one.credentialMapping).sort()]);
+    expect(Object.fromEntries(found)).toEqual({ kept: ['new', 'old'], untouched: ['old'] });
+    await accessor.close();
+    await releaseKubelet(plan);
+    await lock.release();
+    expect(await ownLeftovers(dir)).toEqual([]);
   });
 
   it('because others replace it all the time is not lost', async () => {
@@ -141,6 +219,13 @@ describe('a record file that cannot be written', () => {
     expect(await namesOf(await store.reopen(setup))).toEqual(['ours']);
   });
 });
+
+/** No file can be placed until mocks are restored. */
+function refusePlaces(): void {
+  vi.spyOn(FilePlacer.prototype, 'place').mockImplementation(() => {
+    throw Object.assign(new Error('no'), { code: 'EPERM' });
+  });
+}
 
 function freeze(path: string, isFrozen: boolean): void {
   execFileSync('chattr', [isFrozen ? '+i' : '-i', path], { stdio: 'ignore' });
