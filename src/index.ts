@@ -83,12 +83,8 @@ export type { ImagePullManager, PruneResult } from './image-pull-manager.ts';
 export { type ImageName, parseImageName, trimImageTagDigest } from './images/image-name.ts';
 export type { ImageService, RuntimeImage } from './images/image-service.ts';
 export type { PullPolicy } from './images/pull-policy.ts';
-export {
-  type StripedLockHandle,
-  type StripedLockOptions,
-  StripedLockSet,
-  type Unlock,
-} from './locks/striped-lock-set.ts';
+export type { StripedLockHandle, StripedLockOptions } from './locks/lock-arguments.ts';
+export { StripedLockSet, type Unlock } from './locks/striped-lock-set.ts';
 export type { Logger } from './logger.ts';
 export type { MetricValues } from './metrics/exposition.ts';
 export {

@@ -3,7 +3,8 @@
  */
 import { openBackend, type StoreBackend } from '../accessors/backend.ts';
 import type { CompatibilityLevel } from '../compatibility.ts';
-import { type StripedLockHandle, StripedLockSet } from '../locks/striped-lock-set.ts';
+import type { StripedLockHandle } from '../locks/lock-arguments.ts';
+import { StripedLockSet } from '../locks/striped-lock-set.ts';
 import { SharedMetrics } from '../metrics/shared-metrics.ts';
 import type { ResolvedOptions, WhenFull } from '../options.ts';
 import type { VerificationPolicy } from '../policies/enforcer.ts';

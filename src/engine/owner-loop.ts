@@ -5,11 +5,8 @@
 import { setTimeout as delay, setImmediate as turnOfEventLoop } from 'node:timers/promises';
 import { threadId } from 'node:worker_threads';
 import { openAccessor, type StoreSpec } from '../accessors/backend.ts';
-import {
-  holderIdOfThread,
-  type StripedLockHandle,
-  StripedLockSet,
-} from '../locks/striped-lock-set.ts';
+import type { StripedLockHandle } from '../locks/lock-arguments.ts';
+import { holderIdOfThread, StripedLockSet } from '../locks/striped-lock-set.ts';
 import { waitWhileEqualAsync } from '../locks/wait.ts';
 import { SharedMetrics } from '../metrics/shared-metrics.ts';
 import { SharedState, WORKER, WORKER_STATE } from '../protocol/shared-state.ts';

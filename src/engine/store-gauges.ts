@@ -9,7 +9,8 @@
  * when a stripe is held too long, or the store counts too slowly.
  */
 import type { AccessorContext, OwnedAccessor } from '../accessors/accessor.ts';
-import { type StripedLockHandle, StripedLockSet } from '../locks/striped-lock-set.ts';
+import type { StripedLockHandle } from '../locks/lock-arguments.ts';
+import { StripedLockSet } from '../locks/striped-lock-set.ts';
 import { type SharedMetrics, WORKER_ROW } from '../metrics/shared-metrics.ts';
 import { within } from '../util/within.ts';
 

@@ -9,10 +9,18 @@
  * Source: kubernetes pkg/kubelet/images/pullmanager/locks.go (StripedLockSet); the word protocol is
  * "mutex 2" of U. Drepper, Futexes Are Tricky, with the holder's id in the word.
  */
-import { types } from 'node:util';
 import { threadId } from 'node:worker_threads';
 import { abortedError, invalidArgument, PullManagerError } from '../errors.ts';
-import { clampStripeCount, STRIPE_COUNT_MAX, stripeOf } from './stripe.ts';
+import {
+  checkedStripeCount,
+  checkHandle,
+  checkSignal,
+  filledOptions,
+  LINE_BYTES,
+  type StripedLockHandle,
+  type StripedLockOptions,
+} from './lock-arguments.ts';
+import { stripeOf } from './stripe.ts';
 import { waitWhileEqual, waitWhileEqualAsync } from './wait.ts';
 
 /**
@@ -30,7 +38,6 @@ import { waitWhileEqual, waitWhileEqualAsync } from './wait.ts';
  * word 0 is freed, so a taker that sees the 0 also sees the cleared ticket; freed first, the next
  * holder would inherit the ticket and could not unlock.
  */
-const LINE_BYTES = 64;
 const LINE_WORDS = LINE_BYTES / Int32Array.BYTES_PER_ELEMENT;
 const LOCK_WORD = 0;
 const TICKET_WORD = 1;
@@ -42,30 +49,7 @@ const HELD_BY_SELF = SELF << 1;
 
 /** Looks at a taken stripe before sleeping: most sections are shorter than a wake-up. */
 const SPIN_COUNT = 200;
-const DEFAULT_TIMEOUT_MS = 30_000;
 const TICKET_MAX = 0x7fffffff;
-
-/** What another thread needs to join a set; structured-cloneable. */
-export interface StripedLockHandle {
-  /** 64 bytes per stripe. */
-  readonly buffer: SharedArrayBuffer;
-  /** 1 to 31. */
-  readonly stripeCount: number;
-}
-
-/** Settings of one thread's view of a set; they do not travel with the handle. */
-export interface StripedLockOptions {
-  /**
-   * Longest wait for a lock, in milliseconds, 0 or more and finite; for the global lock the wait
-   * for all stripes together. @default 30000
-   */
-  readonly timeoutMs?: number;
-  /**
-   * Throws `LOCK_MISUSED` when a blocking form takes a stripe while this thread holds a higher one
-   * by a blocking form. Costs a look at every higher stripe. @default false
-   */
-  readonly assertOrder?: boolean;
-}
 
 /** Releases what an asynchronous form took. The second and later calls do nothing. */
 export interface Unlock extends Disposable {
@@ -465,42 +449,4 @@ function ownerText(holderId: number): string {
 
 function misused(message: string, stripeIndex?: number): PullManagerError {
   return new PullManagerError('LOCK_MISUSED', message, { stripeIndex });
-}
-
-function checkedStripeCount(size: number): number {
-  if (typeof size === 'number' && !Number.isNaN(size)) return clampStripeCount(size);
-  throw invalidArgument('size', 'must be a number');
-}
-
-function filledOptions(options: StripedLockOptions): Required<StripedLockOptions> {
-  if (typeof options !== 'object' || options === null) {
-    throw invalidArgument('options', 'must be an object');
-  }
-  const { timeoutMs = DEFAULT_TIMEOUT_MS, assertOrder = false } = options;
-  if (!Number.isFinite(timeoutMs) || timeoutMs < 0) {
-    throw invalidArgument('options.timeoutMs', 'must be a finite number, 0 or more');
-  }
-  if (typeof assertOrder !== 'boolean') {
-    throw invalidArgument('options.assertOrder', 'must be a boolean');
-  }
-  return { timeoutMs, assertOrder };
-}
-
-function checkHandle(handle: StripedLockHandle): void {
-  if (typeof handle !== 'object' || handle === null) {
-    throw invalidArgument('handle', 'must be the handle of a StripedLockSet');
-  }
-  const { buffer, stripeCount } = handle;
-  if (!Number.isInteger(stripeCount) || stripeCount < 1 || stripeCount > STRIPE_COUNT_MAX) {
-    throw invalidArgument('handle.stripeCount', `must be an integer from 1 to ${STRIPE_COUNT_MAX}`);
-  }
-  const byteLength = stripeCount * LINE_BYTES;
-  if (!types.isSharedArrayBuffer(buffer) || buffer.byteLength !== byteLength) {
-    throw invalidArgument('handle.buffer', `must be a SharedArrayBuffer of ${byteLength} bytes`);
-  }
-}
-
-function checkSignal(signal: AbortSignal | undefined): void {
-  if (signal === undefined || (typeof signal === 'object' && signal instanceof AbortSignal)) return;
-  throw invalidArgument('signal', 'must be an AbortSignal');
 }

@@ -1,6 +1,7 @@
 /** A thread that takes and gives back stripes as fast as it can, until it has done its share or dies. */
 import { parentPort, workerData } from 'node:worker_threads';
-import { type StripedLockHandle, StripedLockSet } from '../../../src/locks/striped-lock-set.ts';
+import type { StripedLockHandle } from '../../../src/locks/lock-arguments.ts';
+import { StripedLockSet } from '../../../src/locks/striped-lock-set.ts';
 import { Random } from '../../../src/util/random.ts';
 
 /** How the locks are broken on purpose, by the tests of this proof. */
