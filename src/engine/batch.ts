@@ -72,13 +72,28 @@ interface Holding {
 /** Why a store cannot take a write, before it is asked to; undefined where nothing is known against it. */
 export type WriteRefusal = (write: RecordWrite) => Error | undefined;
 
+/** What is known of the store before a batch is applied. */
+export interface StoreOutlook {
+  readonly refusalOf?: WriteRefusal | undefined;
+  /** A commit has failed just now: the store takes no write. */
+  readonly failure?: Error | undefined;
+  /**
+   * The last commit failed, and some of it may be durable, though the store does not show it. So what
+   * need not be written is written all the same: only what a commit has written is sure.
+   */
+  readonly isInDoubt?: boolean;
+}
+
 /** The writes of a batch so far. */
 class Writes {
   readonly all: RecordWrite[] = [];
+  /** Whether what the store shows may not be what it would show after a crash. */
+  readonly areDue: boolean;
   readonly #refusalOf: WriteRefusal | undefined;
 
-  constructor(refusalOf: WriteRefusal | undefined) {
-    this.#refusalOf = refusalOf;
+  constructor({ refusalOf, failure, isInDoubt = false }: StoreOutlook) {
+    this.areDue = isInDoubt;
+    this.#refusalOf = failure === undefined ? refusalOf : () => failure;
   }
 
   /** Adds a write for a step; false: the store refuses it, and the step fails. */
@@ -177,10 +192,11 @@ export class Batch {
 
   /**
    * Works out what the requests do, in order. What needs a write that the store refuses fails with the
-   * refusal, and the rest takes effect. With `failure`, a commit has failed: the store takes no write.
+   * refusal, and the rest takes effect.
    */
-  apply(nowMs: number, refusalOf?: WriteRefusal, failure?: Error): RecordWrite[] {
-    const writes = new Writes(failure === undefined ? refusalOf : () => failure);
+  apply(nowMs: number, outlook: StoreOutlook): RecordWrite[] {
+    const { failure } = outlook;
+    const writes = new Writes(outlook);
     for (const pulled of this.pulled.values()) {
       pulled.current = pulled.stored;
       pulled.changes = 0;
@@ -207,7 +223,9 @@ export class Batch {
       case REQUEST.INTENT: {
         // Durable already while a pull is under way: writing it again would change nothing. One that
         // is only found may stem from a commit that failed half-way.
-        if (intent!.count === 0 || !intent!.current || intent!.error !== undefined) {
+        const isDurable =
+          intent!.count > 0 && intent!.current && intent!.error === undefined && !writes.areDue;
+        if (!isDurable) {
           if (!writes.add(step, { op: 'writeIntent', image: intent!.key.text })) return;
           intent!.current = true;
         }
@@ -227,10 +245,13 @@ export class Batch {
         }
         const before = pulled!.current;
         const record = mergePulled(before, pulled!.key.text, imageName, credentials, nowMs);
-        if (record !== before) {
-          const change =
-            before === undefined || credentials === null ? undefined : { imageName, credentials };
+        const isChanged = record !== before;
+        if (isChanged || writes.areDue) {
+          const isWhole = before === undefined || credentials === null || writes.areDue;
+          const change = isWhole ? undefined : { imageName, credentials };
           if (!writes.add(step, { op: 'writePulled', record, change })) return;
+        }
+        if (isChanged) {
           pulled!.current = record;
           pulled!.changes++;
           step.changedRecord = true;
@@ -262,7 +283,7 @@ export class Batch {
     // Counts were lost: other pulls of this image may be under way, so the intent must stay until
     // the next start reconciles it.
     const mustStay = !this.#inFlight.isComplete;
-    if (!isKnownAbsent && !mustStay) {
+    if ((!isKnownAbsent || writes.areDue) && !mustStay) {
       if (!writes.add(step, { op: 'deleteIntent', image: intent.key.text })) return;
       intent.current = false;
     }

@@ -59,6 +59,8 @@ export class Owner {
   readonly #links: OwnerLink[];
   readonly #jobs: Job[] = [];
   #firstLink = 0;
+  /** The last commit failed; what it did to the store is not known before another one succeeds. */
+  #isInDoubt = false;
   /** Why the owner cannot go on. */
   #failure: Error | undefined;
 
@@ -162,7 +164,8 @@ export class Owner {
     try {
       await batch.load(this.accessor);
       const nowMs = this.#now();
-      const writes = batch.apply(nowMs, this.#refusalOf);
+      const refusalOf = this.#refusalOf;
+      const writes = batch.apply(nowMs, { refusalOf, isInDoubt: this.#isInDoubt });
       if (writes.length > 0) this.#answerEarly(batch);
       this.#announce(batch);
       const failure = writes.length === 0 ? undefined : await this.#commit(writes);
@@ -170,7 +173,7 @@ export class Owner {
         this.#distrust(writes);
         const { records, intents } = await batch.reload(this.accessor);
         this.#gauges.add(records, intents);
-        batch.apply(nowMs, undefined, failure);
+        batch.apply(nowMs, { failure });
       }
       this.#publish(batch);
       this.#unpublished.withdraw();
@@ -224,8 +227,10 @@ export class Owner {
       if (done instanceof Promise) await done;
     } catch (error) {
       this.#row[WORKER_ROW.COMMIT_FAILURES]!++;
+      this.#isInDoubt = true;
       return storeError('writing records', error);
     }
+    this.#isInDoubt = false;
     this.#latencies.record(Number(process.hrtime.bigint() - startedNs));
     this.#batchSizes.record(writes.length);
     this.#row[WORKER_ROW.WRITTEN_BYTES] = this.accessor.writtenBytes;

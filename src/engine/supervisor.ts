@@ -17,14 +17,10 @@ import { workerEntry } from '../protocol/worker-entry.ts';
 import { within } from '../util/within.ts';
 import { InFlightTable } from './in-flight-table.ts';
 import { InlineOwner, type OwnerTask } from './owner-loop.ts';
+import { RestartBackoff } from './restart-backoff.ts';
 
-/** A worker that died right after its start is started again after this time, doubled each time. */
-const RESTART_DELAY_MS_MIN = 10;
-const RESTART_DELAY_MS_MAX = 30_000;
 /** How often a starting thread is looked at. */
 const START_UP_LOOK_MS = 50;
-/** A worker that lived this long died of something new. */
-const HEALTHY_MS = 10_000;
 
 export interface SupervisorOptions {
   readonly state: SharedState;
@@ -43,15 +39,16 @@ export class Supervisor {
   readonly #tasks = new Map<number, Promise<void>>();
   readonly #pools = new Set<Piscina>();
   readonly #timers = new Set<NodeJS.Timeout>();
-  /** Deaths in a row, by worker. */
-  readonly #deaths = new Map<number, number>();
+  readonly #backoffs: readonly RestartBackoff[];
   #inline: InlineOwner | undefined;
   #hasStarted = false;
   #isStopping = false;
 
   constructor(options: SupervisorOptions) {
     this.#options = options;
-    this.#inFlight = InFlightTable.allocate(options.state.workerCount);
+    const { workerCount } = options.state;
+    this.#inFlight = InFlightTable.allocate(workerCount);
+    this.#backoffs = Array.from({ length: workerCount }, () => new RestartBackoff());
   }
 
   /** Starts all owners; rejects with the first one's reason if one cannot open its store. */
@@ -112,6 +109,7 @@ export class Supervisor {
     Atomics.store(words, at + WORKER.GENERATION, generation);
     state.wakeAllHosts();
     const startedAtMs = performance.now();
+    const life: { runningAtMs?: number } = {};
     const ownerTask = this.#task(workerIndex, generation);
     const isInline = this.#options.workerCount === 0;
     const task = isInline ? this.#runInline(ownerTask) : this.#runInPool(ownerTask);
@@ -132,29 +130,34 @@ export class Supervisor {
           return;
         }
         logger.error('a worker died and is being replaced', { workerIndex, error: nameOf(error) });
-        this.#replace(workerIndex, generation + 1, performance.now() - startedAtMs);
+        const diedAtMs = performance.now();
+        const { runningAtMs = diedAtMs } = life;
+        const pauseMs = this.#backoffs[workerIndex]!.died(
+          runningAtMs - startedAtMs,
+          diedAtMs - runningAtMs,
+        );
+        this.#replace(workerIndex, generation + 1, pauseMs);
       },
     );
     this.#tasks.set(workerIndex, ended);
-    return Promise.race([this.#running(workerIndex), task]);
+    const running = this.#running(workerIndex).then(() => {
+      life.runningAtMs = performance.now();
+    });
+    return Promise.race([running, task]);
   }
 
-  #replace(workerIndex: number, generation: number, livedMs: number): void {
+  #replace(workerIndex: number, generation: number, pauseMs: number): void {
     const { state, metrics } = this.#options;
     const row = metrics.hostRow(0);
     row[HOST_ROW.WORKERS_REPLACED] = row[HOST_ROW.WORKERS_REPLACED]! + 1;
-    const deaths = livedMs < HEALTHY_MS ? (this.#deaths.get(workerIndex) ?? 0) + 1 : 1;
-    this.#deaths.set(workerIndex, deaths);
     // Raised at once: callers are told now, not when the replacement runs.
     Atomics.store(state.words, state.workerAt(workerIndex) + WORKER.GENERATION, generation);
     state.wakeAllHosts();
-    const delayMs =
-      deaths === 1 ? 0 : Math.min(RESTART_DELAY_MS_MAX, RESTART_DELAY_MS_MIN * 2 ** deaths);
     const timer = setTimeout(() => {
       this.#timers.delete(timer);
       // Its failure comes back here by way of the task.
       this.#run(workerIndex, generation).catch(() => {});
-    }, delayMs);
+    }, pauseMs);
     this.#timers.add(timer);
   }
 

@@ -14,7 +14,7 @@ const A = secret('a');
 const STRIPES = 7;
 const HEARD_MS = 500;
 /** Before a worker that died twice in a row is started again. */
-const SECOND_DELAY_MS = 40;
+const SECOND_DELAY_MS = 10;
 
 /** So many texts that the given worker of two owns. */
 function ownedBy(worker: number, count: number, prefix: string): string[] {
