@@ -7,7 +7,7 @@ import type {
   Sample,
   Verdict,
 } from '../../compare/comparison.ts';
-import type { StormResult } from '../../result-schema.ts';
+import type { Load, StormResult } from '../../result-schema.ts';
 import { formatMetric } from '../verdict.ts';
 import { html, type Markup } from './markup.ts';
 import { pageText, type Section } from './page.ts';
@@ -20,7 +20,9 @@ import {
   LAG,
   MEMORY,
   PROCESSORS,
+  REQUESTS,
   THROUGHPUT,
+  type TimePlan,
   WRITE_LATENCY,
 } from './time-plans.ts';
 
@@ -65,7 +67,7 @@ export function htmlComparison(
     {
       id: 'load',
       title: 'Throughput',
-      figures: [THROUGHPUT, LAG].map((plan) => overlaidFigure(sides, plan)),
+      figures: loadPlans(a[0]!.load).map((plan) => overlaidFigure(sides, plan)),
     },
     {
       id: 'machine-load',
@@ -83,6 +85,11 @@ export function htmlComparison(
     lead: html`<p class="lead">A: ${comparison.a.label}</p><p class="lead">B: ${comparison.b.label}</p>`,
     sections,
   });
+}
+
+/** Requests that arrive, and how late they begin, are there in an open load only. */
+function loadPlans({ model }: Load): readonly TimePlan[] {
+  return model === 'open' ? [REQUESTS, LAG, THROUGHPUT] : [THROUGHPUT];
 }
 
 /** By the p99 of decisions; of an even number, the lower one of the middle. */
