@@ -60,10 +60,16 @@ export function thresholdsTable({ thresholds }: StormResult): Markup {
 ${thresholds.map(
   (
     threshold,
-  ) => html`<tr><th scope="row">${threshold.metric}<td>${formatLimit(threshold)}<td>${formatMetric(threshold.actual, threshold.unit)}<td>${outcome(threshold.passed)}<td><code>${threshold.rule}</code>
+  ) => html`<tr><th scope="row">${metricName(threshold.metric)}<td>${formatLimit(threshold)}<td>${formatMetric(threshold.actual, threshold.unit)}<td>${outcome(threshold.passed)}<td><code>${threshold.rule}</code>
 `,
 )}</tbody>
 </table></div>`;
+}
+
+/** The name of a metric, which may be broken behind its points. */
+export function metricName(name: string): Markup {
+  const [first, ...rest] = name.split('.');
+  return html`${first}${rest.map((word) => html`.<wbr>${word}`)}`;
 }
 
 function outcome(isKept: boolean): Markup {
