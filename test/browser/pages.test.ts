@@ -41,7 +41,7 @@ function comparisonPage(): string {
   // As wide as a row can become: a long name, and figures with many digits.
   const widest: MetricComparison = {
     ...metrics[0]!,
-    metric: 'stage.quiet-again.recordImagePullFailed.service.p9999',
+    metric: 'stage.quietAgainAfterTheSurgeOfTheMorning.recordImagePullFailed.service.p9999',
     a: { values: [938_000, 198e6, 578e6], median: 198e6, min: 938_000, max: 578e6 },
     change: 17.08,
     band: { low: -0.876, high: 17.08 },
