@@ -73,7 +73,7 @@ const SETTINGS = [
 
 /** In what two storms differ, as far as their results show it. */
 export function stormDifference(a: StormResult, b: StormResult): string {
-  const text = (value: unknown): string =>
+  const text = (value: StormResult[(typeof SETTINGS)[number]]): string =>
     quote(typeof value === 'object' ? JSON.stringify(value) : String(value));
   const shown = SETTINGS.map((name) => [name, text(a[name]), text(b[name])] as const)
     .filter(([, ofA, ofB]) => ofA !== ofB)
