@@ -21,13 +21,21 @@ export interface HelpPage {
   readonly options: readonly HelpRow[];
   /** Meaning of exit codes beyond those of every command, by code. */
   readonly exitCodes?: Readonly<Record<number, string>>;
-  readonly example: string;
+  /** Command lines, at least one. */
+  readonly examples: readonly string[];
 }
 
 const HELP_WIDTH = 100;
 
 /** The text of a help page, ending in a line break. */
-export function helpText({ usage, about, section, options, exitCodes, example }: HelpPage): string {
+export function helpText({
+  usage,
+  about,
+  section,
+  options,
+  exitCodes,
+  examples,
+}: HelpPage): string {
   const codes = Object.entries({
     [EXIT.PASSED]: 'passed',
     [EXIT.FAILED]: 'could not run, or not to the end',
@@ -41,7 +49,7 @@ export function helpText({ usage, about, section, options, exitCodes, example }:
     ...(section === undefined ? [] : [titled(section)]),
     titled({ title: 'Options', rows: options }),
     wrapped(`Exit codes: ${codes.join(', ')}.`, 0),
-    `Example:\n  ${example}`,
+    [examples.length === 1 ? 'Example:' : 'Examples:', ...examples].join('\n  '),
   ];
   return `${blocks.join('\n\n')}\n`;
 }

@@ -23,8 +23,11 @@ const PULLWARDEN: CommandGroup = {
       ['--help', 'show this help, or that of a command'],
       ['--version', 'show the version'],
     ],
-    exitCodes: { [EXIT.CROSSED]: 'threshold crossed or wrong decision' },
-    example: "pullwarden storm smoke --threshold 'decide.p99<2ms'",
+    exitCodes: { [EXIT.CROSSED]: 'threshold crossed, wrong decision, or a metric that got worse' },
+    examples: [
+      "pullwarden storm smoke --threshold 'decide.p99<2ms'",
+      'pullwarden compare main.jsonl branch.jsonl',
+    ],
   },
   members: {
     storm: stormCommand,

@@ -66,6 +66,7 @@ function joined(a: IntervalResult, b: IntervalResult): IntervalResult {
     operations: a.operations + b.operations,
     operationsPerSecond: mean((row) => row.operationsPerSecond),
     wantedPerSecond: meanOrNone((row) => row.wantedPerSecond),
+    reachedPerSecond: meanOrNone((row) => row.reachedPerSecond),
     errors: a.errors + b.errors,
     wrongDecisions: a.wrongDecisions + b.wrongDecisions,
     decideNs: worse('decideNs'),

@@ -92,6 +92,8 @@ export interface IntervalResult {
   readonly operationsPerSecond: number;
   /** Requests a second that were to begin; undefined where the load is closed. */
   readonly wantedPerSecond: number | undefined;
+  /** Requests a second that were begun; undefined where the load is closed. */
+  readonly reachedPerSecond: number | undefined;
   readonly errors: number;
   readonly wrongDecisions: number;
   /** Of decisions, and of everything that writes. */

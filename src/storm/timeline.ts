@@ -211,6 +211,7 @@ export class Timeline {
       operationsPerSecond: perSecond(operations),
       wantedPerSecond:
         arrivals === undefined ? undefined : perSecond(to.scheduled - from.scheduled),
+      reachedPerSecond: arrivals === undefined ? undefined : perSecond(to.started - from.started),
       errors: to.errors - from.errors,
       wrongDecisions: to.wrongDecisions - from.wrongDecisions,
       decideNs: few(latencies.decideNs),

@@ -97,6 +97,18 @@ const inPage = {
     return problems;
   },
 
+  /** A box with a table scrolled to its right end. @param {string} selector */
+  scrolled(selector) {
+    const box = found(selector);
+    box.scrollLeft = box.scrollWidth;
+    const { left } = box.getBoundingClientRect();
+    const ends = Array.from(box.querySelectorAll('tbody th'), (heading) => {
+      return heading.getBoundingClientRect().right - left;
+    });
+    // How far the row headings reach into what is seen; 0 or less: they are out of sight.
+    return { own: box.clientWidth, whole: box.scrollWidth, headings: Math.min(...ends) };
+  },
+
   /** Colours of the charts that are hard to tell from the ground. @returns {string[]} */
   faint() {
     const ground = namedColour('ground');

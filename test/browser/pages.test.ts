@@ -1,6 +1,7 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
+import type { MetricComparison } from '../../src/storm/compare/comparison.ts';
 import { htmlComparison } from '../../src/storm/report/html/comparison-page.ts';
 import { htmlReport } from '../../src/storm/report/html/report.ts';
 import { htmlSeries } from '../../src/storm/report/html/series-page.ts';
@@ -36,7 +37,17 @@ function hostileResult(): StormResult {
 function comparisonPage(): string {
   const a = madeUpResult();
   const b = madeUpResult({ slowness: 1.25, seed: 2, intervals: 28 });
-  return htmlComparison(madeUpComparison(a, b), [a], [b]);
+  const { metrics } = madeUpComparison(a, b);
+  // As wide as a row can become: a long name, and figures with many digits.
+  const widest: MetricComparison = {
+    ...metrics[0]!,
+    metric: 'stage.quietAgainAfterTheSurgeOfTheMorning.recordImagePullFailed.service.p9999',
+    a: { values: [938_000, 198e6, 578e6], median: 198e6, min: 938_000, max: 578e6 },
+    change: 17.08,
+    band: { low: -0.876, high: 17.08 },
+  };
+  const comparison = madeUpComparison(a, b, { metrics: [...metrics, widest] });
+  return htmlComparison(comparison, [a], [b]);
 }
 
 function seriesPage(): string {
@@ -129,6 +140,23 @@ describeInBrowser('pages in a browser', (pages) => {
       expect(wide).toBeLessThanOrEqual(viewport.width);
       expect(await page.evaluate('window.taken')).toBeUndefined();
       expect(problems).toEqual([]);
+      await page.context().close();
+    },
+  );
+
+  it.each([WIDE, NARROW])(
+    'keep the metrics of a comparison in sight, $width px wide',
+    async (viewport) => {
+      const { page, ask } = await pages.open(comparisonPage(), { viewport });
+      const { own, whole, headings } = await ask<Record<'own' | 'whole' | 'headings', number>>(
+        'scrolled',
+        '#metrics .scroll',
+      );
+      // On a desktop nothing is to be scrolled; on a telephone names stay where they are, with room beside.
+      if (viewport === WIDE) expect(whole).toBe(own);
+      else expect(whole).toBeGreaterThan(own);
+      expect(headings).toBeGreaterThan(own / 10);
+      expect(headings).toBeLessThan(own / 2);
       await page.context().close();
     },
   );

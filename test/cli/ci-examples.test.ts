@@ -104,3 +104,28 @@ describe('the examples for CI', () => {
     },
   );
 });
+
+/** The block of shell of a document that compares. */
+async function comparisonOf(document: string): Promise<string> {
+  const text = await readFile(join(ROOT, document), 'utf8');
+  const blocks = Array.from(text.matchAll(/^```sh\n(.*?)^```$/gms), ([, block]) => block!);
+  const found = blocks.filter((block) => block.includes('pullwarden compare'));
+  expect(found).toHaveLength(1);
+  return found[0]!;
+}
+
+describe('the smallest comparison', () => {
+  it.each(['README.md', 'docs/ci.md'])('of %s gives a verdict', async (document) => {
+    const block = await comparisonOf(document);
+    expect(block.match(/--seed 1 .*--json/g)).toHaveLength(2);
+    const script = block
+      .replace(/^git worktree .*$/m, '')
+      .replaceAll(/npm run --silent (?:--prefix \S+ )?storm --/g, 'npx pullwarden storm')
+      .replaceAll('--ops 20000', '--ops 200 --records 50 --tenants 20');
+    const { directory } = await play([script]);
+    const results = await Promise.all(
+      [...block.matchAll(/>> (\S+)/g)].map(([, name]) => readFile(join(directory, name!), 'utf8')),
+    );
+    for (const text of results) expect(text.trim().split('\n')).toHaveLength(2);
+  });
+});

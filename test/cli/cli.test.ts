@@ -51,11 +51,11 @@ describe('the command', () => {
   it('shows help with defaults and an example', async () => {
     const help = await run('--help');
     expect(help).toMatchObject({ code: 0, stderr: '' });
-    expect(help.stdout).toContain('Example:');
+    expect(help.stdout).toContain('Examples:');
     const storm = await run('storm', '--help');
     expect(storm).toMatchObject({ code: 0, stderr: '' });
     for (const text of [
-      'Example:',
+      'Examples:',
       '(default: 10,000)',
       '(default: 10 s)',
       'node-restart',

@@ -11,7 +11,7 @@ import { type Column, tableLines } from '../../src/terminal/table.ts';
 import { numberOf } from '../prove/common/arguments.ts';
 import type { Flatness, Series } from './flatness.ts';
 import { soakPage } from './page.ts';
-import { type SoakReport, soak } from './soak.ts';
+import { type SoakOptions, type SoakReport, soak } from './soak.ts';
 
 /** Before, little is left of it behind the warm-up. */
 const MINUTES_MIN = 1;
@@ -21,7 +21,8 @@ const HELP = `npm run soak -- [--hours N | --minutes N] [--store journal|lmdb|ku
 
 Mixed load on one engine while images and tenants come and go for ever, workers die, threads attach
 and leave, and the engine is reopened. Exits 1 where an answer is wrong, or where memory, descriptors,
-threads or the store still grow after the warm-up. Ctrl-C ends it early and judges what there is.
+threads or the store still grow after the warm-up, and says how to run the same again. Ctrl-C ends it
+early and judges what there is.
 `;
 
 const COLUMNS: readonly Column[] = [
@@ -66,7 +67,7 @@ export async function main(args: readonly string[]): Promise<number> {
     );
   }
   try {
-    const report = await soak({
+    const options: SoakOptions = {
       store: storeOf(values.store, join(directory, 'store')),
       directory,
       minutes,
@@ -76,12 +77,18 @@ export async function main(args: readonly string[]): Promise<number> {
       images: numberOf('images', values.images),
       signal: interrupted.signal,
       log: (line) => console.log(line),
+    };
+    const tellAgain = (): void => console.log(`  again: ${commandOf(values.store, options)}`);
+    const report = await soak(options).catch((error: unknown) => {
+      tellAgain();
+      throw error;
     });
     if (values.json !== undefined) {
       writeFileSync(values.json, `${JSON.stringify({ seed, store: values.store, ...report })}\n`);
     }
     const problems = problemsOf(report);
     printVerdict(report, problems, `${values.store}, seed ${seed}`);
+    if (problems.length > 0) tellAgain();
     if (values.html !== undefined) {
       writeFileSync(
         values.html,
@@ -93,6 +100,22 @@ export async function main(args: readonly string[]): Promise<number> {
   } finally {
     rmSync(directory, { recursive: true, force: true });
   }
+}
+
+/** Does the same again: the same calls by the same seed; what overlaps what is up to the machine. */
+function commandOf(
+  store: string,
+  { minutes, workerCount, callers, images, seed }: SoakOptions,
+): string {
+  const words = Object.entries({
+    minutes,
+    store,
+    workers: workerCount,
+    callers,
+    images,
+    seed,
+  }).map(([flag, value]) => `--${flag} ${value}`);
+  return `npm run soak -- ${words.join(' ')}`;
 }
 
 /** What the soak failed for, in words. */

@@ -134,6 +134,8 @@ describe('a result', () => {
     expect(arrivals!.scheduled).toBe(arrivals!.started + arrivals!.unstarted);
     expect(stages[0]!.operations).toBe(operations);
     expect(intervals.reduce((sum, row) => sum + row.operations, 0)).toBe(operations);
+    const begun = intervals.map((row) => (row.reachedPerSecond! * row.durationMs) / 1_000);
+    expect(begun.reduce((sum, count) => sum + count, 0)).toBeCloseTo(arrivals!.started);
     const counted = Object.values(perOperation).reduce((sum, { count }) => sum + count, 0);
     expect(counted).toBe(operations);
     for (const { responseNs, serviceNs } of Object.values(perOperation)) {

@@ -61,6 +61,7 @@ export function madeUpResult(shape: StormShape = {}, own: Partial<StormResult> =
       operations: (wanted * intervalMs) / 1_000,
       operationsPerSecond: wanted * (0.97 + random.share() * 0.04),
       wantedPerSecond: isOpen ? wanted : undefined,
+      reachedPerSecond: isOpen ? wanted * (0.97 + random.share() * 0.04) : undefined,
       errors: 0,
       wrongDecisions: 0,
       decideNs: { p50: 1_900 * factor, p99: 42_000 * factor, max: 2.1e6 * factor },

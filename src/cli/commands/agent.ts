@@ -95,9 +95,10 @@ export const agentCommand: Command = {
       [EXIT.PASSED]: 'ended by a signal',
       [EXIT.INTERRUPTED]: 'ended by a second signal',
     },
-    example:
+    examples: [
       'pullwarden agent --runtime unix:///run/containerd/containerd.sock --socket /run/pullwarden/agent.sock ' +
-      '--store journal:/var/lib/pullwarden',
+        '--store journal:/var/lib/pullwarden',
+    ],
   },
   run,
 };

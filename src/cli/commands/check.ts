@@ -55,8 +55,9 @@ export const checkCommand: Command = {
       [EXIT.FAILED]: 'could not run, or the record is damaged',
       [EXIT.MUST_PULL]: '"must pull", with --exit-code',
     },
-    example:
+    examples: [
       'pullwarden check registry.example.com/a:1 sha256:c0ffee --secret uid=1,namespace=a,name=pull,hash=f0',
+    ],
   },
   run,
 };

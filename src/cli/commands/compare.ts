@@ -40,7 +40,11 @@ export const compareCommand: Command = {
         'fail on this metric, a name or a pattern; repeatable (default: cpuPerOperation under closed ' +
           'load, decide.p99 and recordImagePulled.p99 under open load)',
       ],
-      ['--force', 'compare what was measured on different machines (default: refuse)'],
+      [
+        '--force',
+        'compare what was measured on different machines, or of one scenario with different settings ' +
+          '(default: refuse)',
+      ],
       JSON_HELP,
       ['--html FILE', 'write a page with the charts of both, one over the other (default: none)'],
       ['--markdown FILE', 'write the comparison for a pull request (default: none)'],
@@ -50,7 +54,11 @@ export const compareCommand: Command = {
       [EXIT.FAILED]: 'could not run, or too few runs to tell',
       [EXIT.CROSSED]: 'a metric got worse',
     },
-    example: 'pullwarden compare main.jsonl branch.jsonl --max-regression 10%',
+    examples: [
+      'pullwarden storm --concurrency 64 --seed 1 --json >> main.jsonl   # with one build',
+      'pullwarden storm --concurrency 64 --seed 1 --json >> branch.jsonl # the other; 8 such turns',
+      'pullwarden compare main.jsonl branch.jsonl --max-regression 10% --html compare.html',
+    ],
   },
   run: compare,
 };

@@ -67,7 +67,11 @@ export const stormCommand: Command = {
       COLOR_HELP,
     ],
     exitCodes: { [EXIT.CROSSED]: 'threshold crossed or wrong decision' },
-    example: "pullwarden storm rollout --rate 5k/s --threshold 'decide.p99<2ms'",
+    examples: [
+      "pullwarden storm rollout --rate 5k/s --threshold 'decide.p99<2ms'",
+      "pullwarden storm --concurrency 64 --threshold 'operationsPerSecond>20k' --html storm.html",
+      'pullwarden storm --concurrency 64 --seed 1 --json >> main.jsonl # see: pullwarden compare --help',
+    ],
   },
   run: storm,
 };

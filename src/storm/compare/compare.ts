@@ -12,7 +12,7 @@ import {
   type Verdict,
 } from './comparison.ts';
 import { comparedMetrics, gatingMetrics } from './gating.ts';
-import { isOneMeasurement, machineDifference } from './read-results.ts';
+import { isOneMeasurement, machineDifference, stormDifference } from './read-results.ts';
 import { areMixed, type Turn, turnsOf } from './turns.ts';
 
 /** How to compare. */
@@ -21,7 +21,10 @@ export interface CompareOptions {
   readonly maxRegression?: number;
   /** Names or patterns of the metrics that fail the comparison. @default those of the load */
   readonly metrics?: readonly string[];
-  /** Compare what was measured on different machines all the same. @default false */
+  /**
+   * Compare all the same what was measured on different machines, or of one scenario with different
+   * settings. @default false
+   */
   readonly force?: boolean;
   /** What the sides are called. @default A and B */
   readonly labels?: readonly [a: string, b: string];
@@ -32,11 +35,12 @@ export const MAX_REGRESSION_DEFAULT = 0.1;
 const CONFIDENCE = 0.95;
 
 /**
- * Compares B with A. Both have results of one scenario and one machine each, as `readResults` gives
+ * Compares B with A. Both have results of one storm and one machine each, as `readResults` gives
  * them. Results that alternate are compared pair by pair where there are enough, which six are for one
  * gating metric; else each run of each result counts as one measurement.
  *
- * @throws `INVALID_ARGUMENT` where the scenarios differ, or the machines and `force` is not set.
+ * @throws `INVALID_ARGUMENT` where the scenarios differ; where `force` is not set, also where the
+ * settings or the machines do.
  */
 export function compareResults(
   a: readonly StormResult[],
@@ -100,23 +104,23 @@ function differences(
   isForced: boolean,
 ): string[] {
   const [ofA, ofB] = [a[0]!, b[0]!];
+  const warnings: string[] = [];
+  const warn = (problem: string): void => {
+    if (!isForced) throw invalidArgument('B', `${problem} (--force compares all the same)`);
+    warnings.push(`B ${problem}`);
+  };
   if (ofA.scenarioHash !== ofB.scenarioHash) {
-    const names = `${ofA.scenario} and ${ofB.scenario}`;
-    throw invalidArgument(
-      'B',
-      `is of another storm than A, in parameters or kind of store: ${names}`,
-    );
+    const problem = `is of another storm than A: ${stormDifference(ofA, ofB)}`;
+    const isOneKind = ofA.scenario === ofB.scenario && ofA.load.model === ofB.load.model;
+    // What different scenarios measure has only its name in common.
+    if (!isOneKind) throw invalidArgument('B', problem);
+    warn(problem);
   }
   if (a.some((one) => b.some((other) => isOneMeasurement(one, other)))) {
     throw invalidArgument('B', 'holds a measurement that A holds too: measure each side by itself');
   }
-  const warnings: string[] = [];
   const machines = machineDifference(ofA.machine, ofB.machine);
-  if (machines !== undefined) {
-    const problem = `was measured on another machine than A: ${machines}`;
-    if (!isForced) throw invalidArgument('B', `${problem} (--force compares all the same)`);
-    warnings.push(`B ${problem}`);
-  }
+  if (machines !== undefined) warn(`was measured on another machine than A: ${machines}`);
   const seeds = new Set([...a, ...b].map(({ seed }) => seed));
   if (seeds.size > 1) warnings.push('the seeds differ: the operations were not the same');
   if (!areMixed(a, b)) {

@@ -59,6 +59,28 @@ export function machineDifference(a: Environment, b: Environment): string | unde
   return name === undefined ? undefined : `${name} ${quote(ofA[name]!)} and ${quote(ofB[name]!)}`;
 }
 
+const SETTINGS = [
+  'scenario',
+  'load',
+  'store',
+  'policy',
+  'compatibility',
+  'workers',
+  'stripes',
+  'images',
+  'tenants',
+] as const;
+
+/** In what two storms differ, as far as their results show it. */
+export function stormDifference(a: StormResult, b: StormResult): string {
+  const text = (value: StormResult[(typeof SETTINGS)[number]]): string =>
+    quote(typeof value === 'object' ? JSON.stringify(value) : String(value));
+  const shown = SETTINGS.map((name) => [name, text(a[name]), text(b[name])] as const)
+    .filter(([, ofA, ofB]) => ofA !== ofB)
+    .map(([name, ofA, ofB]) => `${name} ${ofA} and ${ofB}`);
+  return shown.join(', ') || 'in parameters that a result does not show';
+}
+
 function readText(path: string): string {
   try {
     if (statSync(path).size <= BYTES_MAX) return readFileSync(path, 'utf8');

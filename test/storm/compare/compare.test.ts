@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { type CompareOptions, compareResults } from '../../../src/storm/compare/compare.ts';
-import type { Verdict } from '../../../src/storm/compare/comparison.ts';
+import type { Comparison, Verdict } from '../../../src/storm/compare/comparison.ts';
 import { Random } from '../../../src/util/random.ts';
 import { inTurns, noisy, resultOf } from './kit.ts';
 
@@ -82,7 +82,27 @@ describe('a comparison refuses', () => {
     {
       name: 'another scenario',
       fields: { scenarioHash: 'def', scenario: 'gc' },
-      said: 'B is of another storm than A, in parameters or kind of store: mixed and gc',
+      said: 'B is of another storm than A: scenario "mixed" and "gc"',
+      isForceable: false,
+    },
+    {
+      name: 'another kind of load',
+      fields: {
+        scenarioHash: 'def',
+        load: { model: 'closed', concurrency: { from: 64, to: 64 } } as const,
+      },
+      said: 'B is of another storm than A: load "{',
+      isForceable: false,
+    },
+    {
+      name: 'other settings',
+      fields: { scenarioHash: 'def', store: 'lmdb', workers: 0 },
+      said: 'B is of another storm than A: store "journal" and "lmdb", workers "1" and "0"',
+    },
+    {
+      name: 'other settings that are not in a result',
+      fields: { scenarioHash: 'def' },
+      said: 'B is of another storm than A: in parameters that a result does not show',
     },
     {
       name: 'another processor',
@@ -100,13 +120,13 @@ describe('a comparison refuses', () => {
       fields: { machine: { node: 'v22.1.0' } },
       said: 'Node major "20" and "22"',
     },
-  ])('$name', ({ fields, said }) => {
+  ])('$name', ({ fields, said, isForceable = true }) => {
     const a = [resultOf(METRIC, FIVE)];
     const b = [resultOf(METRIC, FIVE, fields)];
     expect(() => compareResults(a, b, { metrics: [METRIC] })).toThrow(said);
-    if (!said.includes('"')) return;
-    const forced = compareResults(a, b, { metrics: [METRIC], force: true });
-    expect(forced.warnings.join()).toContain(said.split(' than A: ').at(-1));
+    const force = (): Comparison => compareResults(a, b, { metrics: [METRIC], force: true });
+    if (isForceable) expect(force().warnings.join()).toContain(said.split(' than A: ').at(-1));
+    else expect(force).toThrow(said);
   });
 
   it('what is no metric, is neither better nor worse, or was not measured', () => {

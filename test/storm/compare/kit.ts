@@ -30,6 +30,8 @@ export function resultOf(
     schema: RESULT_SCHEMA,
     scenario: 'mixed',
     scenarioHash: 'abc',
+    store: 'journal',
+    workers: 1,
     seed: 1,
     startedAt: new Date(Date.UTC(2026, 0, 1) + startedCount++).toISOString(),
     load: LOAD,

@@ -34,7 +34,7 @@ export const exportTool: Command = {
       PROGRESS_HELP,
     ],
     exitCodes: { [EXIT.FAILED]: 'could not run, not to the end, or records could not be read' },
-    example: 'pullwarden records export --store journal:./records --output records.ndjson',
+    examples: ['pullwarden records export --store journal:./records --output records.ndjson'],
   },
   run: runExport,
 };

@@ -51,7 +51,9 @@ export const importTool: Command = {
       PROGRESS_HELP,
     ],
     exitCodes: { [EXIT.FAILED]: 'could not run, not to the end, or entries were left out' },
-    example: 'pullwarden records import --from kubelet:./image_manager --store journal:./records',
+    examples: [
+      'pullwarden records import --from kubelet:./image_manager --store journal:./records',
+    ],
   },
   run: runImport,
 };

@@ -47,7 +47,7 @@ export const listTool: Command = {
       JSON_HELP,
       COLOR_HELP,
     ],
-    example: 'pullwarden records list --store journal:./records --namespace team-a',
+    examples: ['pullwarden records list --store journal:./records --namespace team-a'],
   },
   run: list,
 };

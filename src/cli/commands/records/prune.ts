@@ -51,7 +51,7 @@ export const pruneTool: Command = {
       PROGRESS_HELP,
     ],
     exitCodes: { [EXIT.FAILED]: 'could not run, not to the end, or records could not be read' },
-    example: 'pullwarden records prune --keep refs.txt --until 2026-01-31T12:00:00Z --dry-run',
+    examples: ['pullwarden records prune --keep refs.txt --until 2026-01-31T12:00:00Z --dry-run'],
   },
   run: runPrune,
 };

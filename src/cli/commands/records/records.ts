@@ -17,7 +17,7 @@ export const recordsCommand: CommandGroup = {
         'first.',
     ],
     options: [['--help', 'show this help, or that of a tool']],
-    example: 'pullwarden records list --store journal:./records',
+    examples: ['pullwarden records list --store journal:./records'],
   },
   members: {
     list: listTool,

@@ -31,7 +31,7 @@ export const showTool: Command = {
     ],
     options: [...STORE_HELP, JSON_HELP, COLOR_HELP],
     exitCodes: { [EXIT.FAILED]: 'could not run, or nothing was found' },
-    example: 'pullwarden records show sha256:c0ffee --store journal:./records',
+    examples: ['pullwarden records show sha256:c0ffee --store journal:./records'],
   },
   run: show,
 };

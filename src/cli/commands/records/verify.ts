@@ -65,7 +65,7 @@ export const verifyTool: Command = {
       [EXIT.USAGE]:
         'wrong usage, or --repair without --accept-preloaded where images are concerned',
     },
-    example: 'pullwarden records verify --store lmdb:./records',
+    examples: ['pullwarden records verify --store lmdb:./records'],
   },
   run: verify,
 };

@@ -7,12 +7,12 @@ import type {
   Sample,
   Verdict,
 } from '../../compare/comparison.ts';
-import type { StormResult } from '../../result-schema.ts';
+import type { Load, StormResult } from '../../result-schema.ts';
 import { formatMetric } from '../verdict.ts';
 import { html, type Markup } from './markup.ts';
 import { pageText, type Section } from './page.ts';
 import { overlaidPercentiles } from './percentile-figures.ts';
-import { box, definitions, machineRows } from './sections.ts';
+import { box, definitions, machineRows, metricName } from './sections.ts';
 import { overlaidFigure, type Side } from './time-figures.ts';
 import {
   BATCH_SIZE,
@@ -20,7 +20,9 @@ import {
   LAG,
   MEMORY,
   PROCESSORS,
+  REQUESTS,
   THROUGHPUT,
+  type TimePlan,
   WRITE_LATENCY,
 } from './time-plans.ts';
 
@@ -65,7 +67,7 @@ export function htmlComparison(
     {
       id: 'load',
       title: 'Throughput',
-      figures: [THROUGHPUT, LAG].map((plan) => overlaidFigure(sides, plan)),
+      figures: loadPlans(a[0]!.load).map((plan) => overlaidFigure(sides, plan)),
     },
     {
       id: 'machine-load',
@@ -83,6 +85,11 @@ export function htmlComparison(
     lead: html`<p class="lead">A: ${comparison.a.label}</p><p class="lead">B: ${comparison.b.label}</p>`,
     sections,
   });
+}
+
+/** Requests that arrive, and how late they begin, are there in an open load only. */
+function loadPlans({ model }: Load): readonly TimePlan[] {
+  return model === 'open' ? [REQUESTS, LAG, THROUGHPUT] : [THROUGHPUT];
 }
 
 /** By the p99 of decisions; of an even number, the lower one of the middle. */
@@ -111,7 +118,7 @@ function metricsBody(comparison: Comparison): Markup {
   return html`${warnings.map((warning) => html`<p class="notice">${warning}</p>`)}
 <p>Medians of the runs with their least and greatest value, and the change from A to B with the band in which it lies with a confidence of ${formatPercent(confidence)}. A change for the worse of up to ${formatPercent(maxRegression)} is accepted. Metrics marked with * can fail the comparison.</p>
 <div class="scroll" tabindex="0" role="region" aria-label="Metrics"><table>
-<thead><tr><th scope="col">metric<th scope="col">outcome<th scope="col">better<th scope="col">A<th scope="col">B<th scope="col">change<th scope="col">band<th scope="col">from −${formatPercent(reach)} to +${formatPercent(reach)}</thead>
+<thead><tr><th scope="col">metric<th scope="col">outcome<th scope="col">A<th scope="col">B<th scope="col">change, band<th scope="col">from −${formatPercent(reach)} to +${formatPercent(reach)}</thead>
 <tbody>
 ${metrics.map((metric) => metricRow(metric, maxRegression, reach))}</tbody>
 </table></div>`;
@@ -120,15 +127,19 @@ ${metrics.map((metric) => metricRow(metric, maxRegression, reach))}</tbody>
 function metricRow(metric: MetricComparison, maxRegression: number, reach: number): Markup {
   const { unit, isGating, better, a, b, change, band } = metric;
   const [mark, word, style] = WORDS[metric.verdict];
-  const bandText =
-    band === undefined ? '–' : `${formatChange(band.low)} to ${formatChange(band.high)}`;
-  return html`<tr><th scope="row">${metric.metric}${isGating ? ' *' : ''}<td><span class="${style}"><span aria-hidden="true">${mark}</span> ${word}</span><td>${better}<td>${sampleCell(a, unit)}<td>${sampleCell(b, unit)}<td>${formatChange(change)}<td>${bandText}<td>${bandDrawing(metric, maxRegression, reach)}
+  const bandText = band && `${formatChange(band.low)} to ${formatChange(band.high)}`;
+  return html`<tr><th scope="row">${metricName(metric.metric)}${isGating ? ' *' : ''}<br><small>${better} is better</small><td><span class="${style}"><span aria-hidden="true">${mark}</span> ${word}</span><td>${sampleCell(a, unit)}<td>${sampleCell(b, unit)}<td>${withDetail(formatChange(change), bandText)}<td>${bandDrawing(metric, maxRegression, reach)}
 `;
 }
 
 function sampleCell({ median, min, max, values }: Sample, unit: MetricComparison['unit']): Markup {
   const range = `${formatMetric(min, unit)} to ${formatMetric(max, unit)}`;
-  return html`${formatMetric(median, unit)}${values.length < 2 ? undefined : html`<br><small>${range}</small>`}`;
+  return withDetail(formatMetric(median, unit), values.length < 2 ? undefined : range);
+}
+
+/** A figure, and beneath it what belongs to it. */
+function withDetail(text: string, detail: string | undefined): Markup {
+  return html`${text}${detail && html`<br><small>${detail}</small>`}`;
 }
 
 /** How far to both sides changes are drawn. */

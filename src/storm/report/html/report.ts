@@ -10,10 +10,10 @@ import {
   definitions,
   eventsTable,
   keyFigures,
-  loadText,
   machineRows,
   operationsTable,
   stagesTable,
+  stormLoadText,
   thresholdsTable,
   tileList,
   verdictBox,
@@ -28,6 +28,7 @@ import {
   LAG,
   MEMORY,
   PROCESSORS,
+  REQUESTS,
   THROUGHPUT,
   type TimePlan,
   WRITE_LATENCY,
@@ -58,7 +59,11 @@ export function htmlReport(result: StormResult): string {
         writePercentiles(result),
       ],
     },
-    { id: 'load', title: 'Throughput', figures: isOpen ? over(THROUGHPUT, LAG) : over(THROUGHPUT) },
+    {
+      id: 'load',
+      title: 'Throughput',
+      figures: isOpen ? over(REQUESTS, LAG, THROUGHPUT) : over(THROUGHPUT),
+    },
     result.stages.length > 1
       ? { id: 'stages', title: 'Stages', body: table(stagesTable(result), 'Stages') }
       : undefined,
@@ -88,9 +93,9 @@ export function htmlReport(result: StormResult): string {
 }
 
 function settings(result: StormResult): string {
-  const { images, tenants, workers, storeLabel, policy, seed, load } = result;
+  const { images, tenants, workers, storeLabel, policy, seed } = result;
   return [
-    loadText(load),
+    stormLoadText(result),
     plural(images, 'image'),
     plural(tenants, 'tenant'),
     plural(workers, 'worker'),

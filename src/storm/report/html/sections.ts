@@ -6,9 +6,17 @@ import {
   formatMs,
   formatNs,
   formatShare,
+  plural,
 } from '../../../terminal/format.ts';
 import { OPERATIONS } from '../../recorder.ts';
-import type { Environment, Load, Quantiles, Ramp, StormResult } from '../../result-schema.ts';
+import type {
+  Environment,
+  Load,
+  Quantiles,
+  Ramp,
+  StageResult,
+  StormResult,
+} from '../../result-schema.ts';
 import type { WrongAnswer } from '../../wrong-answer.ts';
 import { begunText, shareBegun } from '../rate.ts';
 import { formatLimit, formatMetric, type StormVerdict, stormVerdict } from '../verdict.ts';
@@ -52,10 +60,16 @@ export function thresholdsTable({ thresholds }: StormResult): Markup {
 ${thresholds.map(
   (
     threshold,
-  ) => html`<tr><th scope="row">${threshold.metric}<td>${formatLimit(threshold)}<td>${formatMetric(threshold.actual, threshold.unit)}<td>${outcome(threshold.passed)}<td><code>${threshold.rule}</code>
+  ) => html`<tr><th scope="row">${metricName(threshold.metric)}<td>${formatLimit(threshold)}<td>${formatMetric(threshold.actual, threshold.unit)}<td>${outcome(threshold.passed)}<td><code>${threshold.rule}</code>
 `,
 )}</tbody>
 </table></div>`;
+}
+
+/** The name of a metric, which may be broken behind its points. */
+export function metricName(name: string): Markup {
+  const [first, ...rest] = name.split('.');
+  return html`${first}${rest.map((word) => html`.<wbr>${word}`)}`;
 }
 
 function outcome(isKept: boolean): Markup {
@@ -195,8 +209,28 @@ export function stagesTable({ stages }: StormResult): Table {
   };
 }
 
+/** The load of a whole storm in words: from the least to the greatest where its stages differ. */
+export function stormLoadText({ load, stages }: StormResult): string {
+  if (stages.length < 2) return loadText(load);
+  const ramps = stages.map((stage) => rampOf(stage.load)).flatMap(({ from, to }) => [from, to]);
+  const span = { from: Math.min(...ramps), to: Math.max(...ramps) };
+  const whole: Load =
+    load.model === 'open'
+      ? { ...load, ratePerSecond: span, callersMax: Math.max(...stages.map(callersOf)) }
+      : { ...load, concurrency: span };
+  return `${plural(stages.length, 'stage')} of ${loadText(whole)}`;
+}
+
+function rampOf(load: Load): Ramp {
+  return load.model === 'open' ? load.ratePerSecond : load.concurrency;
+}
+
+function callersOf({ load }: StageResult): number {
+  return load.model === 'open' ? load.callersMax : rampOf(load).to;
+}
+
 /** A load in words. */
-export function loadText(load: Load): string {
+function loadText(load: Load): string {
   return load.model === 'open'
     ? `${rampText(load.ratePerSecond)} requests/s, at most ${formatCount(load.callersMax)} at once`
     : `${rampText(load.concurrency)} callers`;

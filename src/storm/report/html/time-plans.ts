@@ -45,26 +45,46 @@ export const WRITE_LATENCY: TimePlan = latency(
   /^(write|recordPullIntent|recordImagePulled|recordImagePullFailed|pruneUnknownRecords)\.(p\d+|max)$/,
 );
 
-export const THROUGHPUT: TimePlan = {
-  id: 'throughput',
-  title: 'Throughput over time',
+/** Of an open load. Requests are not drawn beside operations: one may be several of them. */
+export const REQUESTS: TimePlan = {
+  id: 'requests',
+  title: 'Requests over time',
   caption:
-    `${SINCE} Up: operations a second. In an open load, the requests a second that were to begin are ` +
-    'drawn too; a request is one decision, a batch of them, or a pull of several operations.',
-  label: 'a second',
+    `${SINCE} Up: requests a second, those that were to begin and those that were begun. Where fewer ` +
+    'are begun than wanted the others wait, and the lag grows; where more are, it is made up for.',
+  label: 'requests a second',
   unit: 'perSecond',
   sources: [
     {
-      name: 'operations reached',
+      name: 'begun',
       tone: 1,
       stroke: 'solid',
-      value: ({ operationsPerSecond }) => operationsPerSecond,
+      value: ({ reachedPerSecond }) => reachedPerSecond,
     },
     {
-      name: 'requests wanted',
+      name: 'wanted',
       tone: 2,
       stroke: 'dashed',
       value: ({ wantedPerSecond }) => wantedPerSecond,
+    },
+  ],
+  extra: [STAGE],
+};
+
+export const THROUGHPUT: TimePlan = {
+  id: 'throughput',
+  title: 'Operations over time',
+  caption:
+    `${SINCE} Up: operations a second that were answered. A request is one operation where it is a ` +
+    'decision, 16 where it is a batch of decisions, and two where it is a pull: its intent and its outcome.',
+  label: 'operations a second',
+  unit: 'perSecond',
+  sources: [
+    {
+      name: 'operations',
+      tone: 1,
+      stroke: 'solid',
+      value: ({ operationsPerSecond }) => operationsPerSecond,
     },
   ],
   extra: [

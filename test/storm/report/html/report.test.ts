@@ -1,7 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import type { Chart } from '../../../../src/storm/report/html/chart.ts';
+import { htmlComparison } from '../../../../src/storm/report/html/comparison-page.ts';
 import { htmlReport } from '../../../../src/storm/report/html/report.ts';
-import type { StormResult } from '../../../../src/storm/result-schema.ts';
+import type { Load, StormResult } from '../../../../src/storm/result-schema.ts';
+import { madeUpComparison } from '../../../support/comparisons.ts';
 import { madeUpResult } from '../../../support/storm-results.ts';
 
 function chartsOf(page: string): Map<string, Chart> {
@@ -88,13 +90,60 @@ describe('the charts of a report', () => {
     }
   });
 
+  it('draw requests with requests, and operations by themselves', () => {
+    const result = madeUpResult({ intervals: 3 });
+    const drawn = (id: string): (readonly [string, readonly unknown[]])[] =>
+      chartOf(result, id).lines.map(({ name, values }) => [name, values]);
+    expect(drawn('requests')).toEqual([
+      ['begun', result.intervals.map(({ reachedPerSecond }) => reachedPerSecond)],
+      ['wanted', result.intervals.map(({ wantedPerSecond }) => wantedPerSecond)],
+    ]);
+    expect(drawn('throughput')).toEqual([
+      ['operations', result.intervals.map(({ operationsPerSecond }) => operationsPerSecond)],
+    ]);
+  });
+
   it('do not speak of an arrival rate where there is none', () => {
-    const page = htmlReport(madeUpResult({ model: 'closed' }));
-    expect(page).not.toMatch(/Lag over time|rate reached/);
+    const closed = madeUpResult({ model: 'closed' });
+    const comparison = madeUpComparison(closed, closed);
+    for (const page of [htmlReport(closed), htmlComparison(comparison, [closed], [closed])]) {
+      expect(page).not.toMatch(/Lag over time|Requests over time|rate reached/);
+      expect(page).toContain('Operations over time');
+    }
+    const open = madeUpResult();
+    const page = htmlComparison(madeUpComparison(open, open), [open], [open]);
+    expect(page).toContain('Requests over time');
+    expect(page).toContain('Lag over time');
   });
 });
 
 describe('a report', () => {
+  const leadOf = (result: StormResult): string =>
+    htmlReport(result).match(/<p class="lead">([^<]*requests\/s|[^<]*callers)[^<]*<\/p>/)![0];
+  const staged = (loads: readonly Load[]): StormResult => {
+    const result = madeUpResult();
+    const stages = loads.map((load, i) => ({ ...result.stages[0]!, name: `stage-${i}`, load }));
+    return { ...result, load: loads[0]!, stages };
+  };
+  const open = (from: number, to: number, callersMax = 256): Load => {
+    return { model: 'open', ratePerSecond: { from, to }, callersMax };
+  };
+  const closed = (from: number, to: number): Load => {
+    return { model: 'closed', concurrency: { from, to } };
+  };
+
+  it.each([
+    { loads: [open(500, 500)], text: '>500 requests/s, at most 256 at once ·' },
+    {
+      loads: [open(1_000, 1_000), open(1_000, 5_000, 512), open(200, 200)],
+      text: '>3 stages of 200 to 5,000 requests/s, at most 512 at once ·',
+    },
+    { loads: [closed(8, 8), closed(4, 64)], text: '>2 stages of 4 to 64 callers ·' },
+    { loads: [closed(8, 8), closed(8, 8)], text: '>2 stages of 8 callers ·' },
+  ])('begins with the load of all of its stages: $text', ({ loads, text }) => {
+    expect(leadOf(staged(loads))).toContain(text);
+  });
+
   it('names a histogram that is none', () => {
     const result = madeUpResult();
     const decide = { ...result.perOperation.decide, histogram: 'AAAA' };
