@@ -4,6 +4,7 @@ import { Agent } from './agent.ts';
 import { type AgentLog, openLog } from './log.ts';
 import { describeUnknown } from './log-fields.ts';
 import { openServices } from './open-services.ts';
+import type { RuntimeWatch } from './runtime-watch.ts';
 import type { AgentServices } from './services.ts';
 import type { AgentSettings } from './settings.ts';
 import { notifySystemd } from './systemd.ts';
@@ -35,15 +36,27 @@ export async function runAgent(settings: AgentSettings, signal: AbortSignal): Pr
 async function serve(settings: AgentSettings, log: AgentLog, signal: AbortSignal): Promise<void> {
   const { socket, drainMs, runtime } = settings;
   const services = await openServices(settings, log, signal);
+  const ended = signal.aborted ? Promise.resolve() : once(signal, 'abort');
   try {
-    const agent = new Agent({ services, logger: log });
+    let isUnrecorded = beginsUnrecorded(settings, services);
+    let isAnnounced = false;
+    const onRuntimeChange = ({ state, description }: RuntimeWatch): void => {
+      if (isAnnounced) void notifySystemd([`STATUS=${description}`], log);
+      if (state !== 'reachable' || !isUnrecorded) return;
+      isUnrecorded = false;
+      void warnOfUnrecorded(services, log);
+    };
+    const agent = new Agent({ services, logger: log, onRuntimeChange });
     await agent.listen(socket);
-    log.info('ready', { socket, runtime: runtime.socket });
-    await notifySystemd('READY=1', log);
-    void warnOfUnrecorded(settings, services, log);
-    if (!signal.aborted) await once(signal, 'abort');
+    await Promise.race([agent.runtime.start(), ended]);
+    const isReady = agent.runtime.state === 'reachable';
+    log.info(isReady ? 'ready' : 'serving, but not ready', { socket, runtime: runtime.socket });
+    // Whether or not the runtime is there: it may be started after the agent, and even wait for it.
+    isAnnounced = true;
+    await notifySystemd(['READY=1', `STATUS=${agent.runtime.description}`], log);
+    await ended;
     log.info('stopping');
-    await Promise.all([agent.drain(drainMs), notifySystemd('STOPPING=1', log)]);
+    await Promise.all([agent.drain(drainMs), notifySystemd(['STOPPING=1'], log)]);
   } finally {
     await services.close();
     log.info('stopped');
@@ -51,15 +64,17 @@ async function serve(settings: AgentSettings, log: AgentLog, signal: AbortSignal
 }
 
 /** With an empty store, images that are there count as preloaded, and are everybody's. */
-async function warnOfUnrecorded(
+function beginsUnrecorded(
   { pullManager: { policy } }: AgentSettings,
-  { pullManager, runtime }: AgentServices,
-  log: AgentLog,
-): Promise<void> {
+  { pullManager }: AgentServices,
+): boolean {
   const { records, intents } = pullManager.stats();
   const kind = policy === undefined || !('kind' in policy) ? undefined : policy.kind;
   const exemptsPreloaded = policy === undefined || kind === 'NeverVerifyPreloadedImages';
-  if (!exemptsPreloaded || records + intents > 0) return;
+  return exemptsPreloaded && records + intents === 0;
+}
+
+async function warnOfUnrecorded({ runtime }: AgentServices, log: AgentLog): Promise<void> {
   const images = await runtime.listImages().catch(() => []);
   if (images.length === 0) return;
   const message =
