@@ -32,6 +32,7 @@ describe('the flags of the agent', () => {
   const REQUIRED = ['--runtime', '/x.sock', '--socket', '/y.sock'];
 
   it.each([
+    { name: 'nothing but a store', args: [], said: '--runtime and --socket are missing' },
     { name: 'no runtime', args: ['--socket', '/x'], said: '--runtime is missing' },
     { name: 'no socket', args: ['--runtime', '/x'], said: '--socket is missing' },
     {
@@ -83,6 +84,10 @@ describe('the flags of the agent', () => {
     const { code, stderr } = await runCli(['agent', ...REQUIRED]);
     expect(stderr).toContain('--store is missing');
     expect(code).toBe(2);
+    const bare = await runCli(['agent']);
+    expect(bare.stderr).toBe(
+      'pullwarden: --runtime, --socket and --store are missing\nTry --help.\n',
+    );
   });
 
   it('are told with their defaults', async () => {
