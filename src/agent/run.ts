@@ -8,6 +8,7 @@ import type { RuntimeWatch } from './runtime-watch.ts';
 import type { AgentServices } from './services.ts';
 import type { AgentSettings } from './settings.ts';
 import { notifySystemd } from './systemd.ts';
+import { socketPathOf } from './unix-socket.ts';
 
 const FAILURE_EXIT_CODE = 1;
 /** Whatever the agent makes is the owner's alone. */
@@ -17,7 +18,8 @@ const UMASK = 0o077;
  * Runs an agent until `signal` is aborted, and then to an orderly end. Takes over the process: its
  * umask, its standard error, and what happens after an uncaught error.
  *
- * Errors: as `openServices` and `listenOn`; an abort is none.
+ * Errors: as `openServices` and `listenOn`; an abort is none. That the runtime cannot be reached is none
+ * either: it is logged, and watched for.
  */
 export async function runAgent(settings: AgentSettings, signal: AbortSignal): Promise<void> {
   process.umask(UMASK);
@@ -35,6 +37,8 @@ export async function runAgent(settings: AgentSettings, signal: AbortSignal): Pr
 
 async function serve(settings: AgentSettings, log: AgentLog, signal: AbortSignal): Promise<void> {
   const { socket, drainMs, runtime } = settings;
+  // Before anything is opened or made.
+  socketPathOf(socket);
   const services = await openServices(settings, log, signal);
   const ended = signal.aborted ? Promise.resolve() : once(signal, 'abort');
   try {
