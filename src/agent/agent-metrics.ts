@@ -18,7 +18,7 @@ export class AgentMetrics {
   /** The exposition, version 0.0.4 of the text format. */
   exposition(
     server: Pick<AgentServer, 'callCount' | 'connectionCount' | 'refusedCount'>,
-    runtime: RuntimeState,
+    runtime: RuntimeState | undefined,
   ): string {
     const lines = [
       ...family(
@@ -36,7 +36,7 @@ export class AgentMetrics {
       ...family('connections_refused_total', 'counter', 'Connections above the limit.'),
       `${PREFIX}connections_refused_total ${server.refusedCount}`,
       ...family('runtime_reachable', 'gauge', 'Whether the container runtime answers: 1 or 0.'),
-      ...(runtime === 'unknown'
+      ...(runtime === undefined || runtime === 'unknown'
         ? []
         : [`${PREFIX}runtime_reachable ${runtime === 'reachable' ? 1 : 0}`]),
     ];

@@ -29,7 +29,7 @@ export class Agent {
     const { runtime } = services;
     const watch = new RuntimeWatch({ runtime, logger, onChange: onRuntimeChange });
     const server: AgentServer = new AgentServer({
-      routes: agentRoutes(services, watch, () => metrics.exposition(server, watch.state)),
+      routes: agentRoutes(services, watch, () => metrics.exposition(server, watch.watchedState)),
       logger,
       limits,
       onServed: (served) => {

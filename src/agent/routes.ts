@@ -83,7 +83,7 @@ export function agentRoutes(
       '/healthz',
       {
         // Of the agent alone: who restarts it for what the runtime lacks makes nothing better.
-        GET: async (): Promise<Answer> => jsonAnswer({ status: 'ok', runtime: watch.state }),
+        GET: async (): Promise<Answer> => jsonAnswer({ status: 'ok', runtime: watch.watchedState }),
       },
     ],
     [

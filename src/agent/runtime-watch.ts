@@ -33,6 +33,7 @@ export class RuntimeWatch {
   #state: RuntimeState = 'unknown';
   #reason = '';
   #changedAtMs = performance.now();
+  #isStarted = false;
   #isStopped = false;
 
   constructor(options: RuntimeWatchOptions) {
@@ -45,6 +46,11 @@ export class RuntimeWatch {
   /** By the last answer. */
   get state(): RuntimeState {
     return this.#state;
+  }
+
+  /** The same where the runtime is asked regularly; else the last answer may be old. */
+  get watchedState(): RuntimeState | undefined {
+    return this.#isStarted ? this.#state : undefined;
   }
 
   /** In a sentence, with the socket; without secrets. */
@@ -66,6 +72,7 @@ export class RuntimeWatch {
 
   /** Asks regularly from now on; resolves with the first answer. Does not keep the process alive. */
   async start(): Promise<void> {
+    this.#isStarted = true;
     await this.check();
     if (this.#isStopped) return;
     this.#timer = setTimeout(() => void this.start(), this.#everyMs).unref();
