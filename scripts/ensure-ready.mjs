@@ -3,8 +3,12 @@
  * Runs before `npm test`, `npm run storm` and others, so that each works as the very first command
  * on a fresh clone. Silent, and a few tens of milliseconds, when there is nothing to do.
  *
- *   node scripts/ensure-ready.mjs             install and build
- *   node scripts/ensure-ready.mjs --prepare   only build, and only where the compiler is installed
+ *   node scripts/ensure-ready.mjs                   install and build
+ *   node scripts/ensure-ready.mjs --after-install   only build, and only where the compiler is installed
+ *
+ * After an installation npm runs it as the script `dependencies`, which is of a checkout alone. As
+ * `prepare` it would be a script of the package as well: whoever installs the packed file would be
+ * warned of it and asked to review it.
  */
 import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
@@ -64,13 +68,13 @@ function say(text) {
   process.stderr.write(`pullwarden: ${text}\n`);
 }
 
-function ensureReady(onlyPrepare) {
+function ensureReady(isInstalled) {
   const [major, minor] = process.versions.node.split('.').map(Number);
   if (major < NODE_MINIMUM[0] || (major === NODE_MINIMUM[0] && minor < NODE_MINIMUM[1])) {
     say(`needs Node ${NODE_MINIMUM.join('.')} or newer, this is ${process.version}`);
     return 1;
   }
-  if (!onlyPrepare) {
+  if (!isInstalled) {
     const reason = missingDependency();
     if (reason !== undefined) {
       say(`installing dependencies (${reason})`);
@@ -82,7 +86,7 @@ function ensureReady(onlyPrepare) {
     }
   }
   if (isBuilt()) return 0;
-  if (onlyPrepare && !hasCompiler()) {
+  if (isInstalled && !hasCompiler()) {
     say('not built: the compiler is left out of this installation');
     return 0;
   }
@@ -93,7 +97,7 @@ function ensureReady(onlyPrepare) {
 }
 
 try {
-  process.exitCode = ensureReady(process.argv.includes('--prepare'));
+  process.exitCode = ensureReady(process.argv.includes('--after-install'));
 } catch (error) {
   say(error.message);
   process.exitCode = 1;

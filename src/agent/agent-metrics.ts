@@ -1,4 +1,5 @@
 /** What the agent counts of its own work, as Prometheus text. */
+import type { RuntimeState } from './runtime-watch.ts';
 import type { AgentServer, Served } from './server.ts';
 
 /** Counted by one thread. */
@@ -15,7 +16,10 @@ export class AgentMetrics {
   }
 
   /** The exposition, version 0.0.4 of the text format. */
-  exposition(server: Pick<AgentServer, 'callCount' | 'connectionCount' | 'refusedCount'>): string {
+  exposition(
+    server: Pick<AgentServer, 'callCount' | 'connectionCount' | 'refusedCount'>,
+    runtime: RuntimeState | undefined,
+  ): string {
     const lines = [
       ...family(
         'requests_total',
@@ -31,6 +35,10 @@ export class AgentMetrics {
       `${PREFIX}connections ${server.connectionCount}`,
       ...family('connections_refused_total', 'counter', 'Connections above the limit.'),
       `${PREFIX}connections_refused_total ${server.refusedCount}`,
+      ...family('runtime_reachable', 'gauge', 'Whether the container runtime answers: 1 or 0.'),
+      ...(runtime === undefined || runtime === 'unknown'
+        ? []
+        : [`${PREFIX}runtime_reachable ${runtime === 'reachable' ? 1 : 0}`]),
     ];
     return `${lines.join('\n')}\n`;
   }

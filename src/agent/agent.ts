@@ -3,6 +3,7 @@ import type { Logger } from '../logger.ts';
 import { AgentMetrics } from './agent-metrics.ts';
 import type { ServerLimits } from './limits.ts';
 import { agentRoutes } from './routes.ts';
+import { RuntimeWatch } from './runtime-watch.ts';
 import { AgentServer } from './server.ts';
 import type { AgentServices } from './services.ts';
 
@@ -13,16 +14,22 @@ export interface AgentOptions {
   readonly logger: Logger;
   /** @default `SERVER_LIMITS` */
   readonly limits?: Partial<ServerLimits>;
+  /** Called where it is found out that the runtime can be reached, or cannot. */
+  readonly onRuntimeChange?: (watch: RuntimeWatch) => void;
 }
 
 /** Used by one thread. `listen` once, `drain` once. */
 export class Agent {
+  /** To be started by who wants to hear of changes; ends with `drain`. */
+  readonly runtime: RuntimeWatch;
   readonly #server: AgentServer;
 
-  constructor({ services, logger, limits = {} }: AgentOptions) {
+  constructor({ services, logger, limits = {}, onRuntimeChange }: AgentOptions) {
     const metrics = new AgentMetrics();
+    const { runtime } = services;
+    const watch = new RuntimeWatch({ runtime, logger, onChange: onRuntimeChange });
     const server: AgentServer = new AgentServer({
-      routes: agentRoutes(services, () => metrics.exposition(server)),
+      routes: agentRoutes(services, watch, () => metrics.exposition(server, watch.watchedState)),
       logger,
       limits,
       onServed: (served) => {
@@ -31,6 +38,7 @@ export class Agent {
         logger.debug('request', { method, route, status, durationMs: Math.round(durationMs) });
       },
     });
+    this.runtime = watch;
     this.#server = server;
   }
 
@@ -44,6 +52,7 @@ export class Agent {
    * removes the socket. Never rejects.
    */
   drain(limitMs: number): Promise<void> {
+    this.runtime.stop();
     return this.#server.drain(limitMs);
   }
 }

@@ -4,8 +4,8 @@ import { PresentedCredentials } from '../image-manager/presented-credentials.ts'
 import { runtimeNameOf } from '../image-manager/runtime-name.ts';
 import { type Answer, JSON_TYPE, jsonAnswer, METRICS_TYPE } from './answer.ts';
 import { toldOf } from './error-answer.ts';
+import { HttpError } from './http-error.ts';
 import { listImages } from './image-listing.ts';
-import { Readiness } from './readiness.ts';
 import {
   type CheckBody,
   type PodBaggage,
@@ -13,6 +13,7 @@ import {
   parseCollect,
   parseEnsure,
 } from './requests.ts';
+import type { RuntimeWatch } from './runtime-watch.ts';
 import type { Call, Routes } from './server.ts';
 import type { AgentServices } from './services.ts';
 
@@ -23,9 +24,12 @@ const OK = 200;
  *
  * @param ownMetrics - The agent's part of `/metrics`.
  */
-export function agentRoutes(services: AgentServices, ownMetrics: () => string): Routes {
+export function agentRoutes(
+  services: AgentServices,
+  watch: RuntimeWatch,
+  ownMetrics: () => string,
+): Routes {
   const { imageManager, pullManager } = services;
-  const readiness = new Readiness(services.runtime);
   return new Map([
     [
       '/v1/ensure',
@@ -75,13 +79,20 @@ export function agentRoutes(services: AgentServices, ownMetrics: () => string): 
         },
       },
     ],
-    ['/healthz', { GET: async (): Promise<Answer> => jsonAnswer({ status: 'ok' }) }],
+    [
+      '/healthz',
+      {
+        // Of the agent alone: who restarts it for what the runtime lacks makes nothing better.
+        GET: async (): Promise<Answer> => jsonAnswer({ status: 'ok', runtime: watch.watchedState }),
+      },
+    ],
     [
       '/readyz',
       {
         GET: async (): Promise<Answer> => {
-          await readiness.check();
-          return jsonAnswer({ status: 'ready' });
+          await watch.check();
+          if (watch.state === 'reachable') return jsonAnswer({ status: 'ready' });
+          throw new HttpError('ERR_AGENT_NOT_READY', watch.description);
         },
       },
     ],

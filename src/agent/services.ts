@@ -13,6 +13,8 @@ export interface AgentServices {
   >;
   readonly lookup: Pick<CredentialLookup, 'pullCredentials'>;
   readonly runtime: ImageRuntime & {
+    /** Where it is, for messages. */
+    readonly socketPath?: string;
     /** Asks the runtime who it is: a check that it answers. */
     version?(signal?: AbortSignal): Promise<unknown>;
   };

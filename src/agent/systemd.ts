@@ -10,15 +10,18 @@ import type { Logger } from '../logger.ts';
 const PROGRAM = 'systemd-notify';
 const LIMIT_MS = 5_000;
 
-/** State of a service, in systemd's words. */
-export type ServiceState = 'READY=1' | 'STOPPING=1';
+/** State of a service, in systemd's words; `STATUS` is what `systemctl status` shows. */
+export type ServiceState = 'READY=1' | 'STOPPING=1' | `STATUS=${string}`;
 
 /** Does nothing where nobody asked to be told. Never rejects. */
-export async function notifySystemd(state: ServiceState, logger: Logger): Promise<void> {
+export async function notifySystemd(
+  states: readonly ServiceState[],
+  logger: Logger,
+): Promise<void> {
   if (process.env.NOTIFY_SOCKET === undefined) return;
   const error = await new Promise<Error | null>((resolve) => {
-    execFile(PROGRAM, [state], { timeout: LIMIT_MS, killSignal: 'SIGKILL' }, resolve);
+    execFile(PROGRAM, states, { timeout: LIMIT_MS, killSignal: 'SIGKILL' }, resolve);
   });
   if (error === null) return;
-  logger.warn('systemd could not be told', { state, code: errorCode(error) });
+  logger.warn('systemd could not be told', { states, code: errorCode(error) });
 }

@@ -49,7 +49,7 @@ export interface ListeningSocket {
  * listens there; `SOCKET_UNAVAILABLE` where it cannot be made or something else is there.
  */
 export async function listenOn(server: Server, path: string): Promise<ListeningSocket> {
-  const target = pathOf(path);
+  const target = socketPathOf(path);
   const lock = await lockOf(target);
   try {
     const made = join(lock.path, NEW_NAME);
@@ -80,14 +80,16 @@ export async function listenOn(server: Server, path: string): Promise<ListeningS
   };
 }
 
-function pathOf(path: string): string {
+/** The absolute path of a socket; throws `INVALID_ARGUMENT` where it cannot be one's. */
+export function socketPathOf(path: string): string {
   if (path === '' || path.includes('\0')) {
     throw invalidArgument('socket', `must be a path, not ${quote(path)}`);
   }
   const target = resolve(path);
   const excess = Buffer.byteLength(target) - PATH_BYTES_MAX;
   if (excess <= 0) return target;
-  throw invalidArgument('socket', `is ${excess} bytes too long for a socket: ${quote(path)}`);
+  const problem = `is ${excess} bytes too long for a socket, give a shorter path: ${quote(path)}`;
+  throw invalidArgument('socket', problem);
 }
 
 async function lockOf(target: string): Promise<DirectoryLock> {

@@ -97,14 +97,28 @@ function argumentCount(args: readonly string[]): number {
   return count;
 }
 
+/** The values of flags that must be given: all that are missing are named at once. */
+export function requiredFlags<const N extends readonly string[]>(
+  { values }: ParsedArgs,
+  names: N,
+): { [K in keyof N]: string } {
+  refuseMissing(names.filter((name) => values[name] === undefined).map((name) => `--${name}`));
+  return names.map((name) => values[name]) as { [K in keyof N]: string };
+}
+
+function refuseMissing(missing: readonly string[]): void {
+  const last = missing.at(-1);
+  if (last === undefined) return;
+  const others = missing.slice(0, -1).join(', ');
+  throw new UsageError(others === '' ? `${last} is missing` : `${others} and ${last} are missing`);
+}
+
 /** The positional arguments, of which there must be as many as there are names. */
 export function positionalsOf<const N extends readonly string[]>(
   { positionals }: ParsedArgs,
   names: N,
 ): { [K in keyof N]: string } {
-  if (positionals.length < names.length) {
-    throw new UsageError(`${names[positionals.length]} is missing`);
-  }
+  refuseMissing(names.slice(positionals.length));
   if (positionals.length > names.length) {
     throw new UsageError(`unexpected argument ${quote(positionals[names.length]!)}`);
   }

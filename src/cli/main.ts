@@ -12,6 +12,7 @@ import { compareCommand } from './commands/compare.ts';
 import { recordsCommand } from './commands/records/records.ts';
 import { stormCommand } from './commands/storm.ts';
 import { EXIT, type ExitCode } from './exit-codes.ts';
+import { adviceOn, messageOf } from './system-errors.ts';
 
 const PULLWARDEN: CommandGroup = {
   summary: 'decides who may use a container image that is already on a machine',
@@ -60,13 +61,16 @@ const USAGE_CODES: readonly string[] = [
 function report(error: unknown, args: readonly string[]): ExitCode {
   const code = errorCode(error);
   const isUsage = error instanceof UsageError || (code !== undefined && USAGE_CODES.includes(code));
-  const message = error instanceof Error ? error.message : String(error);
+  const message = messageOf(error);
+  const advice = adviceOn(error);
+  const told = advice === undefined ? message : `${message}. ${advice}`;
   const isDebug = args.includes('--debug');
-  const text = isDebug ? stacksOf(error) : message.split('\n').map(harmless).join('\n');
-  const prefix = code === undefined ? '' : `${code}: `;
+  const text = isDebug ? stacksOf(error) : told.split('\n').map(harmless).join('\n');
+  // Of an error of the system itself, the message ends with its code.
+  const prefix = code === undefined || message.endsWith(`: ${code}`) ? '' : `${code}: `;
   process.stderr.write(`pullwarden: ${prefix}${text}\n`);
   if (!isDebug && hasUntoldCause(error)) process.stderr.write('Try --debug to see its cause.\n');
-  if (isUsage) process.stderr.write('Try --help.\n');
+  if (isUsage && advice === undefined) process.stderr.write('Try --help.\n');
   return isUsage ? EXIT.USAGE : EXIT.FAILED;
 }
 

@@ -310,15 +310,32 @@ describe('the small paths', () => {
   });
 
   it('say that the agent lives, and whether it can do its work', async () => {
-    const { client, runtime } = await startAgent();
-    expect(await client.get('/healthz')).toMatchObject({ status: 200, json: { status: 'ok' } });
+    const { agent, client, runtime } = await startAgent();
+    const health = async (): Promise<unknown> => (await client.get('/healthz')).json;
+    const gauge = async (): Promise<string | undefined> =>
+      /^pullwarden_agent_runtime_reachable (\d)$/m.exec((await client.get('/metrics')).text)?.[1];
     expect(await client.get('/readyz')).toMatchObject({ status: 200, json: { status: 'ready' } });
+    // Nobody watches the runtime yet: that answer may be old.
+    expect(await health()).toEqual({ status: 'ok' });
+    expect(await gauge()).toBeUndefined();
+    await agent.runtime.start();
+    expect(await health()).toEqual({ status: 'ok', runtime: 'reachable' });
+    expect(await gauge()).toBe('1');
     runtime.onList = () => Promise.reject(failed('unavailable', 'no socket'));
-    expect((await client.get('/healthz')).status).toBe(200);
     expect(await client.get('/readyz')).toMatchObject({
       status: 503,
-      json: { error: { code: 'ERR_AGENT_NOT_READY' } },
+      json: {
+        error: {
+          code: 'ERR_AGENT_NOT_READY',
+          message: 'the container runtime cannot be reached: no socket',
+        },
+      },
     });
+    expect(await client.get('/healthz')).toMatchObject({
+      status: 200,
+      json: { status: 'ok', runtime: 'unreachable' },
+    });
+    expect(await gauge()).toBe('0');
   });
 });
 

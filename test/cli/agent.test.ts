@@ -14,6 +14,9 @@ import { runCli } from '../support/cli.ts';
 
 const APP = 'registry.example.com/team-a/app:1';
 const APP_ID = `sha256:${'a'.repeat(64)}`;
+const UNREACHABLE =
+  'the container runtime cannot be reached: what needs it is refused until it answers';
+const WARN = 40;
 /** File descriptors that an agent can do with. */
 const FILES = 1_024;
 const SECRETS = [secretBody('a', 'hunter2')];
@@ -29,6 +32,7 @@ describe('the flags of the agent', () => {
   const REQUIRED = ['--runtime', '/x.sock', '--socket', '/y.sock'];
 
   it.each([
+    { name: 'nothing but a store', args: [], said: '--runtime and --socket are missing' },
     { name: 'no runtime', args: ['--socket', '/x'], said: '--runtime is missing' },
     { name: 'no socket', args: ['--runtime', '/x'], said: '--socket is missing' },
     {
@@ -80,6 +84,10 @@ describe('the flags of the agent', () => {
     const { code, stderr } = await runCli(['agent', ...REQUIRED]);
     expect(stderr).toContain('--store is missing');
     expect(code).toBe(2);
+    const bare = await runCli(['agent']);
+    expect(bare.stderr).toBe(
+      'pullwarden: --runtime, --socket and --store are missing\nTry --help.\n',
+    );
   });
 
   it('are told with their defaults', async () => {
@@ -125,16 +133,16 @@ describe('an agent', () => {
 
   it('reaches the runtime after its file descriptors had run out', async () => {
     const home = await newHome();
-    await home.startRuntime();
-    // With the default policy it asks the runtime, and so is connected, before the limit comes.
-    const agent = home.start(['--policy', 'AlwaysVerify']);
-    await agent.logged('ready');
+    const agent = home.start();
+    // It must not be connected before the limit comes.
+    await agent.logged('serving, but not ready');
     const limitFiles = (count: number) =>
       promisify(execFile)('prlimit', [`--pid=${agent.child.pid}`, `--nofile=${count}:`]);
     const connection = agent.client.connect();
     connection.write('GET /healthz HTTP/1.1\r\n\r\n');
     await until(() => connection.received.includes('"ok"'));
     await limitFiles(1);
+    await home.startRuntime();
     connection.write('GET /readyz HTTP/1.1\r\n\r\n');
     await until(() => connection.received.includes('ERR_AGENT_NOT_READY'));
     await limitFiles(FILES);
@@ -287,21 +295,39 @@ describe('an agent', () => {
 
   it('lives without its runtime, and says that it is not ready', async () => {
     const home = await homeWithApp();
+    home.runtime.have('imported:1', `sha256:${'b'.repeat(64)}`);
     const agent = home.start();
     const { client } = agent;
-    await agent.logged('ready');
-    expect((await client.get('/healthz')).status).toBe(200);
-    expect((await client.get('/readyz')).status).toBe(503);
+    await agent.logged('serving, but not ready');
+    expect(agent.lines.map(({ msg }) => msg)).toEqual([UNREACHABLE, 'serving, but not ready']);
+    expect(agent.lines[0]).toMatchObject({
+      level: WARN,
+      socket: home.runtimeSocket,
+      reason: 'there is no such socket; does the runtime run, and is this its socket? (ENOENT)',
+    });
+    expect((await client.get('/healthz')).json).toEqual({ status: 'ok', runtime: 'unreachable' });
+    const notReady = await client.get('/readyz');
+    expect(notReady.status).toBe(503);
+    expect(notReady.json.error?.message).toContain(
+      `the container runtime at "${home.runtimeSocket}" cannot be reached: there is no such socket`,
+    );
     const refused = await client.post('/v1/ensure', ensureBody(APP, { secrets: SECRETS }));
     expect(refused).toMatchObject({ status: 503, json: { error: { kind: 'unavailable' } } });
     await home.startRuntime();
-    await until(async () => (await client.get('/readyz')).status === 200);
+    // Nobody asks: it finds out by itself.
+    await agent.logged('the container runtime can be reached again');
+    expect((await client.get('/healthz')).json).toEqual({ status: 'ok', runtime: 'reachable' });
+    expect((await client.get('/readyz')).status).toBe(200);
+    await agent.logged(
+      'nothing is recorded of the images on this node: they count as preloaded, and every pod may use them',
+    );
     const { json } = await client.post('/v1/ensure', ensureBody(APP, { secrets: SECRETS }));
     expect(json).toEqual({ imageRef: APP_ID, pulled: true });
   });
 
   it('tells systemd when it is ready and when it stops', async () => {
     const home = await homeWithApp();
+    await home.startRuntime();
     const told = join(home.directory, 'told');
     const program = join(home.directory, 'systemd-notify');
     await writeFile(program, `#!/bin/sh\necho "$NOTIFY_SOCKET $*" >> '${told}'\n`);
@@ -316,7 +342,10 @@ describe('an agent', () => {
     );
     agent.signal('SIGTERM');
     expect(await agent.exit()).toBe(0);
-    expect(await readFile(told, 'utf8')).toBe('/run/n READY=1\n/run/n STOPPING=1\n');
+    const status = `the container runtime at "${home.runtimeSocket}" answers`;
+    expect(await readFile(told, 'utf8')).toBe(
+      `/run/n READY=1 STATUS=${status}\n/run/n STOPPING=1\n`,
+    );
   });
 
   it('does not care whether systemd can be told', async () => {

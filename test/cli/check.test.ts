@@ -109,7 +109,7 @@ describe('check', () => {
   });
 
   it.each([
-    [[], 'IMAGE is missing'],
+    [[], 'IMAGE and IMAGEREF are missing'],
     [['a'], 'IMAGEREF is missing'],
     [['a', 'b', '--secret', 'TOPSECRET'], '--secret must be a list of uid=…,namespace=…'],
     [['a', 'b', '--secret', 'uid=1,name=TOPSECRET'], '--secret lacks namespace=…'],

@@ -73,7 +73,7 @@ describe('compare', () => {
   });
 
   it.each([
-    { name: 'no files', args: [], said: 'A is missing' },
+    { name: 'no files', args: [], said: 'A and B are missing' },
     { name: 'one file', args: ['a.json'], said: 'B is missing' },
     { name: 'a file that is not there', args: ['/no/a', '/no/b'], said: '"/no/a" cannot be read' },
     {

@@ -22,6 +22,8 @@ import {
 /** Whatever could change a terminal, but for the line breaks and tabs of the table itself. */
 const DANGEROUS = /[\p{Cf}\p{Zl}\p{Zp}\p{Cs}]|(?![\n\t])\p{Cc}/u;
 
+const FULL = 'The disk is full, or has no inodes left: make room (see df and df -i).';
+
 describe('hostile names', () => {
   it.each(['journal', 'lmdb'] as const)('are harmless in tables of the store %s', async (kind) => {
     const store = storeIn(newDirectory(), kind);
@@ -168,7 +170,9 @@ describe('a file of records by a stranger', () => {
     expect(await runCli(args)).toEqual({
       code: 1,
       stdout: '',
-      stderr: `pullwarden: import: cannot read ${JSON.stringify(file)}: ENOENT\n`,
+      stderr:
+        `pullwarden: import: cannot read ${JSON.stringify(file)}: ENOENT. There is nothing at that ` +
+        'path, or a directory above it is missing: check how it is spelled.\n',
     });
     expect(readdirSync(directory)).toEqual([]);
   });
@@ -200,14 +204,14 @@ describe('an export', () => {
     const args = ['records', 'export', ...store.args()];
     const toFile = await runCli([...args, '--output', '/dev/full']);
     expect(toFile).toMatchObject({ code: 1, stdout: '' });
-    expect(toFile.stderr).toBe('pullwarden: cannot write "/dev/full": ENOSPC\n');
+    expect(toFile.stderr).toBe(`pullwarden: cannot write "/dev/full": ENOSPC. ${FULL}\n`);
     const full = openSync('/dev/full', 'w');
     const toStdout = await runCli(args, { stdout: full });
     closeSync(full);
     expect(toStdout).toEqual({
       code: 1,
       stdout: '',
-      stderr: 'pullwarden: cannot write the result: ENOSPC\n',
+      stderr: `pullwarden: cannot write the result: ENOSPC. ${FULL}\n`,
     });
   });
 

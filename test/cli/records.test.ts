@@ -410,6 +410,7 @@ describe('records', () => {
     [['list', '--store', 'module:./x.mjs', '--store-options', '{'], '--store-options is not JSON'],
     [['list', '--compatibility', 'v1.3'], "must be one of 'v1.33', 'v1.34', 'v1.35', 'v1.36'"],
     [['list', '--compatibility', 'v1.3'], 'not "v1.3" (did you mean "v1.33"?)'],
+    [['prune'], '--keep and --until are missing'],
     [['prune', '--keep', '-'], '--until is missing'],
     [['prune', '--until', '2030-01-01T00:00:00Z'], '--keep is missing'],
     [['prune', '--keep', '-', '--until', 'tomorrow'], 'must be a date and time'],

@@ -178,6 +178,25 @@ describeReal('the agent as a process', (components) => {
     });
   });
 
+  it('says by itself that the runtime has gone, and that it is back', async () => {
+    const agent = await start();
+    const health = async (): Promise<unknown> => (await agent.client.get('/healthz')).json.runtime;
+    expect(await health()).toBe('reachable');
+    await components.containerd.kill();
+    try {
+      await until(() => agent.stderr.includes('"the container runtime cannot be reached: '));
+      expect(agent.stderr).toContain('nobody listens on the socket; does the runtime run?');
+      expect(agent.stderr).toContain(`"socket":"${components.containerd.socket}"`);
+      expect(await health()).toBe('unreachable');
+      expect((await agent.client.get('/readyz')).status).toBe(503);
+    } finally {
+      await components.containerd.start();
+    }
+    await until(() => agent.stderr.includes('"the container runtime can be reached again"'));
+    expect(await health()).toBe('reachable');
+    expect((await agent.client.get('/readyz')).status).toBe(200);
+  });
+
   it('is asked for one image by hundreds of pods at once, and pulls once for each tenant', async () => {
     const { image, id } = await privateImage('alice', 'bob');
     const agent = await start();

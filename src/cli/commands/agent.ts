@@ -3,7 +3,7 @@ import type { LogLevel } from '../../agent/log.ts';
 import type { AgentSettings } from '../../agent/settings.ts';
 import { invalidArgument, PullManagerError, quote } from '../../errors.ts';
 import { parseDuration } from '../../util/duration.ts';
-import { type Flag, type ParsedArgs, positionalsOf, UsageError } from '../args.ts';
+import { type Flag, type ParsedArgs, positionalsOf, requiredFlags } from '../args.ts';
 import type { Command } from '../command.ts';
 import { EXIT, type ExitCode } from '../exit-codes.ts';
 import { POLICY_FLAGS, POLICY_HELP, policyChoiceOf } from './policy-flags.ts';
@@ -124,18 +124,14 @@ function settingsOf(parsed: ParsedArgs): AgentSettings {
   const number = (flag: string): number | undefined => numberOf(text(flag), `--${flag}`);
   const duration = (flag: string, fallback?: string): number | undefined =>
     durationOf(text(flag) ?? fallback, `--${flag}`);
-  const required = (flag: string): string => {
-    const value = text(flag);
-    if (value === undefined) throw new UsageError(`--${flag} is missing`);
-    return value;
-  };
-  // The default depends on the working directory, and without its records a node is open to all.
-  required('store');
+  // Also the store: its default depends on the working directory, and without its records a node is
+  // open to all.
+  const [runtime, socket] = requiredFlags(parsed, ['runtime', 'socket', 'store']);
   const store = storeOf(parsed);
   return {
-    socket: required('socket').replace(UNIX_SCHEME, ''),
+    socket: socket.replace(UNIX_SCHEME, ''),
     runtime: given({
-      socket: required('runtime'),
+      socket: runtime,
       timeoutMs: duration('runtime-timeout'),
       pullTimeoutMs: duration('pull-timeout'),
     }),

@@ -7,7 +7,7 @@ import { formatCount, plural } from '../../../terminal/format.ts';
 import { LiveLine } from '../../../terminal/live-line.ts';
 import { printable } from '../../../terminal/text.ts';
 import { linesOf } from '../../../util/lines.ts';
-import { type ParsedArgs, positionalsOf, UsageError } from '../../args.ts';
+import { type ParsedArgs, positionalsOf, requiredFlags } from '../../args.ts';
 import { type Command, JSON_HELP, PROGRESS_HELP, progressTerminal } from '../../command.ts';
 import { EXIT, type ExitCode } from '../../exit-codes.ts';
 import { openInput } from '../../input.ts';
@@ -62,10 +62,9 @@ async function runPrune(parsed: ParsedArgs, signal: AbortSignal): Promise<ExitCo
   positionalsOf(parsed, []);
   const { values } = parsed;
   const store = storeOf(parsed);
-  const untilMs = timeOf(values.until as string | undefined);
+  const [keep, until] = requiredFlags(parsed, ['keep', 'until']);
+  const untilMs = timeOf(until);
   const isDry = values['dry-run'] === true;
-  const keep = values.keep as string | undefined;
-  if (keep === undefined) throw new UsageError('--keep is missing: the list of the runtime');
   const imageRefs = await readRefs(keep, signal);
   if (imageRefs.size === 0 && values['allow-empty'] !== true) {
     const problem = 'is empty: a runtime without images is rare, a command that failed is not';
@@ -139,8 +138,7 @@ async function readRefs(file: string, signal: AbortSignal): Promise<Set<string>>
 
 const ISO_TIME = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2}:\d{2})$/;
 
-function timeOf(text: string | undefined): number {
-  if (text === undefined) throw new UsageError('--until is missing: the time of the list');
+function timeOf(text: string): number {
   const ms = ISO_TIME.test(text) ? Date.parse(text) : Number.NaN;
   if (Number.isFinite(ms)) return ms;
   const example = 'like 2026-01-31T12:00:00Z, with its zone';
