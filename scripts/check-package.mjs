@@ -61,9 +61,6 @@ const REQUIRED = [
   'data/official-images.tsv',
 ];
 
-/** npm would warn whoever installs the packed file, and ask them to review these. */
-const SCRIPTS_OF_INSTALLATION = ['preinstall', 'install', 'postinstall', 'prepare'];
-
 /** Records through two workers with a cache each, and finds the record again after a restart. */
 const STORE_SNIPPET = `
 import assert from 'node:assert';
@@ -143,9 +140,6 @@ function checkContents(files) {
     if (/^dist\/.*\.js$/.test(path) && !paths.has(origin)) problems.push(`no source for: ${path}`);
     if (path.endsWith('.map')) problems.push(...strayMapSources(path, paths));
     if (readFileSync(join(ROOT, path), 'utf8').includes(ROOT)) problems.push(`local path: ${path}`);
-  }
-  for (const name of SCRIPTS_OF_INSTALLATION) {
-    if (Object.hasOwn(manifest.scripts, name)) problems.push(`script to be reviewed: ${name}`);
   }
   for (const path of Object.values(manifest.bin)) {
     const text = paths.has(path) ? readFileSync(join(ROOT, path), 'utf8') : '';

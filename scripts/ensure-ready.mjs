@@ -3,12 +3,8 @@
  * Runs before `npm test`, `npm run storm` and others, so that each works as the very first command
  * on a fresh clone. Silent, and a few tens of milliseconds, when there is nothing to do.
  *
- *   node scripts/ensure-ready.mjs                   install and build
- *   node scripts/ensure-ready.mjs --after-install   only build, and only where the compiler is installed
- *
- * After an installation npm runs it as the script `dependencies`, which is of a checkout alone. As
- * `prepare` it would be a script of the package as well: whoever installs the packed file would be
- * warned of it and asked to review it.
+ *   node scripts/ensure-ready.mjs             install and build
+ *   node scripts/ensure-ready.mjs --prepare   only build, and only where the compiler is installed
  */
 import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
@@ -68,13 +64,13 @@ function say(text) {
   process.stderr.write(`pullwarden: ${text}\n`);
 }
 
-function ensureReady(isInstalled) {
+function ensureReady(onlyPrepare) {
   const [major, minor] = process.versions.node.split('.').map(Number);
   if (major < NODE_MINIMUM[0] || (major === NODE_MINIMUM[0] && minor < NODE_MINIMUM[1])) {
     say(`needs Node ${NODE_MINIMUM.join('.')} or newer, this is ${process.version}`);
     return 1;
   }
-  if (!isInstalled) {
+  if (!onlyPrepare) {
     const reason = missingDependency();
     if (reason !== undefined) {
       say(`installing dependencies (${reason})`);
@@ -86,7 +82,7 @@ function ensureReady(isInstalled) {
     }
   }
   if (isBuilt()) return 0;
-  if (isInstalled && !hasCompiler()) {
+  if (onlyPrepare && !hasCompiler()) {
     say('not built: the compiler is left out of this installation');
     return 0;
   }
@@ -97,7 +93,7 @@ function ensureReady(isInstalled) {
 }
 
 try {
-  process.exitCode = ensureReady(process.argv.includes('--after-install'));
+  process.exitCode = ensureReady(process.argv.includes('--prepare'));
 } catch (error) {
   say(error.message);
   process.exitCode = 1;
