@@ -353,10 +353,12 @@ class Life {
   /** Waits until the engine is well; from then on there may be no errors. */
   async #recover(): Promise<void> {
     this.#isUnwell = false;
+    this.#witness.isRecovering = true;
     await this.#untilAnswered();
     // What it finds out late, and what it tries again by itself.
     await delay(this.#options.settleMs);
     await this.#untilAnswered();
+    this.#witness.isRecovering = false;
   }
 
   async #untilAnswered(): Promise<void> {

@@ -28,6 +28,8 @@ export class Witness {
   answers = 0;
   /** Answers that were an error, as a fault allowed. */
   refusals = 0;
+  /** The disk is well, and the engine may still be finding out. */
+  isRecovering = false;
   readonly #weather: Weather;
   readonly #guardMs: number;
   #step = '';
@@ -85,7 +87,7 @@ export class Witness {
   #refused(what: string, error: unknown): void {
     this.refusals++;
     const { code, message } = (error ?? {}) as { code?: unknown; message?: unknown };
-    if (!this.isTroubled) {
+    if (!this.isTroubled && !this.isRecovering) {
       this.report(`${what}: ${String(code)} without a fault: ${String(message)}`);
     } else if (!CODES.some((known) => known === code)) {
       this.report(`${what}: the fault came out as ${String(code)}: ${String(message)}`);
