@@ -7,7 +7,7 @@ import { closedError, PullManagerError } from '../errors.ts';
 import { type Emitters, type EventOrigin, pullManagerEmitters } from '../events/emitter.ts';
 import type { PullManagerEvents } from '../events/messages.ts';
 import type { Logger } from '../logger.ts';
-import { SharedMetrics } from '../metrics/shared-metrics.ts';
+import { SharedMetrics, WORKER_ROW } from '../metrics/shared-metrics.ts';
 import type { ImagePullPolicyEnforcer } from '../policies/enforcer.ts';
 import { ENGINE_STATE, SharedState } from '../protocol/shared-state.ts';
 import { Decider } from './decider.ts';
@@ -70,7 +70,7 @@ export class Host {
     }
     const metrics = engine?.metrics ?? SharedMetrics.attach(handle.metrics, state.workerCount);
     const row = metrics.hostRow(hostIndex);
-    const replica = new Replica(state);
+    const replica = new Replica(state, () => metrics.workerSum(WORKER_ROW.RECORDS));
     const client = new EngineClient({
       state,
       hostIndex,

@@ -16,6 +16,10 @@ import { BoundedCache } from '../util/bounded-cache.ts';
 
 const RECORDS_MAX = 1 << 21;
 const INTENTS_MAX = 1 << 17;
+/** Entries that are kept however little the store holds: also of images that have no record. */
+const ENTRIES_MIN = 1 << 14;
+/** Entries for each record that the store holds. Only half of them are sure to stay. */
+const ENTRIES_PER_RECORD = 3;
 /** Longer texts are asked for each time, so that the number of entries bounds their memory too. */
 export const KEY_UNITS_MAX = 4096;
 
@@ -48,12 +52,19 @@ export interface IntentEntry {
 export class Replica implements Listener {
   readonly #versions: Int32Array;
   readonly #slotMask: number;
-  readonly #records = new BoundedCache<string, RecordEntry>(RECORDS_MAX);
-  readonly #intents = new BoundedCache<string, IntentEntry>(INTENTS_MAX);
+  readonly #records: BoundedCache<string, RecordEntry>;
+  readonly #intents: BoundedCache<string, IntentEntry>;
 
-  constructor(state: SharedState) {
+  /**
+   * @param recordCount - what the store holds. Where images come and go for ever, those that have gone must
+   * not fill the memory.
+   */
+  constructor(state: SharedState, recordCount: () => number) {
     this.#versions = state.versions;
     this.#slotMask = state.slotMask;
+    const entries = (): number => ENTRIES_MIN + ENTRIES_PER_RECORD * recordCount();
+    this.#records = new BoundedCache(() => Math.min(RECORDS_MAX, entries()));
+    this.#intents = new BoundedCache(() => Math.min(INTENTS_MAX, entries()));
   }
 
   get recordCount(): number {
@@ -65,11 +76,11 @@ export class Replica implements Listener {
   }
 
   get recordsMax(): number {
-    return RECORDS_MAX;
+    return this.#records.max;
   }
 
   get intentsMax(): number {
-    return INTENTS_MAX;
+    return this.#intents.max;
   }
 
   /** The entry of an image reference, if it is known and true at this instant. */

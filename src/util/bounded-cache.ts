@@ -3,17 +3,26 @@
  * its place. A hit in the young half, the usual case, costs no more than in a plain map.
  */
 export class BoundedCache<K, V> {
-  readonly #halfMax: number;
+  readonly #max: () => number;
+  #halfMax: number;
   #young = new Map<K, V>();
   #old = new Map<K, V>();
 
-  /** `max` entries at most; of those used lately, at least half as many are kept. */
-  constructor(max: number) {
-    this.#halfMax = Math.max(1, max >> 1);
+  /**
+   * @param max - Entries at most; of those used lately, at least half as many are kept. A function is asked
+   * whenever the young half is full.
+   */
+  constructor(max: number | (() => number)) {
+    this.#max = typeof max === 'number' ? () => max : max;
+    this.#halfMax = this.#half();
   }
 
   get size(): number {
     return this.#young.size + this.#old.size;
+  }
+
+  get max(): number {
+    return this.#max();
   }
 
   get(key: K): V | undefined {
@@ -29,7 +38,13 @@ export class BoundedCache<K, V> {
   set(key: K, value: V): void {
     this.#young.set(key, value);
     if (this.#young.size < this.#halfMax) return;
+    this.#halfMax = this.#half();
+    if (this.#young.size < this.#halfMax) return;
     this.#old = this.#young;
     this.#young = new Map();
+  }
+
+  #half(): number {
+    return Math.max(1, this.#max() >> 1);
   }
 }

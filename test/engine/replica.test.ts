@@ -40,7 +40,7 @@ function raise(state: SharedState): void {
 describe('a replica', () => {
   it('knows a record as long as its version is the one it was read at', () => {
     const state = SharedState.create(1, 31);
-    const replica = new Replica(state);
+    const replica = new Replica(state, () => 0);
     expect(replica.record(REF)).toBeUndefined();
     replica.learn(request(REF), reply(state, 1));
     expect(replica.record(REF)?.record?.updatedAtMs).toBe(1);
@@ -54,7 +54,7 @@ describe('a replica', () => {
   // that one notes about the record it had must not count for the one that is known afterwards.
   it('makes a new entry of what it learns, which shares no notes with the old one', () => {
     const state = SharedState.create(1, 31);
-    const replica = new Replica(state);
+    const replica = new Replica(state, () => 0);
     replica.learn(request(REF), reply(state, 1));
     const before = replica.record(REF)!;
     raise(state);
@@ -70,7 +70,7 @@ describe('a replica', () => {
 
   it('says of a record whether a decision has used it since it was learned', () => {
     const state = SharedState.create(1, 31);
-    const replica = new Replica(state);
+    const replica = new Replica(state, () => 0);
     replica.learn(request(REF), reply(state, 1));
     expect(replica.wasUsed(REF)).toBe(false);
     replica.record(REF)!.lastImage = 'app';
@@ -81,7 +81,7 @@ describe('a replica', () => {
 
   it('merges what an owner has merged, into the very record that the owner had', () => {
     const state = SharedState.create(1, 31);
-    const replica = new Replica(state);
+    const replica = new Replica(state, () => 0);
     const known = reply(state, 1);
     replica.learn(request(REF), known);
     raise(state);
@@ -94,7 +94,7 @@ describe('a replica', () => {
 
   it('merges into absence, where that is what it knew', () => {
     const state = SharedState.create(1, 31);
-    const replica = new Replica(state);
+    const replica = new Replica(state, () => 0);
     const absent = { ...reply(state, 1), record: undefined };
     replica.learn(request(REF), absent);
     raise(state);
@@ -107,7 +107,7 @@ describe('a replica', () => {
     { name: 'a newer version', ahead: -1 },
   ])('merges nothing into a record of $name', ({ ahead }) => {
     const state = SharedState.create(1, 31);
-    const replica = new Replica(state);
+    const replica = new Replica(state, () => 0);
     const known = reply(state, 1);
     replica.learn(request(REF), known);
     raise(state);
@@ -124,10 +124,28 @@ describe('a replica', () => {
 
   it('merges nothing into what it does not know', () => {
     const state = SharedState.create(1, 31);
-    const replica = new Replica(state);
+    const replica = new Replica(state, () => 0);
     raise(state);
     replica.merged(request(REF), 0, 2);
     expect(replica.record(REF)).toBeUndefined();
     expect(replica.recordCount).toBe(0);
+  });
+
+  it('does not fill the memory with images that have gone', () => {
+    const state = SharedState.create(1, 31);
+    let recordCount = 10;
+    const replica = new Replica(state, () => recordCount);
+    const learnAll = (count: number): void => {
+      for (let i = 0; i < count; i++) replica.learn(request(`sha256:${i}`), reply(state, 1));
+    };
+    learnAll(50_000);
+    expect(replica.recordCount).toBeLessThan(17_000);
+    expect(replica.recordsMax).toBeLessThan(17_000);
+    // What the store holds has room, whatever there was before.
+    recordCount = 50_000;
+    learnAll(50_000);
+    for (let i = 0; i < 50_000; i++) {
+      if (replica.record(`sha256:${i}`) === undefined) expect.fail(`${i} is forgotten`);
+    }
   });
 });

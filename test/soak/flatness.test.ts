@@ -38,6 +38,14 @@ describe('a figure is not flat', () => {
   });
 });
 
+it('allows for caches that are not full yet, where there are some', () => {
+  const growing = seriesOf(200, (share) => (50 + 60 * share) * MIB);
+  const holdsCaches = true;
+  expect(flatnessOf({ ...growing, holdsCaches }, 96 * MIB).isFlat).toBe(true);
+  expect(flatnessOf({ ...growing, holdsCaches }, 8 * MIB).isFlat).toBe(false);
+  expect(flatnessOf(growing, 96 * MIB).isFlat).toBe(false);
+});
+
 it('says nothing of too few samples', () => {
   const few = seriesOf(SAMPLES_MIN - 1, () => 1);
   expect(() => flatnessOf(few)).toThrow(/heap: 23 samples/);

@@ -6,6 +6,8 @@ export interface Series {
   readonly unit: 'bytes' | 'count' | 'ns' | 'perSecond';
   /** Growth that is taken for noise, in the unit; undefined: the series is only shown. */
   readonly noise?: number;
+  /** Whether caches are a part of it. @default false */
+  readonly holdsCaches?: boolean;
   readonly values: readonly number[];
 }
 
@@ -31,9 +33,13 @@ export const SAMPLES_MIN = 24;
 /**
  * Compares the medians of the first and the last third of what comes after the warm-up.
  *
+ * @param cacheBytes - what bounded caches may still take of the memory.
  * @throws where there are too few samples to say anything.
  */
-export function flatnessOf({ name, unit, noise = 0, values }: Series): Flatness {
+export function flatnessOf(
+  { name, unit, noise = 0, holdsCaches = false, values }: Series,
+  cacheBytes = 0,
+): Flatness {
   if (values.length < SAMPLES_MIN) {
     throw new Error(`${name}: ${values.length} samples say nothing, ${SAMPLES_MIN} are needed`);
   }
@@ -41,7 +47,7 @@ export function flatnessOf({ name, unit, noise = 0, values }: Series): Flatness 
   const third = Math.floor(steady.length / 3);
   const early = median(steady.slice(0, third));
   const late = median(steady.slice(-third));
-  const allowed = Math.max(early * ALLOWED_SHARE, noise);
+  const allowed = Math.max(early * ALLOWED_SHARE, noise) + (holdsCaches ? cacheBytes : 0);
   const growth = late - early;
   return { name, unit, early, late, growth, allowed, isFlat: growth <= allowed };
 }

@@ -12,7 +12,7 @@ import { WorkerThreads } from '../../src/storm/worker-threads.ts';
 import { inTime } from '../support/wait.ts';
 import type { AttachedAnswer, AttachedTask } from './attached.ts';
 import { Churn } from './churn.ts';
-import { type Flatness, flatnessOf, SAMPLES_MIN, type Series } from './flatness.ts';
+import { type Flatness, flatnessOf, SAMPLES_MIN, type Series, WARM_UP_SHARE } from './flatness.ts';
 import { SoakLoad } from './load.ts';
 import { Sampler } from './sampler.ts';
 
@@ -57,7 +57,12 @@ const SAMPLE_MS_MIN = 1_000;
 const PRUNE_MS = 1_000;
 const ATTACH_MS = 5_000;
 const KILL_MS = 7_500;
+/** All while it warms up: what comes after is one life, in which nothing that has grown goes. */
 const REOPENINGS = 3;
+/** After so many images the caches of an engine, which are bounded, have grown to their bounds. */
+const IMAGES_UNTIL_FULL = 100_000;
+/** What these caches may still take where they have not, in bytes. */
+const CACHE_BYTES = 96 * 1024 * 1024;
 const QUESTIONS_OF_ATTACHED = 200;
 /** What an attached thread runs: in a checkout the sources are not compiled. */
 const ATTACHED = attachedCode(new URL(`./attached${extname(import.meta.url)}`, import.meta.url));
@@ -80,6 +85,9 @@ class Soak {
   #workersKilled = 0;
   #threadsAttached = 0;
   #reopened = 0;
+  #seenAtReopening = 0;
+  /** Whether caches were full when the warm-up was over. */
+  #isFull = false;
   #pruned = 0;
 
   constructor(options: SoakOptions) {
@@ -100,11 +108,15 @@ class Soak {
       this.#every(PRUNE_MS, () => this.#asGuest(() => this.#prune())),
       this.#every(ATTACH_MS, () => this.#asGuest(() => this.#attach())),
       this.#every(KILL_MS, () => this.#kill()),
-      this.#every(totalMs / (REOPENINGS + 1), () => this.#reopen()),
+      this.#every((totalMs * WARM_UP_SHARE) / (REOPENINGS + 1), () => this.#reopen()),
       this.#every(Math.max(10_000, totalMs / 60), async () => log(this.#progress(startedMs))),
     ];
     try {
-      await delay(totalMs, undefined, { signal }).catch(() => {});
+      await delay(totalMs * WARM_UP_SHARE, undefined, { signal });
+      this.#isFull = this.#churn.seenCount - this.#seenAtReopening >= IMAGES_UNTIL_FULL;
+      await delay(totalMs * (1 - WARM_UP_SHARE), undefined, { signal });
+    } catch {
+      // It is ended early.
     } finally {
       for (const chore of chores) chore.end();
       await Promise.all(chores.map(({ ended }) => ended));
@@ -223,6 +235,7 @@ class Soak {
   }
 
   async #reopen(): Promise<void> {
+    if (this.#reopened === REOPENINGS) return;
     this.#isReopening = true;
     while (this.#guests > 0) await delay(1);
     await this.#load.between(async () => {
@@ -237,6 +250,7 @@ class Soak {
     });
     this.#isReopening = false;
     this.#reopened++;
+    this.#seenAtReopening = this.#churn.seenCount;
   }
 
   /** A worker that dies while it opens the store makes the opening fail, once. */
@@ -266,6 +280,7 @@ class Soak {
     const series = this.#sampler.series();
     const judged = series.filter(({ noise }) => noise !== undefined);
     const isLong = this.#sampler.atSeconds.length >= SAMPLES_MIN;
+    const ofCaches = this.#isFull ? 0 : CACHE_BYTES;
     return {
       minutes,
       operations: load.operations,
@@ -280,7 +295,7 @@ class Soak {
       failures: Object.fromEntries(load.failures),
       atSeconds: this.#sampler.atSeconds,
       series,
-      flatness: isLong ? judged.map(flatnessOf) : [],
+      flatness: isLong ? judged.map((one) => flatnessOf(one, ofCaches)) : [],
     };
   }
 }

@@ -37,4 +37,21 @@ describe('a bounded cache', () => {
       { numRuns: 300 },
     );
   });
+
+  it('grows and shrinks with a bound that changes', () => {
+    let max = 10;
+    const cache = new BoundedCache<number, number>(() => max);
+    let next = 0;
+    const fill = (count: number): void => {
+      for (let i = 0; i < count; i++) cache.set(next++, 0);
+    };
+    fill(1_000);
+    expect(cache.size).toBeLessThanOrEqual(10);
+    max = 2_002;
+    fill(1_000);
+    expect(cache.size).toBeGreaterThanOrEqual(1_000);
+    max = 10;
+    fill(1_000);
+    expect(cache.size).toBeLessThanOrEqual(10);
+  });
 });
