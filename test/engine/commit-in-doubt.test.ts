@@ -31,7 +31,7 @@ beforeEach(async () => {
     };
     (write as (...all: unknown[]) => void)(...args, end);
   };
-  vi.spyOn(fs, 'write').mockImplementation(late as never);
+  vi.spyOn(fs, 'write').mockImplementation(late);
   syncBuiltinESMExports();
 });
 
