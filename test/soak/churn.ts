@@ -30,6 +30,8 @@ export class Churn {
   /** Images that left the window since the last collection but one, and since the last. */
   #leaving: ChurnImage[] = [];
   #left: ChurnImage[] = [];
+  /** Images that are listed no more, since the last collection that went well. */
+  #dueCount = 0;
 
   /** @param size Images on the node at a time. */
   constructor(size: number) {
@@ -68,9 +70,15 @@ export class Churn {
    * it is still under way when its record goes.
    */
   listedRefs(): string[] {
+    this.#dueCount += this.#left.length;
     this.#left = this.#leaving;
     this.#leaving = [];
     return [...this.#window, ...this.#left].map(({ imageRef }) => imageRef);
+  }
+
+  /** The records of all images that were not listed are gone. */
+  collected(): void {
+    this.#dueCount = 0;
   }
 
   /** An image comes in once, and never comes back. */
@@ -81,7 +89,8 @@ export class Churn {
   /** Records that there have to be, at least, and at most. */
   recordCounts(): { readonly least: number; readonly most: number } {
     const known = this.#window.filter(({ isPulled, isLost }) => isPulled && !isLost).length;
-    return { least: known, most: this.#window.length + this.#leaving.length + this.#left.length };
+    const gone = this.#leaving.length + this.#left.length + this.#dueCount;
+    return { least: known, most: this.#window.length + gone };
   }
 }
 

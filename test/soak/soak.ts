@@ -184,8 +184,9 @@ class Soak {
     const until = new Date();
     const listed = this.#churn.listedRefs();
     try {
-      const { pruned } = await this.#manager.pruneUnknownRecords(listed, until);
+      const { pruned, errors } = await this.#manager.pruneUnknownRecords(listed, until);
       this.#pruned += pruned;
+      if (errors.length === 0) this.#churn.collected();
     } catch (error) {
       // What is left is pruned the next time.
       this.#load.fail(error);
