@@ -174,6 +174,7 @@ class Soak {
     const { records, intents } = this.#manager.stats();
     this.#sampler.sample({
       records,
+      recordsTooMany: Math.max(0, records - this.#churn.recordCounts().most),
       intents,
       operationsPerSecond: perSecond,
       decideP99Ns: this.#load.takeDecideP99Ns(),
