@@ -109,7 +109,7 @@ export class Supervisor {
     Atomics.store(words, at + WORKER.GENERATION, generation);
     state.wakeAllHosts();
     const startedAtMs = performance.now();
-    const life: { runningAtMs?: number } = {};
+    let runningAtMs: number | undefined;
     const ownerTask = this.#task(workerIndex, generation);
     const isInline = this.#options.workerCount === 0;
     const task = isInline ? this.#runInline(ownerTask) : this.#runInPool(ownerTask);
@@ -131,17 +131,17 @@ export class Supervisor {
         }
         logger.error('a worker died and is being replaced', { workerIndex, error: nameOf(error) });
         const diedAtMs = performance.now();
-        const { runningAtMs = diedAtMs } = life;
+        const startedUpAtMs = runningAtMs ?? diedAtMs;
         const pauseMs = this.#backoffs[workerIndex]!.died(
-          runningAtMs - startedAtMs,
-          diedAtMs - runningAtMs,
+          startedUpAtMs - startedAtMs,
+          diedAtMs - startedUpAtMs,
         );
         this.#replace(workerIndex, generation + 1, pauseMs);
       },
     );
     this.#tasks.set(workerIndex, ended);
     const running = this.#running(workerIndex).then(() => {
-      life.runningAtMs = performance.now();
+      runningAtMs = performance.now();
     });
     return Promise.race([running, task]);
   }

@@ -124,6 +124,25 @@ describe.each([1, 2])('a worker, one of %d, that dies', (workerCount) => {
     expect(manager.stats()).toMatchObject({ workersReplaced: 3, intents: 3 });
   });
 
+  it('is replaced at once each time, where it had run for a while', async () => {
+    const { store, manager } = await openStore(workerCount);
+    const timers = vi.spyOn(globalThis, 'setTimeout');
+    try {
+      for (let death = 1; death <= 2; death++) {
+        const startedMs = performance.now();
+        store.setOnce('commit', COMMAND.EXIT);
+        await manager.recordPullIntent('image').catch(errorCode);
+        await replaced(manager, death);
+        await manager.recordPullIntent(`image${death}`);
+        // Longer than its start took, however busy the machine is.
+        await delay(2 * (performance.now() - startedMs) + 1_500);
+      }
+      expect(timers.mock.calls.map(([, delayMs]) => delayMs)).not.toContain(SECOND_DELAY_MS);
+    } finally {
+      timers.mockRestore();
+    }
+  });
+
   it('is replaced later the second time, though the wall clock leaps', async () => {
     const { store, manager } = await openStore(workerCount);
     let nowMs = Date.now();
