@@ -1,7 +1,7 @@
 /** Files and the standard input, read as streams. */
-import { open } from 'node:fs/promises';
 import { addAbortSignal, type Readable } from 'node:stream';
 import { errorCode, quote } from '../errors.ts';
+import { openReadable } from '../util/open-readable.ts';
 
 /** A stream of bytes that is given back at the end of the block. */
 export interface Input extends AsyncDisposable {
@@ -19,25 +19,18 @@ export async function openInput(
   argument: string,
   signal: AbortSignal,
 ): Promise<Input> {
-  if (path === '-') {
-    addAbortSignal(signal, process.stdin);
-    // Else an unread rest would keep the process.
-    const close = async (): Promise<void> => void process.stdin.destroy();
-    return { stream: chunksOf(process.stdin, argument, path), [Symbol.asyncDispose]: close };
-  }
+  let stream: Readable;
   try {
-    const file = await open(path, 'r');
-    const stream = addAbortSignal(signal, file.createReadStream({ autoClose: false }));
-    return {
-      stream: chunksOf(stream, argument, path),
-      [Symbol.asyncDispose]: async () => {
-        stream.destroy();
-        await file.close();
-      },
-    };
+    stream =
+      path === '-' ? addAbortSignal(signal, process.stdin) : await openReadable(path, signal);
   } catch (cause) {
     throw cannotRead(cause, argument, path);
   }
+  return {
+    stream: chunksOf(stream, argument, path),
+    // Else an unread rest would keep the process.
+    [Symbol.asyncDispose]: async () => void stream.destroy(),
+  };
 }
 
 async function* chunksOf(

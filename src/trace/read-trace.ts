@@ -1,8 +1,9 @@
 /** Reads a trace. Whatever is wrong with it is named with its line; only the end may be torn. */
 import { createHash } from 'node:crypto';
-import { createReadStream } from 'node:fs';
+import type { Readable } from 'node:stream';
 import { errorCode, invalidArgument, PullManagerError, quote } from '../errors.ts';
 import { linesOf } from '../util/lines.ts';
+import { openReadable } from '../util/open-readable.ts';
 import type { OperationLine, StateLine, TracedCredentials, TraceHeader } from './format.ts';
 import { checkCredentials, checkHeader, checkLine, textsOf } from './trace-lines.ts';
 
@@ -32,15 +33,16 @@ export interface Trace {
  * damaged line that is not the last, too many operations.
  */
 export async function readTrace(path: string, signal?: AbortSignal): Promise<Trace> {
-  const stream = createReadStream(path, signal === undefined ? {} : { signal });
+  let stream: Readable | undefined;
   try {
+    stream = await openReadable(path, signal);
     return await parseTrace(stream, path);
   } catch (cause) {
     if (cause instanceof PullManagerError || signal?.aborted === true) throw cause;
     const problem = `${quote(path)} cannot be read: ${errorCode(cause) ?? 'unknown error'}`;
     throw new PullManagerError('INVALID_ARGUMENT', problem, { argument: path, path, cause });
   } finally {
-    stream.destroy();
+    stream?.destroy();
   }
 }
 

@@ -6,7 +6,9 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, describe, expect, it } from 'vitest';
 import type { StormResult } from '../../src/storm/result-schema.ts';
+import { isOpenIn } from '../support/cli.ts';
 import { PROGRAM } from '../support/program.ts';
+import { inTime, until } from '../support/wait.ts';
 
 const SMALL = ['--ops', '3000', '--concurrency', '16', '--tenants', '100', '--records', '300'];
 const directory = mkdtempSync(join(tmpdir(), 'pullwarden-cli-'));
@@ -244,6 +246,17 @@ describe('storm', () => {
     child.kill('SIGINT');
     const { code, stderr } = await outcome;
     expect({ code, stderr }).toEqual({ code: 130, stderr: 'loading\npullwarden: interrupted\n' });
+  });
+
+  it('is interrupted while it waits for a trace from a pipe', async () => {
+    const pipe = join(directory, 'pipe');
+    execFileSync('mkfifo', [pipe]);
+    const child = start(['storm', '--replay', pipe]);
+    const outcome = finish(child);
+    await until('the pipe is open', () => isOpenIn(child, pipe));
+    child.kill('SIGINT');
+    const { code, stderr } = await inTime('the storm', outcome);
+    expect({ code, stderr }).toEqual({ code: 130, stderr: 'pullwarden: interrupted\n' });
   });
 
   it('leaves nothing half-way where its terminal closes, or when told to end twice', async () => {

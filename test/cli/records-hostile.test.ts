@@ -1,12 +1,15 @@
 /** Names, files, readers and disks of the unfriendly kind. */
+import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
 import { closeSync, mkdirSync, openSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { open } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import type { RecordWrite } from '../../src/accessors/accessor.ts';
 import { runCommand } from '../../src/cli/command.ts';
 import { recordsCommand } from '../../src/cli/commands/records/records.ts';
-import { outcomeOf, runCli, startCli } from '../support/cli.ts';
+import { isOpenIn, outcomeOf, runCli, startCli } from '../support/cli.ts';
 import {
   contentOf,
   ESCAPES,
@@ -18,6 +21,7 @@ import {
   storeIn,
   usualBatch,
 } from '../support/record-sets.ts';
+import { inTime, until } from '../support/wait.ts';
 
 /** Whatever could change a terminal, but for the line breaks and tabs of the table itself. */
 const DANGEROUS = /[\p{Cf}\p{Zl}\p{Zp}\p{Cs}]|(?![\n\t])\p{Cc}/u;
@@ -253,37 +257,55 @@ describe('an export', () => {
 });
 
 describe('an import', () => {
-  it('that is interrupted exits with 130, lets the store go, and is completed by another', async () => {
-    const store = storeIn(newDirectory(), 'journal');
-    await fill(store.options, []);
-    const lines = Array.from({ length: 3_000 }, (_, i) =>
-      JSON.stringify({
-        kind: 'pulled',
-        imageRef: `sha256:${i}`,
-        lastUpdatedTimeMs: i,
-        credentialMapping: {},
-      }),
-    );
-    const head = ['{"format":"pullwarden-records","version":1}', ...lines].join('\n');
-    const fifo = join(newDirectory(), 'fifo');
-    const { execFileSync } = await import('node:child_process');
+  it.each([
+    ['reads', 0],
+    ['waits', 500],
+  ])(
+    'that is interrupted while it %s lets the store go, and is completed by another',
+    async (_, waitMs) => {
+      const store = storeIn(newDirectory(), 'journal');
+      await fill(store.options, []);
+      const lines = Array.from({ length: 3_000 }, (_, i) =>
+        JSON.stringify({
+          kind: 'pulled',
+          imageRef: `sha256:${i}`,
+          lastUpdatedTimeMs: i,
+          credentialMapping: {},
+        }),
+      );
+      const head = ['{"format":"pullwarden-records","version":1}', ...lines].join('\n');
+      const fifo = join(newDirectory(), 'fifo');
+      execFileSync('mkfifo', [fifo]);
+      const child = startCli(['records', 'import', fifo, ...store.args()]);
+      const outcome = outcomeOf(child);
+      // The writer stays: the import waits for lines that do not come.
+      const writer = await open(fifo, 'w');
+      await writer.write(`${head}\n`);
+      await delay(waitMs);
+      child.kill('SIGINT');
+      const { code, stdout } = await inTime('the import', outcome);
+      await writer.close();
+      expect({ code, stdout }).toEqual({ code: 130, stdout: '' });
+      const end = '{"kind":"end","intents":0,"records":3000,"damaged":0}';
+      const again = await runCli(['records', 'import', '-', ...store.args()], {
+        input: `${head}\n${end}\n`,
+      });
+      expect(again).toMatchObject({ code: 0, stderr: '' });
+      expect((await contentOf(store.options)).records).toHaveLength(3_000);
+    },
+  );
+
+  it('that is interrupted before anybody writes to its pipe ends', async () => {
+    const directory = newDirectory();
+    const fifo = join(directory, 'fifo');
     execFileSync('mkfifo', [fifo]);
+    const store = storeIn(directory, 'journal');
     const child = startCli(['records', 'import', fifo, ...store.args()]);
     const outcome = outcomeOf(child);
-    // The writer stays: the import waits for lines that do not come.
-    const { open } = await import('node:fs/promises');
-    const writer = await open(fifo, 'w');
-    await writer.write(`${head}\n`);
+    await until('the pipe is open', () => isOpenIn(child, fifo));
     child.kill('SIGINT');
-    const { code, stdout } = await outcome;
-    await writer.close();
-    expect({ code, stdout }).toEqual({ code: 130, stdout: '' });
-    const end = '{"kind":"end","intents":0,"records":3000,"damaged":0}';
-    const again = await runCli(['records', 'import', '-', ...store.args()], {
-      input: `${head}\n${end}\n`,
-    });
-    expect(again).toMatchObject({ code: 0, stderr: '' });
-    expect((await contentOf(store.options)).records).toHaveLength(3_000);
+    expect(await inTime('the import', outcome)).toMatchObject({ code: 130, stdout: '' });
+    expect(readdirSync(directory)).toEqual(['fifo']);
   });
 
   it.each([

@@ -1,6 +1,8 @@
 /** The real command line, as a process of its own. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { readdirSync, readlinkSync } from 'node:fs';
+import { join } from 'node:path';
 import { PROGRAM } from './program.ts';
 
 export interface Outcome {
@@ -44,4 +46,16 @@ export async function outcomeOf(child: ChildProcess): Promise<Outcome> {
 /** Runs `pullwarden` to its end. */
 export function runCli(args: readonly string[], options?: CliOptions): Promise<Outcome> {
   return outcomeOf(startCli(args, options));
+}
+
+/** Whether a process has the file at this path open. */
+export function isOpenIn({ pid }: Pick<ChildProcess, 'pid'>, path: string): boolean {
+  const descriptors = `/proc/${pid}/fd`;
+  return readdirSync(descriptors).some((fd) => {
+    try {
+      return readlinkSync(join(descriptors, fd)) === path;
+    } catch {
+      return false; // Closed meanwhile.
+    }
+  });
 }
