@@ -75,6 +75,8 @@ export { EnsureImageError, type EnsureImageErrorCode } from './image-manager/ens
 export { ImageManager } from './image-manager/image-manager.ts';
 export type { ImageManagerOptions } from './image-manager/options.ts';
 export type {
+  CheckedImage,
+  CheckImageRequest,
   EnsuredImage,
   EnsureImageRequest,
   ImageManagerCallOptions,

@@ -1,7 +1,5 @@
 /** What the agent offers: a handler for each method and path. */
 import type { PullCredential } from '../credentials/pull-credential.ts';
-import { PresentedCredentials } from '../image-manager/presented-credentials.ts';
-import { runtimeNameOf } from '../image-manager/runtime-name.ts';
 import { type Answer, JSON_TYPE, jsonAnswer, METRICS_TYPE } from './answer.ts';
 import { toldOf } from './error-answer.ts';
 import { HttpError } from './http-error.ts';
@@ -101,25 +99,25 @@ export function agentRoutes(
 
 /** The decision on the copy on the node, as `ensure` would make it. */
 async function check(
-  { pullManager, runtime, ...services }: AgentServices,
+  { imageManager, ...services }: AgentServices,
   { image, imageRef: given, ...baggage }: CheckBody,
   signal: AbortSignal,
 ): Promise<object> {
-  const imageRef = given ?? (await runtime.imageStatus(runtimeNameOf(image), signal))?.id ?? '';
   let failure: { readonly error: unknown } | undefined;
   const source = lookUp(services, image, baggage, signal);
-  const presented = new PresentedCredentials(async () => {
+  const credentials = async (): Promise<readonly PullCredential[]> => {
     try {
       return await source();
     } catch (error) {
       failure = { error };
       throw error;
     }
-  });
-  const decision = await pullManager.decide(image, imageRef, presented.ofPod(), { signal });
+  };
+  const question = { image, ...(given !== undefined && { imageRef: given }), credentials };
+  const checked = await imageManager.check(question, { signal });
   // The decision says that they could not be looked up; its cause says why.
   if (failure !== undefined) throw failure.error;
-  const { mustPull, reason, detail, cause } = decision;
+  const { imageRef, mustPull, reason, detail, cause } = checked;
   const why = cause === undefined ? {} : { cause: toldOf(cause) };
   return { imageRef, mustPull, reason, detail, ...why };
 }

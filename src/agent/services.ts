@@ -6,10 +6,10 @@ import type { ImageRuntime } from '../runtime/image-runtime.ts';
 
 /** The parts of managers that routes use. */
 export interface AgentServices {
-  readonly imageManager: Pick<ImageManager, 'ensureImage' | 'collect' | 'metrics'>;
+  readonly imageManager: Pick<ImageManager, 'check' | 'collect' | 'ensureImage' | 'metrics'>;
   readonly pullManager: Pick<
     PullManager,
-    'decide' | 'listImagePulledRecords' | 'listImagePullIntents' | 'metrics' | 'stats'
+    'listImagePulledRecords' | 'listImagePullIntents' | 'metrics' | 'stats'
   >;
   readonly lookup: Pick<CredentialLookup, 'pullCredentials'>;
   readonly runtime: ImageRuntime & {

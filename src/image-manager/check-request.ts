@@ -3,7 +3,7 @@ import { type PullCredential, REGISTRY_AUTH_FIELDS } from '../credentials/pull-c
 import { textProblem } from '../engine/arguments.ts';
 import { invalidArgument } from '../errors.ts';
 import { PULL_POLICIES } from '../images/pull-policy.ts';
-import type { EnsureImageRequest } from './request.ts';
+import type { CheckImageRequest, EnsureImageRequest } from './request.ts';
 
 const COORDINATES = ['uid', 'namespace', 'name'] as const;
 /** More than that are a mistake, and each would be a trip to a registry. */
@@ -24,6 +24,26 @@ export function checkedRequest(request: EnsureImageRequest): EnsureImageRequest 
   if (credentials === undefined) return checked;
   if (typeof credentials !== 'function') checkPullCredentials(credentials);
   return { ...checked, credentials };
+}
+
+/** The question, each field read once. Throws `INVALID_ARGUMENT`. */
+export function checkedQuestion(request: CheckImageRequest): CheckImageRequest {
+  if (typeof request !== 'object' || request === null) {
+    throw invalidArgument('request', 'must be an object');
+  }
+  const { image, imageRef, credentials } = request;
+  const problem =
+    textProblem('request.image', image) ??
+    (imageRef === undefined ? undefined : textProblem('request.imageRef', imageRef));
+  if (problem !== undefined) throw problem;
+  if (credentials !== undefined && typeof credentials !== 'function') {
+    checkPullCredentials(credentials);
+  }
+  return {
+    image,
+    ...(imageRef !== undefined && { imageRef }),
+    ...(credentials !== undefined && { credentials }),
+  };
 }
 
 /** The credentials, if they are some. Throws `INVALID_ARGUMENT`. */

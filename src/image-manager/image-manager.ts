@@ -28,7 +28,7 @@ import { untilAborted } from '../util/until-aborted.ts';
 import { within } from '../util/within.ts';
 import { BackOff } from './back-off.ts';
 import { BackgroundWork } from './background-work.ts';
-import { checkedRequest } from './check-request.ts';
+import { checkedQuestion, checkedRequest } from './check-request.ts';
 import { credentialsFailed, EnsureImageError, neverPull } from './ensure-image-error.ts';
 import { ImageManagerMetrics, type Seen } from './image-manager-metrics.ts';
 import { OpenNames } from './open-names.ts';
@@ -37,7 +37,13 @@ import { PresentImages } from './present-images.ts';
 import { PresentedCredentials } from './presented-credentials.ts';
 import { type Pulled, type PullOrder, type PullTools, pull } from './pull.ts';
 import { RecordKeeper } from './record-keeper.ts';
-import type { EnsuredImage, EnsureImageRequest, ImageManagerCallOptions } from './request.ts';
+import type {
+  CheckedImage,
+  CheckImageRequest,
+  EnsuredImage,
+  EnsureImageRequest,
+  ImageManagerCallOptions,
+} from './request.ts';
 import { listedIdsOf, type SeenRef } from './runtime-answers.ts';
 import { withDefaultTag } from './runtime-name.ts';
 import { Semaphore } from './semaphore.ts';
@@ -171,6 +177,37 @@ export class ImageManager implements AsyncDisposable {
     } finally {
       linked.unlink();
       this.#metrics.ensured(pullPolicy, progress.present, progress.pullRequired);
+    }
+  }
+
+  /**
+   * Says whether a pod may use the copy of an image that is on the node, and why, as `ensureImage`
+   * would decide it for `IfNotPresent`. Pulls nothing and records nothing: an answer that is acted on
+   * later may no longer be true, where `ensureImage` makes it so.
+   *
+   * Where credentials cannot be looked up, the answer is "must pull", with reason and cause. Rejects
+   * with an `EnsureImageError` of code `ErrImageInspect` where the runtime cannot say what it has, and
+   * `ErrInvalidImageName` where it cannot be asked; with `ABORTED`, `CLOSED`, or `INVALID_ARGUMENT` naming the field of the request.
+   */
+  async check(
+    request: CheckImageRequest,
+    options: ImageManagerCallOptions = {},
+  ): Promise<CheckedImage> {
+    if (this.#closing.signal.aborted) throw closedError('check', 'the image manager');
+    const { image, imageRef, credentials = NO_CREDENTIALS } = checkedQuestion(request);
+    const { signal, unlink } = linkedSignal(this.#closing.signal, signalOf(options));
+    try {
+      const found =
+        imageRef === undefined
+          ? await this.#present.find(image, nameForRuntime(image), signal)
+          : await this.#present.ofId(image, imageRef, signal);
+      const present = found ?? { imageRef: '', openNames: [] };
+      const presented = new PresentedCredentials(credentials);
+      return await this.#present.check({ image, present, presented, signal });
+    } catch (error) {
+      throw signal.aborted ? endReason(signal.reason) : error;
+    } finally {
+      unlink();
     }
   }
 

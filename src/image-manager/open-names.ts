@@ -13,6 +13,10 @@ export class OpenNames {
   /** By full name: the requested texts that mean it, and how many pulls of each are open. */
   readonly #open = new Map<string, Map<string, number>>();
 
+  get isEmpty(): boolean {
+    return this.#open.size === 0;
+  }
+
   /** A pull of the image is to begin, or is taken over. */
   begin(image: string): void {
     const name = fullName(image);
@@ -35,7 +39,7 @@ export class OpenNames {
 
   /** What else than `image` is being pulled of which this image may have come. */
   othersThan(image: string, { repoTags, repoDigests }: RuntimeImage): readonly string[] {
-    if (this.#open.size === 0) return NONE;
+    if (this.isEmpty) return NONE;
     const others: string[] = [];
     // A runtime of the caller's own may leave out what it has none of.
     for (const known of [...(repoTags ?? NONE), ...(repoDigests ?? NONE)]) {

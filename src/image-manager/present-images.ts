@@ -1,4 +1,5 @@
 /** Copies of images that are on the node, and whether a pod may use them without a pull. */
+
 import { quote } from '../errors.ts';
 import type { ImagePullManager } from '../image-pull-manager.ts';
 import type { Logger } from '../logger.ts';
@@ -9,7 +10,7 @@ import { credentialsFailed, EnsureImageError } from './ensure-image-error.ts';
 import type { OpenNames } from './open-names.ts';
 import type { PresentedCredentials } from './presented-credentials.ts';
 import { runtimeErrorOf } from './pull-failure.ts';
-import type { EnsureImageRequest } from './request.ts';
+import type { CheckedImage, EnsureImageRequest } from './request.ts';
 import { idOf } from './runtime-answers.ts';
 import { endReason, unlessEnded } from './unless-ended.ts';
 
@@ -18,6 +19,14 @@ export interface PresentImage {
   readonly imageRef: string;
   /** Under which else it is being pulled. */
   readonly openNames: readonly string[];
+}
+
+/** Who asks for a copy. */
+export interface Question {
+  readonly image: string;
+  readonly present: PresentImage;
+  readonly presented: PresentedCredentials;
+  readonly signal: AbortSignal;
 }
 
 export interface PresentImagesOptions {
@@ -54,27 +63,30 @@ export class PresentImages {
     }
   }
 
+  /**
+   * The copy of that id, of which the names are asked for only where a pull is under way. Errors as
+   * `find`.
+   */
+  async ofId(image: string, imageRef: string, signal: AbortSignal): Promise<PresentImage> {
+    if (this.#options.openNames.isEmpty) return { imageRef, openNames: [] };
+    const found = await this.find(image, imageRef, signal);
+    return { imageRef, openNames: found?.openNames ?? [] };
+  }
+
   /** Whether the pod may use it. Errors: `ErrImageCredentials`, `ABORTED`, `CLOSED`. */
   async mayUse(
     { image, pullPolicy }: EnsureImageRequest,
-    { imageRef, openNames }: PresentImage,
+    present: PresentImage,
     presented: PresentedCredentials,
     signal: AbortSignal,
   ): Promise<boolean> {
     const { pullManager, logger } = this.#options;
-    // A pull manager of the caller's own may answer anything: only this lets a pod in.
-    const isLetIn = async (name: string, credentials?: PodCredentialsSource): Promise<boolean> =>
-      (await unlessEnded(
-        () => pullManager.mustAttemptImagePull(name, imageRef, credentials),
-        signal,
-      )) === false;
+    const ask = (name: string, credentials?: PodCredentialsSource): Promise<boolean> =>
+      pullManager.mustAttemptImagePull(name, present.imageRef, credentials);
     try {
-      if (!(await isLetIn(image, presented.ofPod()))) return false;
-      if (openNames.length === 0) return true;
-      // It may have come by one of these pulls, and not be recorded yet: then it is not preloaded.
-      if (await this.#isRecorded(imageRef, signal)) return await isLetIn(image, presented.ofPod());
-      for (const name of openNames) if (!(await isLetIn(name))) return false;
-      return true;
+      // A pull manager of the caller's own may answer anything: only this lets a pod in.
+      const isLetIn = (answer: boolean): boolean => answer === false;
+      return isLetIn(await this.#decided({ image, present, presented, signal }, ask, isLetIn));
     } catch (error) {
       if (signal.aborted) throw endReason(signal.reason);
       // Another error than for an absent image would tell that it is there.
@@ -82,6 +94,46 @@ export class PresentImages {
       logger.warn('the credentials for an image could not be looked up', { image });
       return false;
     }
+  }
+
+  /** The decision that `mayUse` is made of, with its reason. Errors: `ABORTED`, `CLOSED`. */
+  async check(question: Question): Promise<CheckedImage> {
+    const { present, signal } = question;
+    const { imageRef } = present;
+    const { pullManager } = this.#options;
+    const ask = async (
+      name: string,
+      credentials?: PodCredentialsSource,
+    ): Promise<Omit<CheckedImage, 'imageRef'>> => {
+      if (decides(pullManager)) return pullManager.decide(name, imageRef, credentials, { signal });
+      return {
+        mustPull: (await pullManager.mustAttemptImagePull(name, imageRef, credentials)) !== false,
+      };
+    };
+    const answer = await this.#decided(question, ask, ({ mustPull }) => mustPull === false);
+    return { imageRef, ...answer };
+  }
+
+  /**
+   * What is answered for a copy: about the image, and where that lets the pod in, about the pulls under
+   * way that the copy may have come of.
+   */
+  async #decided<Answer>(
+    { image, present: { imageRef, openNames }, presented, signal }: Question,
+    ask: (name: string, credentials?: PodCredentialsSource) => Promise<Answer>,
+    isLetIn: (answer: Answer) => boolean,
+  ): Promise<Answer> {
+    const answerOf = (name: string, credentials?: PodCredentialsSource): Promise<Answer> =>
+      unlessEnded(() => ask(name, credentials), signal);
+    const answer = await answerOf(image, presented.ofPod());
+    if (!isLetIn(answer) || openNames.length === 0) return answer;
+    // Where it has come of one of them and is not recorded yet, it is not preloaded.
+    if (await this.#isRecorded(imageRef, signal)) return await answerOf(image, presented.ofPod());
+    for (const name of openNames) {
+      const other = await answerOf(name);
+      if (!isLetIn(other)) return other;
+    }
+    return answer;
   }
 
   /** Whether the decision has the last word: records tell all there is, or cannot be read. */
@@ -96,6 +148,12 @@ export class PresentImages {
       return true;
     }
   }
+}
+
+function decides(
+  pullManager: ImagePullManager,
+): pullManager is ImagePullManager & Pick<PullManager, 'decide'> {
+  return typeof (pullManager as Partial<PullManager>).decide === 'function';
 }
 
 function readsRecords(

@@ -1,5 +1,6 @@
 /** What callers ask of an image manager, and what it answers. */
 import type { PullCredentialsSource } from '../credentials/pull-credential.ts';
+import type { Decision } from '../engine/decision.ts';
 import type { PullPolicy } from '../images/pull-policy.ts';
 
 /** One question: make sure that this pod may use this image. */
@@ -19,6 +20,27 @@ export interface EnsuredImage {
   readonly imageRef: string;
   /** Whether the registry was asked. */
   readonly pulled: boolean;
+}
+
+/** One question: may this pod use the copy of an image that is on the node, without a pull? */
+export interface CheckImageRequest {
+  /** As the pod has it. */
+  readonly image: string;
+  /** The runtime's id of the copy. @default what the runtime has under the name */
+  readonly imageRef?: string;
+  /** What the pod can present, or a function asked at most twice, and only where needed. @default none */
+  readonly credentials?: PullCredentialsSource;
+}
+
+/**
+ * Whether a pod may use a copy. Reason and detail are those of a pull manager that can `decide`, as
+ * `PullManager` does.
+ */
+export interface CheckedImage extends Partial<Omit<Decision, 'mustPull'>> {
+  /** Empty: the image is not on the node. */
+  readonly imageRef: string;
+  /** True: the registry must be asked. */
+  readonly mustPull: boolean;
 }
 
 /** Options of single calls. */

@@ -424,6 +424,7 @@ describe('an error that should not happen', () => {
     const { client, log } = await startAgent({
       replace: () => ({
         imageManager: {
+          check: () => Promise.reject(new Error('unused')),
           ensureImage: () => Promise.reject(new TypeError('hunter2\n    at hunter2')),
           collect: () => Promise.reject(new Error('unused')),
           metrics: async () => '',

@@ -363,6 +363,9 @@ describe('an image that is visible before its pull is recorded', () => {
     show();
     const refused = { code: 'ErrImageNeverPull' };
     await expect(images.ensureImage(byDigest)).rejects.toMatchObject(refused);
+    const mustPull = { imageRef: PRIVATE_ID, mustPull: true, reason: 'mustAuthenticate' };
+    expect(await images.check({ image: DIGEST })).toMatchObject(mustPull);
+    expect(await images.check({ image: DIGEST, imageRef: PRIVATE_ID })).toMatchObject(mustPull);
     answer.open(PRIVATE_ID);
     await ensured;
     await expect(images.ensureImage(byDigest)).rejects.toMatchObject(refused);
