@@ -262,7 +262,7 @@ describe('an import', () => {
     ['waits', 500],
   ])(
     'that is interrupted while it %s lets the store go, and is completed by another',
-    async (_, waitMs) => {
+    async (_how, waitMs) => {
       const store = storeIn(newDirectory(), 'journal');
       await fill(store.options, []);
       const lines = Array.from({ length: 3_000 }, (_, i) =>
