@@ -1,6 +1,12 @@
-import { callersText, jsonFilesIntents, rawDisk } from './baselines/measurements.ts';
+import {
+  callersText,
+  jsonFilesIntents,
+  jsonFilesRepeatedIntents,
+  rawDisk,
+  repeatedIntentsText,
+} from './baselines/measurements.ts';
 import { type EngineOptions, loopOf, onEngine, subjectOf } from './support/engine.ts';
-import { intentLoop } from './support/loops.ts';
+import { intentLoop, repeatedIntentLoop } from './support/loops.ts';
 import type { BenchContext, BenchTopic, Comparison } from './support/topic.ts';
 
 async function intents(
@@ -15,8 +21,23 @@ async function intents(
   context.add(work, subjectOf(setup), result, ...comparisons);
 }
 
+/** As many images as the list of official ones has. */
+const KNOWN_IMAGES = 9_849;
+const ROUNDS = 30;
+
+async function repeatedIntents(
+  context: BenchContext,
+  callers: number,
+  atLeast: number,
+): Promise<void> {
+  const files = await jsonFilesRepeatedIntents(context, callers);
+  const rounds = { callers, images: context.scaled(KNOWN_IMAGES), rounds: context.scaled(ROUNDS) };
+  const result = await onEngine(context, {}, (manager) => repeatedIntentLoop(manager, rounds));
+  context.add(repeatedIntentsText(callers), subjectOf(), result, ['a', files, atLeast]);
+}
+
 const topic: BenchTopic = {
-  title: 'durable notes that a pull begins, each of another image, on an empty store',
+  title: 'durable notes that a pull begins, of images never heard of and of known ones',
   async run(context: BenchContext): Promise<void> {
     const disk = await rawDisk(context, { batch: 1 });
     const single = { callers: 1, operations: 5_000 };
@@ -29,6 +50,7 @@ const topic: BenchTopic = {
       const files = await jsonFilesIntents(context, { flush: true, callers });
       const batch = await rawDisk(context, { batch: callers });
       await intents(context, { callers, operations }, ['a', files, atLeast], ['c', batch]);
+      await repeatedIntents(context, callers, atLeast);
     }
   },
 };

@@ -60,10 +60,10 @@ async function workerCounts(context: BenchContext, callers: number): Promise<voi
 const topic: BenchTopic = {
   title: 'pull storms, 90 % decisions, 500 tenants, durable; (b) is not durable',
   async run(context: BenchContext): Promise<void> {
-    await storm(context, { records: RECORDS, callers: 64, operations: 300_000, atLeast: 8 });
-    await storm(context, { records: RECORDS, callers: 1024, operations: 400_000, atLeast: 13 });
-    await storm(context, { records: 200_000, callers: 64, operations: 300_000, atLeast: 4 });
-    await storm(context, { records: 200_000, callers: 1024, operations: 400_000, atLeast: 6.5 });
+    await storm(context, { records: RECORDS, callers: 64, operations: 1_000_000, atLeast: 8 });
+    await storm(context, { records: RECORDS, callers: 1024, operations: 1_000_000, atLeast: 13 });
+    await storm(context, { records: 200_000, callers: 64, operations: 1_000_000, atLeast: 4 });
+    await storm(context, { records: 200_000, callers: 1024, operations: 1_000_000, atLeast: 6.5 });
     await workerCounts(context, 64);
   },
 };

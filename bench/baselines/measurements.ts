@@ -4,7 +4,13 @@
  */
 import { join } from 'node:path';
 import type { ClosedLoopOptions, LoopResult } from '../support/closed-loop.ts';
-import { cycleLoop, decisionLoop, intentLoop, stormLoop } from '../support/loops.ts';
+import {
+  cycleLoop,
+  decisionLoop,
+  intentLoop,
+  repeatedIntentLoop,
+  stormLoop,
+} from '../support/loops.ts';
 import { sequential } from '../support/sequential.ts';
 import { type BenchContext, type BenchRow, settleDisk } from '../support/topic.ts';
 import { Workload } from '../support/workload.ts';
@@ -61,6 +67,26 @@ export function jsonFilesIntents(
       return context.add(`recordPullIntent, ${callersText(callers)}`, jsonSubject(flush), result);
     }),
   );
+}
+
+/** (a) `recordPullIntent` of images whose last pull has failed; flushed. */
+export function jsonFilesRepeatedIntents(
+  context: BenchContext,
+  callers: number,
+): Promise<BenchRow> {
+  return context.once(`a repeated intents ${callers}`, () =>
+    context.inDirectory(async (directory) => {
+      await using manager = disposable(new JsonFilesPullManager(directory, true));
+      const rounds = { callers, images: context.scaled(2_000), rounds: context.samples };
+      const result = await repeatedIntentLoop(manager.subject, rounds);
+      return context.add(repeatedIntentsText(callers), jsonSubject(true), result);
+    }),
+  );
+}
+
+/** What rows of `recordPullIntent` of images whose last pull has failed are called. */
+export function repeatedIntentsText(callers: number): string {
+  return `recordPullIntent, ${callersText(callers)}, known images`;
 }
 
 /** (a) Whole pulls on 20,000 records. */

@@ -4,6 +4,7 @@ import {
   closedLoop,
   countedAs,
   type LoopResult,
+  merged,
   totalOperations,
 } from './closed-loop.ts';
 import {
@@ -32,6 +33,39 @@ export async function intentLoop(
     await expectAnswer(subject, imageText(total + index, 0), index, false);
   }
   return result;
+}
+
+/** What a `repeatedIntentLoop` runs. */
+export interface RepeatedIntents {
+  readonly callers: number;
+  readonly images: number;
+  /** Measured, each an intent of every image. */
+  readonly rounds: number;
+}
+
+/** Rounds before the first measured one. */
+const WARMUP_ROUNDS = 3;
+
+/**
+ * Intents of images whose last pull has failed, as on a node that tries again: each is written, but
+ * its name is known. The failures in between are not measured.
+ */
+export async function repeatedIntentLoop(
+  subject: BenchSubject,
+  { callers, images: count, rounds }: RepeatedIntents,
+): Promise<LoopResult> {
+  const images = Array.from({ length: count }, (_, index) => imageText(index, index % 500));
+  const round = { callers, operations: count, warmup: 0, samples: 1 };
+  const results: LoopResult[] = [];
+  const step = Math.max(1, Math.floor((count * rounds) / VERIFIED_INTENTS));
+  for (let i = -WARMUP_ROUNDS; i < rounds; i++) {
+    const result = await closedLoop(round, (index) => subject.recordPullIntent(images[index]!));
+    if (i >= 0) results.push(result);
+    for (let at = 0; at < count; at += step) await expectAnswer(subject, images[at]!, at, true);
+    await closedLoop(round, (index) => subject.recordImagePullFailed(images[index]!));
+    for (let at = 0; at < count; at += step) await expectAnswer(subject, images[at]!, at, false);
+  }
+  return merged(results);
 }
 
 async function expectAnswer(
