@@ -28,7 +28,7 @@ export interface CheckImageRequest {
   readonly image: string;
   /** The runtime's id of the copy. @default what the runtime has under the name */
   readonly imageRef?: string;
-  /** What the pod can present, or a function asked at most twice, and only where needed. @default none */
+  /** What the pod can present, or a function asked at most once, and only where needed. @default none */
   readonly credentials?: PullCredentialsSource;
 }
 

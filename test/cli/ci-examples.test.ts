@@ -6,9 +6,9 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { describe, expect, it } from 'vitest';
 import { newDirectory } from '../storm/trace/kit.ts';
+import { PROGRAM } from '../support/program.ts';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
-const MAIN = join(ROOT, 'src', 'cli', 'main.ts');
 const EXAMPLES = join(ROOT, 'examples', 'ci');
 const run = promisify(execFile);
 
@@ -38,11 +38,11 @@ async function newProject(): Promise<{ directory: string; env: NodeJS.ProcessEnv
   const directory = await newDirectory();
   const bin = join(directory, '.bin');
   await mkdir(bin);
-  const loader = import.meta.resolve('tsx');
+  const program = PROGRAM.map((word) => `'${word}'`).join(' ');
   // `npx [--prefix DIRECTORY] pullwarden …` is all that is asked of npx.
   const npx =
     `#!/bin/sh\n[ "$1" = --prefix ] && shift 2\n[ "$1" = pullwarden ] || exit 70\nshift\n` +
-    `exec '${process.execPath}' --import '${loader}' '${MAIN}' "$@"\n`;
+    `exec '${process.execPath}' ${program} "$@"\n`;
   await writeFile(join(bin, 'npx'), npx);
   await chmod(join(bin, 'npx'), 0o755);
   // The threads of a checkout look for its loader from the working directory.
