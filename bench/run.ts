@@ -43,16 +43,36 @@ async function runTopic(name: string, context: BenchContext): Promise<BenchRow[]
   return rows;
 }
 
-async function main(): Promise<number> {
-  const { values, positionals } = parseArgs({
+const USAGE = `Usage: npm run bench -- [TOPIC ...] [--json FILE] [--dir DIR] [--quick] [--list]
+Topics: ${topicNames().join(', ')} (default: all). See docs/benchmarks.md.
+`;
+
+function parsedArgs() {
+  return parseArgs({
     allowPositionals: true,
     options: {
       json: { type: 'string' },
       dir: { type: 'string' },
       quick: { type: 'boolean', default: false },
       list: { type: 'boolean', default: false },
+      help: { type: 'boolean', short: 'h', default: false },
     },
   });
+}
+
+async function main(): Promise<number> {
+  let parsed: ReturnType<typeof parsedArgs>;
+  try {
+    parsed = parsedArgs();
+  } catch (error) {
+    process.stderr.write(`${(error as Error).message}\n${USAGE}`);
+    return 2;
+  }
+  const { values, positionals } = parsed;
+  if (values.help) {
+    process.stdout.write(USAGE);
+    return 0;
+  }
   const known = topicNames();
   if (values.list) {
     process.stdout.write(`${known.join('\n')}\n`);
