@@ -1,8 +1,10 @@
-import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import fc from 'fast-check';
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import type { OwnedAccessor, RecordWrite } from '../../../src/accessors/accessor.ts';
+import type { Inspectable } from '../../../src/accessors/inspection.ts';
+import { RedoLog } from '../../../src/accessors/kubelet/redo-log.ts';
 import { applyChange } from '../../../src/records/merge.ts';
 import { type ImagePulledRecord, PulledRecord } from '../../../src/records/record.ts';
 import { comparable, record, secrets } from '../../conformance/accessor-suite.ts';
@@ -106,6 +108,23 @@ describe('a kubelet store after a crash', () => {
     const after = await store.crash(LAZY);
     expect(await readFile(path, 'utf8')).toBe('{"kind":');
     expect(() => after.getImagePulledRecord('ref')).toThrow(path);
+  });
+
+  it.each([
+    ['must not be believed any more', {}],
+    ['is of a newer version than is read', { compatibility: 'v1.34' }],
+  ] as const)('does not delete a file of its own that %s', async (what, changes) => {
+    store = await openTemporary(LAZY);
+    const path = new PlainKubelet(store.dir).pathOf('pulled', 'ref');
+    const retire = vi.spyOn(RedoLog.prototype, 'retire').mockRejectedValue(new Error('no'));
+    await store.accessor.writeImagePulledRecord(record('ref', { name: secrets(1) }));
+    // The crash comes when the file is in its place, and the log does not say so yet.
+    for await (const _ of (store.accessor as unknown as Inspectable).inspect());
+    await vi.waitUntil(() => retire.mock.calls.length > 0);
+    retire.mockRestore();
+    if (what.startsWith('must')) await chmod(path, 0o666);
+    const accessor = await store.crash({ ...LAZY, ...changes });
+    expect(await recordOf(accessor, 'ref')).toEqual(seconds(record('ref', { name: secrets(1) })));
   });
 
   it('has the same when the replay itself is cut short by another crash', async () => {
