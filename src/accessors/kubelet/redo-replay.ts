@@ -40,6 +40,8 @@ export interface ReplayOptions {
   readonly pacer: Pacer;
   /** The worker that replays what its predecessor left. @default none: the host, all there is */
   readonly worker?: number;
+  /** Its own: another that died while it replayed may have left temporary files. @default 1 */
+  readonly generation?: number;
   /** Keys of the worker that the host could not apply. */
   readonly inherited?: readonly UnappliedKey[];
 }
@@ -157,7 +159,7 @@ async function applyLogged(
   logged: readonly LoggedKey[],
 ): Promise<Map<LoggedKey, string>> {
   const { paths, directories, behaviour, placed, pacer } = options;
-  const prefix = `replay-${options.worker ?? 'all'}`;
+  const prefix = `replay-${options.worker ?? 'all'}-${options.generation ?? 1}`;
   const placer = new FilePlacer({
     paths,
     directories,

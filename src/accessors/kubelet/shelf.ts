@@ -234,10 +234,11 @@ export class Shelf {
 
   /**
    * Has a record written in another form than the file of that name has. One that is misfiled gets a
-   * file of its own only where there is none, not even a damaged one.
+   * file of its own only where there is none, not even a damaged one. What a log carries is for the
+   * file as it is.
    */
   rewrite(name: string, { key, value }: FiledRecord, sequence: number): void {
-    if (!this.#isOwn(key)) return;
+    if (!this.#isOwn(key) || this.#unapplied.has(key)) return;
     let entry = this.#byName.get(name);
     if (entry === undefined) {
       if (this.fileNamed(recordFileName(key)) !== undefined) return;

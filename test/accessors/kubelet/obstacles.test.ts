@@ -24,6 +24,7 @@ import {
   openTemporary,
   ownLeftovers,
   PlainKubelet,
+  written,
 } from './kit.ts';
 
 const CORRUPT = 'ERR_PULLMANAGER_RECORD_CORRUPT';
@@ -181,6 +182,20 @@ describe('a record file that cannot be written', () => {
     await releaseKubelet(plan);
     await lock.release();
     expect(await ownLeftovers(dir)).toEqual([]);
+  });
+
+  it('is not rewritten in another version before what it lacks is known to be in it', async () => {
+    store = await openTemporary();
+    await store.close();
+    await new PlainKubelet(store.dir, 'v1.34').writePulled(record('ref', { old: secrets(1) }));
+    let accessor = await store.reopen({ ...LAZY, compatibility: 'v1.34' });
+    await accessor.deleteImagePulledRecord('ref');
+    refusePlaces();
+    accessor = await store.crash(LAZY);
+    expect(await codeOf(() => accessor.getImagePulledRecord('ref'))).toBe(CORRUPT);
+    vi.restoreAllMocks();
+    await written(accessor);
+    expect(await namesOf(await store.reopen(LAZY))).toEqual([]);
   });
 
   it('because others replace it all the time is not lost', async () => {

@@ -3,14 +3,23 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import type { OwnedAccessor, RecordWrite } from '../../../src/accessors/accessor.ts';
+import { acquireDirectoryLock } from '../../../src/accessors/directory-lock.ts';
 import type { Inspectable } from '../../../src/accessors/inspection.ts';
+import { FilePlacer } from '../../../src/accessors/kubelet/file-placer.ts';
+import { openKubelet } from '../../../src/accessors/kubelet/kubelet-accessor.ts';
+import {
+  kubeletLockDirectory,
+  prepareKubelet,
+} from '../../../src/accessors/kubelet/kubelet-directory.ts';
 import { RedoLog } from '../../../src/accessors/kubelet/redo-log.ts';
 import { applyChange } from '../../../src/records/merge.ts';
 import { type ImagePulledRecord, PulledRecord } from '../../../src/records/record.ts';
 import { comparable, record, secrets } from '../../conformance/accessor-suite.ts';
+import { soleWorker } from '../open-store.ts';
 import {
   type KubeletSetup,
   type KubeletUnderTest,
+  methodOf,
   openTemporary,
   ownLeftovers,
   PlainKubelet,
@@ -153,6 +162,32 @@ describe('a kubelet store after a crash', () => {
     await store.accessor.writeImagePullIntent('image');
     const accessor = await store.crash({ ...LAZY, context: { generation: 2 } });
     expect(await intentsOf(accessor)).toEqual(['image']);
+  });
+
+  it('gives it to the next worker, too, where one died while it brought it to files', async () => {
+    store = await openTemporary();
+    await store.close();
+    const lock = await acquireDirectoryLock(await kubeletLockDirectory(store.dir));
+    const plan = await prepareKubelet(lock.path, 'v1.35', LAZY.tuning);
+    const first = await openKubelet(plan, soleWorker());
+    await first.writeImagePullIntent('image');
+    const prepare = methodOf(FilePlacer.prototype, 'prepare');
+    const death = new Promise<void>((died) => {
+      vi.spyOn(FilePlacer.prototype, 'prepare').mockImplementationOnce(async function (
+        this: FilePlacer,
+        changes,
+      ) {
+        await prepare.call(this, changes);
+        died();
+        return new Promise(() => {});
+      });
+    });
+    void openKubelet(plan, soleWorker({ generation: 2 }));
+    await death;
+    const next = await openKubelet(plan, soleWorker({ generation: 3 }));
+    expect(await intentsOf(next)).toEqual(['image']);
+    await next.close();
+    await lock.release();
   });
 
   it('drops a batch that was torn, and has all before it', async () => {
