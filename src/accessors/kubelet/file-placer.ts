@@ -41,7 +41,7 @@ export interface PreparedChange<C extends FileChange = FileChange> {
   readonly temporary: string | undefined;
   readonly id: number;
   /** Why it cannot be made: no file can say what it is to say. */
-  readonly refusal?: unknown;
+  readonly refusal?: PullManagerError;
 }
 
 export interface FilePlacerOptions {
@@ -112,8 +112,9 @@ export class FilePlacer {
         let bytes: Buffer;
         try {
           bytes = this.#encode(change);
-        } catch (refusal) {
+        } catch (cause) {
           // What others wrote may make too much of it. It keeps nobody from the rest.
+          const refusal = this.#inexpressible(change, cause);
           prepared.push({ change, temporary: undefined, id: 0, refusal });
           return;
         }
@@ -191,6 +192,12 @@ export class FilePlacer {
       throw cause;
     }
     directory.flushSync();
+  }
+
+  #inexpressible(change: FileChange, cause: unknown): PullManagerError {
+    const path = this.pathOf(change);
+    const message = `no file can say what ${quote(path)} is to say: ${(cause as Error).message}`;
+    return new PullManagerError('STORE_UNAVAILABLE', message, { path, cause });
   }
 
   #encode({ kind, key, value }: FileChange): Buffer {
