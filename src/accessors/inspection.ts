@@ -11,7 +11,8 @@ export interface Finding {
   /**
    * `valid`; `undecodable`: present, but no record; `misfiled`: a record, under another one's key;
    * `orphan`: a temporary file that a crash left; `unread`: of a version that the claimed level does
-   * not read, so no damage and never taken out; `remark`: unusual, but neither wrong nor lost.
+   * not read, or the disk or process had trouble reading it, so no damage and never taken out;
+   * `remark`: unusual, but neither wrong nor lost.
    */
   readonly verdict: 'valid' | 'undecodable' | 'misfiled' | 'orphan' | 'unread' | 'remark';
   /** Where it is, as one would look for it: a file's path, the hexadecimal key in a database. */

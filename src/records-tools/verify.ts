@@ -76,7 +76,8 @@ function opensImage({ verdict }: Finding): boolean {
 const CONSEQUENCE =
   'After this the image looks preloaded: under the default policy every pod may use it. Remove the ' +
   'image from the node first, or run with AlwaysVerify until it was pulled again. Of a misfiled entry ' +
-  'it is not the image that is named, but the one whose key has the hash that the entry is filed under';
+  'it is the image whose key has the hash that the entry is filed under, and in the directory of a ' +
+  'kubelet also the one that is named';
 
 /** Before anything is opened, and whether or not there is anything to repair. */
 function checkRepairable({ options }: StoreChoice): void {

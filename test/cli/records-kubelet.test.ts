@@ -148,6 +148,23 @@ describe('records of a kubelet', () => {
     expect((await json(...verify)).code).toBe(0);
   });
 
+  it('open the image that a misfiled one names, too, when it is put aside, and that is said', async () => {
+    const dir = imageManager('v1beta1');
+    damage(dir);
+    const { imageRef } = JSON.parse(readFileSync(join(dir, 'pulled', MISFILED), 'utf8'));
+    rmSync(join(dir, 'pulled', recordFileName(imageRef)));
+    const store = ['--store', `kubelet:${dir}`];
+    const reasonOf = async (ref: string): Promise<string> =>
+      (await json<{ reason: string }>('check', 'docker.io/testing/test:v1', ref, ...store)).reason;
+    for (const ref of [imageRef, 'somewhere-else']) expect(await reasonOf(ref)).toBe('error');
+    const verify = ['records', 'verify', ...store, '--repair', '--accept-preloaded'];
+    const { consequence } = await json<VerifyResult>(...verify);
+    for (const ref of [imageRef, 'somewhere-else']) {
+      expect(await reasonOf(ref)).toBe('credentialPolicyAllowed');
+    }
+    expect(consequence).toMatch(/in the directory of a kubelet also the one that is named$/);
+  });
+
   it('are no more than the sound ones where they are moved, and the rest is counted', async () => {
     const dir = imageManager('v1beta1');
     damage(dir);

@@ -37,9 +37,11 @@ export interface FileChange {
 /** A change that can be made by a rename. */
 export interface PreparedChange<C extends FileChange = FileChange> {
   readonly change: C;
-  /** Of the flushed file; undefined where the file is to go. */
+  /** Of the flushed file; undefined where the file is to go, or cannot be made. */
   readonly temporary: string | undefined;
   readonly id: number;
+  /** Why it cannot be made: no file can say what it is to say. */
+  readonly refusal?: PullManagerError;
 }
 
 export interface FilePlacerOptions {
@@ -107,7 +109,15 @@ export class FilePlacer {
       }
       const pacer = new Pacer(this.#mayBlock, SLICE_MS);
       const write = async ({ change, temporary }: PreparedChange<C>): Promise<void> => {
-        const bytes = this.#encode(change);
+        let bytes: Buffer;
+        try {
+          bytes = this.#encode(change);
+        } catch (cause) {
+          // What others wrote may make too much of it. It keeps nobody from the rest.
+          const refusal = this.#inexpressible(change, cause);
+          prepared.push({ change, temporary: undefined, id: 0, refusal });
+          return;
+        }
         this.writtenBytes += bytes.length;
         written.push(temporary!);
         const id = this.#mayBlock
@@ -133,10 +143,11 @@ export class FilePlacer {
    * has happened, and the temporary file is gone. Between the look and the rename it can be replaced
    * unseen.
    *
-   * @throws what the file system says; `STORE_UNAVAILABLE` if the directory is not the one that was
-   * opened: then nothing is known of where the file is.
+   * @throws why it cannot be made; what the file system says; `STORE_UNAVAILABLE` if the directory is
+   * not the one that was opened: then nothing is known of where the file is.
    */
-  place({ change, temporary, id }: PreparedChange): FileState | undefined {
+  place({ change, temporary, id, refusal }: PreparedChange): FileState | undefined {
+    if (refusal !== undefined) throw refusal;
     const path = this.pathOf(change);
     const found = currentState(path);
     const { expected } = change;
@@ -181,6 +192,12 @@ export class FilePlacer {
       throw cause;
     }
     directory.flushSync();
+  }
+
+  #inexpressible(change: FileChange, cause: unknown): PullManagerError {
+    const path = this.pathOf(change);
+    const message = `no file can say what ${quote(path)} is to say: ${(cause as Error).message}`;
+    return new PullManagerError('STORE_UNAVAILABLE', message, { path, cause });
   }
 
   #encode({ kind, key, value }: FileChange): Buffer {

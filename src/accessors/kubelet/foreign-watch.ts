@@ -25,6 +25,8 @@ export const WATCH_DEFAULTS: WatchTuning = { pollMs: 2_000, watchedPollMs: 30_00
 const DUTY_DIVISOR = 20;
 /** Files between two turns of the event loop. */
 const SLICE_FILES = 256;
+/** The clock of no file system takes larger steps than that: FAT's are the largest. */
+const CLOCK_STEP_MS = 2_000;
 
 export interface ForeignWatchOptions {
   readonly directories: RecordDirectories;
@@ -57,7 +59,7 @@ class DirectoryWatch {
   readonly #shelf: Shelf;
   readonly #options: ForeignWatchOptions;
   #watcher: FSWatcher | undefined;
-  /** When its names changed last before it was looked through. */
+  /** When its names changed last before it was looked through, as `#changedAtMs` says. */
   #mtimeMs = 0;
   #timer: NodeJS.Timeout | undefined;
   #nextScanAtMs = 0;
@@ -83,7 +85,7 @@ class DirectoryWatch {
     this.#watcher?.close();
     this.#watcher = undefined;
     try {
-      this.#mtimeMs = statSync(this.#path).mtimeMs;
+      this.#mtimeMs = this.#changedAtMs();
       const watcher = watch(this.#path, { persistent: false }, (_, name) => {
         if (name !== null && isRecordName(name)) this.#options.onSuspect(this.#shelf, name);
         // So it is called where it is told of itself.
@@ -115,17 +117,23 @@ class DirectoryWatch {
     if (!this.#checkPlace()) return;
     const isBack = this.#shelf.away !== undefined;
     if (isBack) this.#watch();
-    const { mtimeMs } = statSync(this.#path);
+    const mtimeMs = this.#changedAtMs();
     const isDue = mtimeMs !== this.#mtimeMs && performance.now() >= this.#nextScanAtMs;
     if (!isBack && !isDue) return;
-    this.#mtimeMs = mtimeMs;
     const startedMs = performance.now();
     const isWhole = await this.#scan(isBack);
+    if (isWhole) this.#mtimeMs = mtimeMs;
     if (isBack && isWhole && this.#checkPlace()) this.#options.onBack(this.#shelf);
     const tookMs = performance.now() - startedMs;
     const { pollMs, watchedPollMs } = this.#options.tuning;
     const pauseMs = this.#watcher === undefined ? pollMs : watchedPollMs;
     this.#nextScanAtMs = performance.now() + Math.max(pauseMs, tookMs * DUTY_DIVISOR);
+  }
+
+  /** When its names changed last; NaN while another change could get the same time. */
+  #changedAtMs(): number {
+    const { mtimeMs } = statSync(this.#path);
+    return Date.now() - mtimeMs < CLOCK_STEP_MS ? Number.NaN : mtimeMs;
   }
 
   /** Whether the directory is the one that was opened. */

@@ -8,7 +8,7 @@ import { errorCode, invalidArgument, quote, storeError } from '../../errors.ts';
 import { flushDirectory, makeDirectory } from '../directories.ts';
 import type { Finding } from '../inspection.ts';
 import { currentState } from './file-state.ts';
-import { readRecordFile } from './found-file.ts';
+import { isUnavailable, readRecordFile } from './found-file.ts';
 import { isRecordName, type KubeletPaths, type RecordKind } from './layout.ts';
 import { RECORD_PREFIX } from './record-file.ts';
 
@@ -53,10 +53,12 @@ function inspectFile(
   }
   const found = readRecordFile(directory, kind, name, behaviour);
   if (found === undefined) return undefined;
-  const { record, isUnread, error } = found;
+  const { record, error } = found;
   const key = record === undefined ? {} : { key: record.key };
   if (error === undefined) return { kind, verdict: 'valid', location, ...key };
   const { reason = error.message, offset } = error;
+  // It may be as good as ever.
+  const isUnread = found.isUnread || isUnavailable(error);
   const verdict = isUnread ? 'unread' : record === undefined ? 'undecodable' : 'misfiled';
   return { kind, verdict, location, ...key, reason, ...(offset === undefined ? {} : { offset }) };
 }
@@ -89,7 +91,7 @@ export async function quarantineFile(
     const place = await freePath(join(quarantine, `${basename(of[kind])}-${name}`));
     const { id } = currentState(location);
     const found = inspectFile(of[kind], kind, name, behaviour);
-    // One of a newer kubelet is no damage.
+    // One that is not read is no damage.
     const isSound = found?.verdict === 'valid' || found?.verdict === 'unread';
     if (found === undefined || isSound) return undefined;
     renameSync(location, place);

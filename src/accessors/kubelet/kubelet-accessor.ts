@@ -51,18 +51,18 @@ export async function openKubelet(
   context: AccessorContext,
 ): Promise<OwnedAccessor & Inspectable> {
   const paths = kubeletPaths(plan.dir);
-  const { workerIndex, mayBlock } = context;
+  const { workerIndex, generation, mayBlock } = context;
   const pacer = new Pacer(!mayBlock);
   const placed = new PlacedFiles(plan.placed, workerIndex);
   let { unapplied } = plan;
   let directories: RecordDirectories | undefined;
   try {
     directories = openDirectories(paths, plan.directories);
-    if (context.generation > 1) {
+    if (generation > 1) {
       const { behaviour } = plan;
       const inherited = unapplied.filter(({ key }) => owns(context, key));
       const options = { paths, directories, behaviour, placed, pacer, worker: workerIndex };
-      unapplied = await replayRedoLogs({ ...options, inherited });
+      unapplied = await replayRedoLogs({ ...options, generation, inherited });
     }
     const background = new BackgroundWork();
     const redo = await RedoLog.open({

@@ -1,5 +1,5 @@
 /** The host's side of a kubelet store: makes the directory ready for the workers. */
-import { readdir } from 'node:fs/promises';
+import { lstat, readdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import {
   type CompatibilityLevel,
@@ -13,7 +13,7 @@ import { Pacer } from '../journal/pacer.ts';
 import type { JournalTuning } from '../journal/tuning.ts';
 import { PlacedFiles } from './file-state.ts';
 import { WATCH_DEFAULTS, type WatchTuning } from './foreign-watch.ts';
-import { kubeletPaths, prepareDirectory, removeEmptyDirectories } from './layout.ts';
+import { kubeletPaths, prepareDirectory, removeEmptyDirectories, unfit } from './layout.ts';
 import { closeDirectories, type DirectoryIds, openDirectories } from './record-directory.ts';
 import { replayRedoLogs, type UnappliedKey } from './redo-replay.ts';
 import { WRITE_BEHIND_DEFAULTS, type WriteBehindTuning } from './write-behind.ts';
@@ -39,10 +39,18 @@ export interface KubeletTuning {
   readonly redo: Partial<JournalTuning>;
 }
 
-/** The directory to take before the store is prepared: nobody but us looks into it. */
+/**
+ * The directory to take before the store is prepared: nobody but us looks into it.
+ *
+ * @throws `STORE_UNAVAILABLE`, also where it is a link: the directory around what that leads to is
+ * another one than `dir`, and files cannot be renamed from one file system to another.
+ */
 export async function kubeletLockDirectory(dir: string): Promise<string> {
   await prepareDirectory(dir);
-  return kubeletPaths(dir).own;
+  const { own } = kubeletPaths(dir);
+  const found = await lstat(own).catch(() => undefined);
+  if (found?.isSymbolicLink()) throw unfit(own, 'is a symbolic link');
+  return own;
 }
 
 /**

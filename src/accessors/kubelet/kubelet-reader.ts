@@ -16,7 +16,6 @@ import { wellFormed } from '../../util/well-formed.ts';
 import type { PullRecordsAccessor } from '../accessor.ts';
 import { acquireReadLock } from '../directory-lock.ts';
 import type { Finding } from '../inspection.ts';
-import { listJournalFiles } from '../journal/file-names.ts';
 import { Pacer } from '../journal/pacer.ts';
 import {
   type FoundFile,
@@ -28,8 +27,7 @@ import {
 import { inspectFiles, KINDS } from './inspect.ts';
 import { checkDirectory, type KubeletPaths, kubeletPaths, type RecordKind } from './layout.ts';
 import { recordFileName } from './record-format.ts';
-import { readRedoLog } from './redo-reader.ts';
-import { changeOf, type LoggedChange } from './redo-replay.ts';
+import { changesOf, type LoggedChange, readRedoLogs } from './redo-replay.ts';
 
 /** What can be asked of a directory that is only read. */
 export interface KubeletReader
@@ -209,22 +207,10 @@ async function unfiledChanges(
   paths: KubeletPaths,
   behaviour: KubeletBehaviour,
 ): Promise<LoggedChange[]> {
+  if (!isThere(paths.redo)) return [];
   const pacer = new Pacer(true);
-  const changes: LoggedChange[] = [];
-  if (!isThere(paths.redo)) return changes;
-  const files = await listJournalFiles(paths.redo);
-  for (const partition of new Set(files.map((file) => file.partition))) {
-    const logged = await readRedoLog(
-      files.filter((file) => file.partition === partition),
-      pacer,
-    );
-    for (const key of logged) {
-      const change = changeOf(key, paths, behaviour);
-      if (change !== undefined) changes.push(change);
-      await pacer.pause();
-    }
-  }
-  return changes;
+  const { logged } = await readRedoLogs(paths.redo, pacer);
+  return changesOf(logged, paths, behaviour, pacer);
 }
 
 /** Whether there is such a directory. Throws `STORE_UNAVAILABLE` where it is not fit for use. */

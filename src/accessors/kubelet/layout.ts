@@ -100,7 +100,8 @@ export async function removeEmptyDirectories({ redo, temporary }: KubeletPaths):
   for (const path of [redo, temporary]) await rmdir(path).catch(() => {});
 }
 
-function unfit(path: string, reason: string, cause?: unknown): PullManagerError {
+/** `STORE_UNAVAILABLE` of a directory, with what is wrong with it. */
+export function unfit(path: string, reason: string, cause?: unknown): PullManagerError {
   const message = `the directory ${quote(path)} ${reason}`;
   return new PullManagerError('STORE_UNAVAILABLE', message, { path, reason, cause });
 }

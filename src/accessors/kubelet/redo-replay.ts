@@ -40,6 +40,8 @@ export interface ReplayOptions {
   readonly pacer: Pacer;
   /** The worker that replays what its predecessor left. @default none: the host, all there is */
   readonly worker?: number;
+  /** Its own: another that died while it replayed may have left temporary files. @default 1 */
+  readonly generation?: number;
   /** Keys of the worker that the host could not apply. */
   readonly inherited?: readonly UnappliedKey[];
 }
@@ -76,10 +78,40 @@ const ATTEMPTS_MAX = 8;
  */
 export async function replayRedoLogs(options: ReplayOptions): Promise<UnappliedKey[]> {
   const { paths, pacer } = options;
+  const { logged, workers, carried, obsolete } = await readRedoLogs(
+    paths.redo,
+    pacer,
+    (partition) => isWanted(partition, options),
+  );
+  const stuck = await applyLogged(options, logged);
+  const unapplied = stuck.size === 0 ? [] : await carry(options, stuck);
+  // What a worker's log deletes must not come back without that log.
+  await removeLogs(paths.redo, obsolete);
+  await removeLogs(paths.redo, workers);
+  await removeLogs(paths.redo, carried);
+  return unapplied;
+}
+
+interface RedoLogs {
+  /** A key may be twice in it: in a log that carries it, and before that in its worker's. */
+  readonly logged: readonly LoggedKey[];
+  /** Partitions of workers, and of keys. */
+  readonly workers: ReadonlyMap<number, unknown>;
+  readonly carried: ReadonlyMap<number, unknown>;
+  /** Of the latter those whose keys were deleted since. */
+  readonly obsolete: ReadonlySet<number>;
+}
+
+/** What the logs in a directory say that counts. Changes nothing. Throws as `readRedoLog` does. */
+export async function readRedoLogs(
+  directory: string,
+  pacer: Pacer,
+  takes: (partition: number) => boolean = () => true,
+): Promise<RedoLogs> {
   const workers = new Map<number, LoggedKey[]>();
   const carried = new Map<number, LoggedKey[]>();
-  for (const [partition, files] of await logFiles(paths.redo)) {
-    if (!isWanted(partition, options)) continue;
+  for (const [partition, files] of await logFiles(directory)) {
+    if (!takes(partition)) continue;
     const logs = partition < CARRIED_FROM ? workers : carried;
     logs.set(partition, await readRedoLog(files, pacer));
   }
@@ -90,13 +122,7 @@ export async function replayRedoLogs(options: ReplayOptions): Promise<UnappliedK
     if (keys.some((key) => deleted.has(idOf(key)))) obsolete.add(partition);
     else logged.push(...keys);
   }
-  const stuck = await applyLogged(options, logged);
-  const unapplied = stuck.size === 0 ? [] : await carry(options, stuck);
-  // What a worker's log deletes must not come back without that log.
-  await removeLogs(paths.redo, obsolete);
-  await removeLogs(paths.redo, workers);
-  await removeLogs(paths.redo, carried);
-  return unapplied;
+  return { logged, workers, carried, obsolete };
 }
 
 function isWanted(partition: number, { worker, inherited = [] }: ReplayOptions): boolean {
@@ -133,7 +159,7 @@ async function applyLogged(
   logged: readonly LoggedKey[],
 ): Promise<Map<LoggedKey, string>> {
   const { paths, directories, behaviour, placed, pacer } = options;
-  const prefix = `replay-${options.worker ?? 'all'}`;
+  const prefix = `replay-${options.worker ?? 'all'}-${options.generation ?? 1}`;
   const placer = new FilePlacer({
     paths,
     directories,
@@ -176,24 +202,17 @@ async function carry(
   options: ReplayOptions,
   stuck: ReadonlyMap<LoggedKey, string>,
 ): Promise<UnappliedKey[]> {
-  const { paths, behaviour } = options;
-  const changes = new Map<string, LoggedChange & { readonly reason: string }>();
-  for (const [logged, reason] of stuck) {
-    const change = changeOf(logged, paths, behaviour);
-    if (change === undefined) continue;
-    // A key may be in two logs: in one that carries it, which is read last, and in its worker's.
-    const id = idOf(logged);
-    const value = joinValues(change.value, changes.get(id)?.value);
-    changes.set(id, { ...change, value, reason });
-  }
+  const { paths, behaviour, pacer } = options;
+  const changes = await changesOf(stuck.keys(), paths, behaviour, pacer);
   const taken = new Set((await logFiles(paths.redo)).keys());
   let partition = CARRIED_FROM + (options.worker ?? -1) + 1;
   const unapplied: UnappliedKey[] = [];
-  for (const change of changes.values()) {
+  for (const change of changes) {
     while (taken.has(partition)) partition += CARRIED_STEP;
     taken.add(partition);
     await logAlone(paths.redo, partition, change);
-    const { kind, key, name, reason } = change;
+    const { kind, key, name } = change;
+    const reason = stuck.get(change.logged)!;
     unapplied.push({ kind, key, path: join(paths.of[kind], name), reason, partition });
   }
   return unapplied;
@@ -216,8 +235,26 @@ export interface LoggedChange extends FileChange {
   readonly logged: LoggedKey;
 }
 
+/** What has to become of the files of keys, one change for each. Throws `STORE_UNAVAILABLE`. */
+export async function changesOf(
+  logged: Iterable<LoggedKey>,
+  paths: KubeletPaths,
+  behaviour: KubeletBehaviour,
+  pacer: Pacer,
+): Promise<LoggedChange[]> {
+  const changes = new Map<string, LoggedChange>();
+  for (const key of logged) {
+    const change = changeOf(key, paths, behaviour);
+    await pacer.pause();
+    if (change === undefined) continue;
+    const id = idOf(key);
+    changes.set(id, { ...change, value: joinValues(change.value, changes.get(id)?.value) });
+  }
+  return [...changes.values()];
+}
+
 /** What has to become of a key's file; undefined: nothing. Throws `STORE_UNAVAILABLE`. */
-export function changeOf(
+function changeOf(
   logged: LoggedKey,
   paths: KubeletPaths,
   behaviour: KubeletBehaviour,
@@ -251,9 +288,9 @@ function resolve(
   filed: Value | undefined,
   isDamaged: boolean,
 ): Value | undefined | typeof KEEP {
-  const covers = placed.get(fileId);
+  const covers = isDamaged ? undefined : placed.get(fileId);
   if (covers !== undefined) {
-    // Ours, with all writes up to there.
+    // Ours, with all writes up to there; a damaged one has none of them any more.
     return applyAll(
       key,
       filed,

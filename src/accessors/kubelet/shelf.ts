@@ -78,9 +78,11 @@ export class Shelf {
     this.#isOwn = isOwn;
   }
 
-  /** Number of keys that have a value. */
+  /** How many values there are. */
   get size(): number {
-    return this.#size;
+    let size = this.#size;
+    for (const key of this.#unapplied.keys()) if (this.has(key)) size--;
+    return size;
   }
 
   /** Bad files in the order of their names, but those that are about to be replaced or removed. */
@@ -158,6 +160,18 @@ export class Shelf {
     return entry === undefined || this.dirty.has(entry) || entry.loggedAt <= retiredUpTo;
   }
 
+  /** Up to which write the log has to be retired for all suspects to be settled; 0: they are. */
+  unsettledUpTo(retiredUpTo: number): number {
+    let last = 0;
+    for (const names of [this.suspects, this.postponed]) {
+      for (const name of names) {
+        if (this.isSettled(name, retiredUpTo)) continue;
+        last = Math.max(last, this.#byName.get(name)!.loggedAt);
+      }
+    }
+    return last;
+  }
+
   /** The file of a name, as far as it is known; undefined: nothing is known of that name. */
   fileNamed(name: string): FileState | undefined {
     return (this.#bad.get(name) ?? this.#byName.get(name))?.file;
@@ -184,6 +198,8 @@ export class Shelf {
       if (value === undefined && file.id === 0) return;
       entry = this.#add(key, file);
     }
+    // So that it lags behind since this write.
+    if (entry.isRewrite) this.dirty.delete(entry);
     entry.isRewrite = false;
     entry.loggedAt = sequence;
     this.#setValue(entry, value);
@@ -218,10 +234,11 @@ export class Shelf {
 
   /**
    * Has a record written in another form than the file of that name has. One that is misfiled gets a
-   * file of its own only where there is none, not even a damaged one.
+   * file of its own only where there is none, not even a damaged one. What a log carries is for the
+   * file as it is.
    */
   rewrite(name: string, { key, value }: FiledRecord, sequence: number): void {
-    if (!this.#isOwn(key)) return;
+    if (!this.#isOwn(key) || this.#unapplied.has(key)) return;
     let entry = this.#byName.get(name);
     if (entry === undefined) {
       if (this.fileNamed(recordFileName(key)) !== undefined) return;

@@ -153,7 +153,8 @@ export class WriteBehind {
     for (let failures = 0; this.#isBehind && failures < CLOSING_FAILURES_MAX; ) {
       takeIn();
       await this.flush();
-      if (this.#failure !== undefined) failures++;
+      // A file that another has replaced, and that cannot be read, stays as it is.
+      if (this.#failure !== undefined || this.#isDisturbed) failures++;
     }
     clearTimeout(this.#timer);
     return !this.#isBehind;
@@ -265,13 +266,16 @@ export class WriteBehind {
   }
 
   /**
-   * Logs what could not be written once more, in the newest segment: one file that is in the way must
-   * not keep the log from ever getting shorter.
+   * Logs what could not be written once more: one file that is in the way must not keep the log from
+   * ever getting shorter, nor what others have changed from being taken in.
    */
   async #logAnew(stuck: readonly EntryChange[]): Promise<void> {
-    const { redo } = this.#options;
+    if (stuck.length === 0) return;
+    const { redo, shelves } = this.#options;
+    const unsettled = shelves.map((shelf) => shelf.unsettledUpTo(redo.retiredUpTo) + 1);
+    const from = Math.max(redo.newestFrom, ...unsettled);
     const isOld = ({ shelf, entry }: EntryChange): boolean =>
-      shelf.dirty.has(entry) && !entry.isRewrite && entry.dirtySince < redo.newestFrom;
+      shelf.dirty.has(entry) && !entry.isRewrite && entry.dirtySince < from;
     for (const change of stuck.filter(isOld)) {
       const { kind, key, shelf, entry } = change;
       await redo.appendAnew(
@@ -302,7 +306,9 @@ export class WriteBehind {
   #doneUpTo(shelves: readonly Shelf[], covers: number): number {
     let done = covers;
     for (const { dirty } of shelves) {
-      for (const { dirtySince } of dirty) done = Math.min(done, dirtySince - 1);
+      for (const { dirtySince, isRewrite } of dirty) {
+        if (!isRewrite) done = Math.min(done, dirtySince - 1);
+      }
     }
     return done;
   }

@@ -1,5 +1,14 @@
 import { execFileSync } from 'node:child_process';
-import { chmod, mkdir, readFile, rename, symlink, truncate, writeFile } from 'node:fs/promises';
+import {
+  chmod,
+  mkdir,
+  readdir,
+  readFile,
+  rename,
+  symlink,
+  truncate,
+  writeFile,
+} from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
 import type { OwnedAccessor } from '../../../src/accessors/accessor.ts';
@@ -9,14 +18,20 @@ import { codeOf, record, secrets } from '../../conformance/accessor-suite.ts';
 import { temporaryDirectory } from '../open-store.ts';
 import {
   foreignChange,
+  type KubeletSetup,
   type KubeletUnderTest,
   openAt,
   openTemporary,
   PlainKubelet,
+  written,
 } from './kit.ts';
 
 const CORRUPT = 'ERR_PULLMANAGER_RECORD_CORRUPT';
 const UNAVAILABLE = 'ERR_PULLMANAGER_STORE_UNAVAILABLE';
+/** Files are written only when a test asks for it. */
+const LAZY: KubeletSetup = {
+  tuning: { writeBehind: { delayMs: 1e9 }, watch: { pollMs: 20, watchedPollMs: 20 } },
+};
 
 let store: KubeletUnderTest;
 
@@ -164,6 +179,26 @@ describe('files of the kubelet that are no records', () => {
     expect((await reopened.getImagePulledRecord('old'))!.lastUpdatedTime.getTime()).toBe(-1000);
   });
 
+  it('keeps the rest working where a file can be read, but not written together with ours', async () => {
+    store = await openTemporary(LAZY);
+    const { accessor, dir } = store;
+    const kubelet = new PlainKubelet(dir);
+    await accessor.writeImagePulledRecord(record('ref', { ours: secrets(1) }));
+    await kubelet.writePulled(record('ref', { theirs: secrets(1) }));
+    const path = kubelet.pathOf('pulled', 'ref');
+    const text = await readFile(path, 'utf8');
+    // In UTC that is the year 10000, which no file can say.
+    const late = '"lastUpdatedTime":"9999-12-31T23:59:59-23:00"';
+    await writeFile(path, text.replace(/"lastUpdatedTime":[^,]*/, late));
+    await foreignChange(accessor);
+    await accessor.writeImagePulledRecord(record('other'));
+    await written(accessor);
+    expect(await kubelet.read('pulled', 'other')).toBeDefined();
+    const after = await store.crash(LAZY);
+    expect(await after.getImagePulledRecord('other')).toBeDefined();
+    expect(await codeOf(() => after.getImagePulledRecord('ref'))).toBe(CORRUPT);
+  });
+
   it('notices while it is open that a file was damaged, repaired, or taken away', async () => {
     store = await openTemporary();
     const { accessor, dir } = store;
@@ -215,6 +250,21 @@ describe('a directory that cannot be one of the kubelet', () => {
       path: pulled,
       message: expect.stringContaining('can be written by everybody (mode 0777)'),
     });
+  });
+
+  it('is refused where our own directory in it is a link, which leads into another one', async () => {
+    const base = await temporaryDirectory();
+    const [dir, elsewhere] = [join(base, 'image_manager'), join(base, 'elsewhere')];
+    await new PlainKubelet(dir).writePulled(record('ref'));
+    await mkdir(join(elsewhere, 'own'), { recursive: true, mode: 0o700 });
+    const own = join(dir, '.pullwarden');
+    await symlink(join(elsewhere, 'own'), own);
+    await expect(openAt(dir)).rejects.toMatchObject({
+      code: UNAVAILABLE,
+      path: own,
+      reason: 'is a symbolic link',
+    });
+    expect(await readdir(elsewhere)).toEqual(['own']);
   });
 
   it('is refused to a second opener, until the first has closed it', async () => {

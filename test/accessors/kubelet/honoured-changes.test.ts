@@ -9,6 +9,7 @@ import {
   foreignChange,
   type KubeletSetup,
   type KubeletUnderTest,
+  methodOf,
   openTemporary,
   PlainKubelet,
   settled,
@@ -132,11 +133,6 @@ describe('a file that is changed between its rename and the flush of its name', 
     store = await openTemporary();
   });
 });
-
-/** A method as it is before a test replaces it. */
-function methodOf<T, K extends keyof T>(prototype: T, name: K): T[K] {
-  return prototype[name];
-}
 
 async function namesOf(accessor: OwnedAccessor): Promise<string[]> {
   const found = await accessor.getImagePulledRecord('ref');

@@ -184,3 +184,8 @@ export async function ownLeftovers(dir: string): Promise<string[]> {
   const names = await readdir(join(dir, '.pullwarden'), { recursive: true });
   return names.filter((name) => name !== 'LOCK').sort();
 }
+
+/** A method as it is before a test replaces it. */
+export function methodOf<T, K extends keyof T>(prototype: T, name: K): T[K] {
+  return prototype[name];
+}

@@ -1,9 +1,10 @@
 import { chmod, mkdir, readdir, readFile, rename, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import type { OwnedAccessor } from '../../../src/accessors/accessor.ts';
 import { acquireReadLock } from '../../../src/accessors/directory-lock.ts';
 import type { Finding, Inspectable } from '../../../src/accessors/inspection.ts';
+import { FilePlacer } from '../../../src/accessors/kubelet/file-placer.ts';
 import {
   type KubeletReader,
   withKubeletInspection,
@@ -107,6 +108,33 @@ describe('a kubelet directory that is only read', () => {
       const found = await reader.getImagePulledRecord('ref');
       expect(Object.keys(found!.credentialMapping).sort()).toEqual(['ours', 'theirs']);
     });
+  });
+
+  it('has of a key what all logs say of it, also one that carries what no file could take', async () => {
+    const dir = await newDirectory();
+    let { accessor } = await crashing(dir);
+    for (const ref of ['deleted', 'both']) {
+      await accessor.writeImagePulledRecord(record(ref, { old: secrets(1) }));
+    }
+    await open.pop()!.abandon();
+    const place = vi.spyOn(FilePlacer.prototype, 'place').mockImplementation(() => {
+      throw Object.assign(new Error('no'), { code: 'EPERM' });
+    });
+    ({ accessor } = await crashing(dir));
+    place.mockRestore();
+    await accessor.deleteImagePulledRecord('deleted');
+    await accessor.writeImagePulledRecord(record('both', { new: secrets(1) }));
+    await open.pop()!.abandon();
+    const namesOf = async (reader: Pick<KubeletReader, 'getImagePulledRecord'>) =>
+      Object.keys((await reader.getImagePulledRecord('both'))!.credentialMapping);
+    await read(dir, async (reader) => {
+      expect(await refsOf(reader)).toEqual(['both']);
+      expect(await namesOf(reader)).toEqual(['new', 'old']);
+    });
+    // The next opening agrees.
+    const { accessor: next } = await opened(dir);
+    expect(await refsOf(next)).toEqual(['both']);
+    expect(await namesOf(next)).toEqual(['new', 'old']);
   });
 
   it('has no record of a file that is bad, and calls damaged every key that may be in it', async () => {

@@ -19,10 +19,12 @@ import { soleWorker, temporaryDirectory } from '../open-store.ts';
 import {
   type KubeletSetup,
   type KubeletUnderTest,
+  methodOf,
   openAt,
   openTemporary,
   ownLeftovers,
   PlainKubelet,
+  written,
 } from './kit.ts';
 
 const CORRUPT = 'ERR_PULLMANAGER_RECORD_CORRUPT';
@@ -90,6 +92,7 @@ describe('a record file that cannot be written', () => {
         );
         const { records, errors } = await accessor.listImagePulledRecords();
         expect([records.length, errors.length]).toEqual([0, 1]);
+        expect(accessor.count()).toEqual({ intents: 0, records: 0 });
       } finally {
         freeze(path, false);
       }
@@ -181,6 +184,20 @@ describe('a record file that cannot be written', () => {
     expect(await ownLeftovers(dir)).toEqual([]);
   });
 
+  it('is not rewritten in another version before what it lacks is known to be in it', async () => {
+    store = await openTemporary();
+    await store.close();
+    await new PlainKubelet(store.dir, 'v1.34').writePulled(record('ref', { old: secrets(1) }));
+    let accessor = await store.reopen({ ...LAZY, compatibility: 'v1.34' });
+    await accessor.deleteImagePulledRecord('ref');
+    refusePlaces();
+    accessor = await store.crash(LAZY);
+    expect(await codeOf(() => accessor.getImagePulledRecord('ref'))).toBe(CORRUPT);
+    vi.restoreAllMocks();
+    await written(accessor);
+    expect(await namesOf(await store.reopen(LAZY))).toEqual([]);
+  });
+
   it('because others replace it all the time is not lost', async () => {
     store = await openTemporary(LAZY);
     await store.accessor.writeImagePullIntent('image');
@@ -218,6 +235,53 @@ describe('a record file that cannot be written', () => {
     expect(accessor.writtenBytes).toBeGreaterThan(512 * 1024);
     rmdirSync(path);
     expect(await namesOf(await store.reopen(setup))).toEqual(['ours']);
+  });
+
+  it('although it need only be of another version keeps no log from getting shorter', async () => {
+    store = await openTemporary();
+    await store.close();
+    await new PlainKubelet(store.dir, 'v1.34').writePulled(record('ref', { old: secrets(1) }));
+    const place = methodOf(FilePlacer.prototype, 'place');
+    vi.spyOn(FilePlacer.prototype, 'place').mockImplementation(function (this: FilePlacer, one) {
+      if (one.change.key === 'ref') throw Object.assign(new Error('no'), { code: 'EPERM' });
+      return place.call(this, one);
+    });
+    const accessor = await store.reopen({
+      tuning: {
+        writeBehind: { delayMs: 0, retryMsMin: 1, retryMsMax: 5, redoBytesMax: 256 * 1024 },
+        redo: { segmentBytesMin: 64 * 1024, segmentBytesMax: 64 * 1024 },
+      },
+    });
+    for (let i = 0; i < 400; i++) {
+      await accessor.writeImagePulledRecord(record(`other-${i % 10}`, { name: secrets(40) }));
+      if (i % 10 === 0) await delay(2);
+    }
+    expect(accessor.writtenBytes).toBeGreaterThan(512 * 1024);
+    await vi.waitUntil(
+      async () => (await bytesBelow(join(store.dir, '.pullwarden', 'redo'))) <= 256 * 1024,
+      { timeout: 10_000, interval: 20 },
+    );
+    expect(await namesOf(accessor)).toEqual(['old']);
+  });
+
+  it('keeps nobody from seeing what others do to the rest', async () => {
+    store = await openTemporary();
+    const { accessor, dir } = store;
+    const kubelet = new PlainKubelet(dir);
+    const path = kubelet.pathOf('pulled', 'ref');
+    mkdirSync(path);
+    // Not noticed yet: nothing is taken in between.
+    await accessor.writeImagePulledRecord(record('ref', { ours: secrets(1) }));
+    await accessor.writeImagePulledRecord(record('other', { ours: secrets(1) }));
+    await vi.waitUntil(async () => (await kubelet.read('pulled', 'other')) !== undefined);
+    await kubelet.deletePulled('other');
+    const isGone = async (): Promise<boolean> => {
+      accessor.takeForeignChanges?.();
+      return (await accessor.getImagePulledRecord('other')) === undefined;
+    };
+    await vi.waitUntil(isGone, { timeout: 10_000, interval: 10 });
+    rmdirSync(path);
+    expect(await namesOf(await store.reopen())).toEqual(['ours']);
   });
 });
 

@@ -10,6 +10,7 @@ import {
   openDirectories,
 } from '../../../src/accessors/kubelet/record-directory.ts';
 import { PullManager } from '../../../src/pull-manager.ts';
+import { verifyStore } from '../../../src/records-tools/verify.ts';
 import { codeOf, record, secrets } from '../../conformance/accessor-suite.ts';
 import { secret } from '../../support/credentials.ts';
 import { temporaryDirectory } from '../open-store.ts';
@@ -75,6 +76,49 @@ describe.each(['EIO', 'EMFILE'])('a record file that cannot be read for now (%s)
       expect(await manager.mustAttemptImagePull('app:1', 'ref', { secrets: [one] })).toBe(false);
     }
     await manager.close();
+  });
+
+  it('is left where it is by a repair', async () => {
+    const dir = join(await temporaryDirectory(), 'image_manager');
+    const kubelet = new PlainKubelet(dir);
+    await kubelet.writePulled(record('ref'));
+    const isFailing = unreadable(kubelet.pathOf('pulled', 'ref'));
+    const choice = {
+      options: { kind: 'kubelet', dir },
+      label: 'it',
+      compatibility: 'v1.35',
+    } as const;
+    const verified = await verifyStore(choice, {
+      repairs: true,
+      acceptsPreloaded: true,
+      onFinding: () => {},
+      signal: new AbortController().signal,
+    });
+    isFailing.now = false;
+    expect(verified).toMatchObject({ quarantined: 0, passed: false, counts: { unread: 1 } });
+    expect(await kubelet.names('pulled')).toHaveLength(1);
+  });
+
+  it('keeps no store from being closed where another has put it over what is yet to be written', async () => {
+    const setup = { tuning: { writeBehind: { delayMs: 1e9 } } };
+    const store = await openTemporary(setup);
+    const kubelet = new PlainKubelet(store.dir);
+    await store.accessor.writeImagePulledRecord(record('ref', { ours: secrets(1) }));
+    await kubelet.writePulled(record('ref', { theirs: secrets(1) }));
+    const isFailing = unreadable(kubelet.pathOf('pulled', 'ref'));
+    let isClosed = false;
+    const closing = store.close().then(() => {
+      isClosed = true;
+    });
+    await vi.waitUntil(() => isClosed, { timeout: 5_000 }).catch(() => {});
+    const wasClosed = isClosed;
+    isFailing.now = false;
+    await closing;
+    expect(wasClosed).toBe(true);
+    const again = await openAt(store.dir, setup);
+    const found = await again.accessor.getImagePulledRecord('ref');
+    expect(Object.keys(found?.credentialMapping ?? {}).sort()).toEqual(['ours', 'theirs']);
+    await again.close();
   });
 
   it('is no reason to replay a log over it', async () => {

@@ -1,14 +1,25 @@
-import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import fc from 'fast-check';
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import type { OwnedAccessor, RecordWrite } from '../../../src/accessors/accessor.ts';
+import { acquireDirectoryLock } from '../../../src/accessors/directory-lock.ts';
+import type { Inspectable } from '../../../src/accessors/inspection.ts';
+import { FilePlacer } from '../../../src/accessors/kubelet/file-placer.ts';
+import { openKubelet } from '../../../src/accessors/kubelet/kubelet-accessor.ts';
+import {
+  kubeletLockDirectory,
+  prepareKubelet,
+} from '../../../src/accessors/kubelet/kubelet-directory.ts';
+import { RedoLog } from '../../../src/accessors/kubelet/redo-log.ts';
 import { applyChange } from '../../../src/records/merge.ts';
 import { type ImagePulledRecord, PulledRecord } from '../../../src/records/record.ts';
 import { comparable, record, secrets } from '../../conformance/accessor-suite.ts';
+import { soleWorker } from '../open-store.ts';
 import {
   type KubeletSetup,
   type KubeletUnderTest,
+  methodOf,
   openTemporary,
   ownLeftovers,
   PlainKubelet,
@@ -108,6 +119,23 @@ describe('a kubelet store after a crash', () => {
     expect(() => after.getImagePulledRecord('ref')).toThrow(path);
   });
 
+  it.each([
+    ['must not be believed any more', {}],
+    ['is of a newer version than is read', { compatibility: 'v1.34' }],
+  ] as const)('does not delete a file of its own that %s', async (what, changes) => {
+    store = await openTemporary(LAZY);
+    const path = new PlainKubelet(store.dir).pathOf('pulled', 'ref');
+    const retire = vi.spyOn(RedoLog.prototype, 'retire').mockRejectedValue(new Error('no'));
+    await store.accessor.writeImagePulledRecord(record('ref', { name: secrets(1) }));
+    // The crash comes when the file is in its place, and the log does not say so yet.
+    for await (const _ of (store.accessor as unknown as Inspectable).inspect());
+    await vi.waitUntil(() => retire.mock.calls.length > 0);
+    retire.mockRestore();
+    if (what.startsWith('must')) await chmod(path, 0o666);
+    const accessor = await store.crash({ ...LAZY, ...changes });
+    expect(await recordOf(accessor, 'ref')).toEqual(seconds(record('ref', { name: secrets(1) })));
+  });
+
   it('has the same when the replay itself is cut short by another crash', async () => {
     store = await openTemporary(LAZY);
     await store.accessor.commit([
@@ -134,6 +162,32 @@ describe('a kubelet store after a crash', () => {
     await store.accessor.writeImagePullIntent('image');
     const accessor = await store.crash({ ...LAZY, context: { generation: 2 } });
     expect(await intentsOf(accessor)).toEqual(['image']);
+  });
+
+  it('gives it to the next worker, too, where one died while it brought it to files', async () => {
+    store = await openTemporary();
+    await store.close();
+    const lock = await acquireDirectoryLock(await kubeletLockDirectory(store.dir));
+    const plan = await prepareKubelet(lock.path, 'v1.35', LAZY.tuning);
+    const first = await openKubelet(plan, soleWorker());
+    await first.writeImagePullIntent('image');
+    const prepare = methodOf(FilePlacer.prototype, 'prepare');
+    const death = new Promise<void>((died) => {
+      vi.spyOn(FilePlacer.prototype, 'prepare').mockImplementationOnce(async function (
+        this: FilePlacer,
+        changes,
+      ) {
+        await prepare.call(this, changes);
+        died();
+        return new Promise(() => {});
+      });
+    });
+    void openKubelet(plan, soleWorker({ generation: 2 }));
+    await death;
+    const next = await openKubelet(plan, soleWorker({ generation: 3 }));
+    expect(await intentsOf(next)).toEqual(['image']);
+    await next.close();
+    await lock.release();
   });
 
   it('drops a batch that was torn, and has all before it', async () => {

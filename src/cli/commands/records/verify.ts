@@ -38,7 +38,8 @@ export const verifyTool: Command = {
     about: [
       'Says of each entry whether it is valid, undecodable (present, but no record), misfiled (under ' +
         "another one's key), an orphan (a temporary file that a crash left) or unread (of a version " +
-        'that --compatibility does not read: no damage, and never repaired). A store that cannot be ' +
+        'that --compatibility does not read, or the system could not read it: no damage, and never ' +
+        'repaired). A store that cannot be ' +
         'opened because a file is damaged is a finding, with file and offset.',
       '--repair takes bad entries out of the store and keeps them aside; nothing is deleted, and ' +
         'what was replaced meanwhile stays. While a ' +
