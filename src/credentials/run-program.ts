@@ -138,6 +138,8 @@ export class ProgramRunner {
       const finish = () => {
         const { exitCode, signalCode } = child;
         if (signalCode !== null) return fail(programFailed(path, `ended by ${signalCode}`));
+        // Children that have closed the output are as little wanted as those that keep it open.
+        killGroup(child);
         settle(() => resolve({ exitCode: exitCode ?? 0, output: Buffer.concat(chunks, size) }));
       };
       const onLimit = () => fail(limit.reason);

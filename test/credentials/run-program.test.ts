@@ -137,6 +137,17 @@ describe('running a program', () => {
     await expect.poll(() => isAlive(pid)).toBe(false);
   });
 
+  it('ends a child that has closed the output', async () => {
+    const directory = temporaryDirectory();
+    const pid = join(directory, 'pid');
+    const child = writeProgram(directory, 'child', tellingPid(pid, 'exec sleep 1000'));
+    const wait = `while [ ! -e '${pid}' ]; do :; done`;
+    const script = `'${child}' >/dev/null 2>&1 & ${wait}; echo answer`;
+    const { output } = await run(writeProgram(directory, 'parent', script));
+    expect(output.toString()).toBe('answer\n');
+    await expect.poll(() => isAlive(pid)).toBe(false);
+  });
+
   it('does not wait for a child that has left its process group', async () => {
     const directory = temporaryDirectory();
     const done = join(directory, 'done');
