@@ -73,12 +73,18 @@ export class UnansweredPulls {
   /** Set first: nothing is waited for that does not answer. */
   #isEnding = false;
   #adoption: Promise<void> | undefined;
+  #hasAdopted = false;
   #watching: Promise<void> | undefined;
   /** Ends the pause between two looks. */
   #wake: () => void = () => {};
 
   constructor(options: UnansweredPullsOptions) {
     this.#options = options;
+  }
+
+  /** Whether the intents of an earlier run are known: see `adopt`. */
+  get hasAdopted(): boolean {
+    return this.#hasAdopted;
   }
 
   /** Takes over a pull whose intent is recorded and whose outcome is not. */
@@ -91,7 +97,8 @@ export class UnansweredPulls {
 
   /**
    * Takes over the intents that an earlier run left: once, and again after a failure. No pull may
-   * begin before: its end would take with it what is known of an earlier pull of the image [W32].
+   * begin before: its end would take with it what is known of an earlier pull of the image [W32]. Nor
+   * may an image count as preloaded: it may have come of a pull under another name.
    * Rejects where they cannot be listed or counted, and once closed.
    */
   adopt(): Promise<void> {
@@ -104,7 +111,10 @@ export class UnansweredPulls {
 
   async #adopt(): Promise<void> {
     const { pullManager, logger } = this.#options;
-    if (!listsIntents(pullManager)) return;
+    if (!listsIntents(pullManager)) {
+      this.#hasAdopted = true;
+      return;
+    }
     const { records, errors } = await pullManager.listImagePullIntents();
     for (const { code } of errors) logger.error('an intent cannot be read', { code });
     for (const { image } of records) {
@@ -114,6 +124,7 @@ export class UnansweredPulls {
       await pullManager.recordPullIntent(image);
       this.add(image);
     }
+    this.#hasAdopted = true;
   }
 
   /**
@@ -140,26 +151,29 @@ export class UnansweredPulls {
     const pull = { image, sinceMs, count: 0, answer: null, answeredSinceMs: sinceMs };
     this.#open.set(image, pull);
     this.#options.openNames.begin(image);
-    this.#watching ??= this.#watch().finally(() => {
-      this.#watching = undefined;
-    });
+    this.#watching ??= this.#watch();
     return pull;
   }
 
   /** Looks until nothing is open. Never rejects. */
   async #watch(): Promise<void> {
     const { signal } = this.#closing;
-    for (let unansweredMs = LOOK_MS_MIN; this.#open.size > 0 && !signal.aborted; ) {
-      let isAnswered = true;
-      for (const pull of this.#open.values()) {
-        if (signal.aborted) return;
-        if (!(await this.#look(pull))) isAnswered = false;
+    try {
+      for (let unansweredMs = LOOK_MS_MIN; this.#open.size > 0 && !signal.aborted; ) {
+        let isAnswered = true;
+        for (const pull of this.#open.values()) {
+          if (signal.aborted) return;
+          if (!(await this.#look(pull))) isAnswered = false;
+        }
+        if (this.#open.size === 0 || (this.#isEnding && !isAnswered)) return;
+        unansweredMs = isAnswered ? LOOK_MS_MIN : Math.min(unansweredMs * 2, LOOK_MS_MAX);
+        await this.#pause(
+          isAnswered ? Math.max(LOOK_MS_MIN, this.#options.graceMs / 2) : unansweredMs,
+        );
       }
-      if (this.#open.size === 0 || (this.#isEnding && !isAnswered)) return;
-      unansweredMs = isAnswered ? LOOK_MS_MIN : Math.min(unansweredMs * 2, LOOK_MS_MAX);
-      await this.#pause(
-        isAnswered ? Math.max(LOOK_MS_MIN, this.#options.graceMs / 2) : unansweredMs,
-      );
+    } finally {
+      // In the same turn as the last look at what is open: who comes next begins another watch.
+      this.#watching = undefined;
     }
   }
 
