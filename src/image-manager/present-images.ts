@@ -34,7 +34,7 @@ export interface PresentImagesOptions {
   readonly pullManager: ImagePullManager;
   readonly runtime: ImageRuntime;
   readonly openNames: OpenNames;
-  readonly unanswered: Pick<UnansweredPulls, 'adopt' | 'hasAdopted'>;
+  readonly unanswered: Pick<UnansweredPulls, 'hasListed' | 'list'>;
   readonly logger: Logger;
 }
 
@@ -61,7 +61,7 @@ export class PresentImages {
     signal: AbortSignal,
   ): Promise<PresentImage | undefined> {
     const { runtime, openNames } = this.#options;
-    const areKnown = this.#options.unanswered.hasAdopted || (await this.#adopts(signal));
+    const areKnown = this.#options.unanswered.hasListed || (await this.#lists(signal));
     try {
       const status = await unlessEnded(() => runtime.imageStatus(runtimeName, signal), signal);
       if (status === undefined) return undefined;
@@ -80,7 +80,7 @@ export class PresentImages {
    * `find`.
    */
   async ofId(image: string, imageRef: string, signal: AbortSignal): Promise<PresentImage> {
-    const areKnown = this.#options.unanswered.hasAdopted || (await this.#adopts(signal));
+    const areKnown = this.#options.unanswered.hasListed || (await this.#lists(signal));
     if (areKnown && this.#options.openNames.isEmpty) return { imageRef, openNames: [] };
     const found = await this.find(image, imageRef, signal);
     return { imageRef, openNames: found === undefined ? [] : found.openNames };
@@ -155,9 +155,9 @@ export class PresentImages {
   }
 
   /** Finds out which pulls an earlier run left; false: that cannot be known. */
-  async #adopts(signal: AbortSignal): Promise<boolean> {
+  async #lists(signal: AbortSignal): Promise<boolean> {
     try {
-      await unlessEnded(() => this.#options.unanswered.adopt(), signal);
+      await unlessEnded(() => this.#options.unanswered.list(), signal);
       return true;
     } catch {
       if (signal.aborted) throw endReason(signal.reason);

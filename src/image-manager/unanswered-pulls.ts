@@ -72,8 +72,11 @@ export class UnansweredPulls {
   readonly #closing = new AbortController();
   /** Set first: nothing is waited for that does not answer. */
   #isEnding = false;
+  /** Images of intents that an earlier run left, until they are taken over. */
+  readonly #leftOver = new Set<string>();
+  #listing: Promise<void> | undefined;
+  #hasListed = false;
   #adoption: Promise<void> | undefined;
-  #hasAdopted = false;
   #watching: Promise<void> | undefined;
   /** Ends the pause between two looks. */
   #wake: () => void = () => {};
@@ -82,9 +85,9 @@ export class UnansweredPulls {
     this.#options = options;
   }
 
-  /** Whether the intents of an earlier run are known: see `adopt`. */
-  get hasAdopted(): boolean {
-    return this.#hasAdopted;
+  /** Whether it is known which intents an earlier run left: see `list`. */
+  get hasListed(): boolean {
+    return this.#hasListed;
   }
 
   /** Takes over a pull whose intent is recorded and whose outcome is not. */
@@ -96,10 +99,22 @@ export class UnansweredPulls {
   }
 
   /**
-   * Takes over the intents that an earlier run left: once, and again after a failure. No pull may
-   * begin before: its end would take with it what is known of an earlier pull of the image [W32]. Nor
-   * may an image count as preloaded: it may have come of a pull under another name.
-   * Rejects where they cannot be listed or counted, and once closed.
+   * Finds out which intents an earlier run left: once, and again after a failure. No image may count
+   * as preloaded before: it may have come of such a pull under another name. Rejects where they cannot
+   * be listed.
+   */
+  list(): Promise<void> {
+    this.#listing ??= this.#list().catch((error: unknown) => {
+      this.#listing = undefined;
+      throw error;
+    });
+    return this.#listing;
+  }
+
+  /**
+   * Takes them over: once, and again after a failure. No pull may begin before: its end would take with
+   * it what is known of an earlier pull of the image [W32]. Rejects where they cannot be listed or
+   * counted, and once closed.
    */
   adopt(): Promise<void> {
     this.#adoption ??= this.#adopt().catch((error: unknown) => {
@@ -109,22 +124,27 @@ export class UnansweredPulls {
     return this.#adoption;
   }
 
+  async #list(): Promise<void> {
+    const { pullManager, openNames, logger } = this.#options;
+    if (listsIntents(pullManager)) {
+      const { records, errors } = await pullManager.listImagePullIntents();
+      for (const { code } of errors) logger.error('an intent cannot be read', { code });
+      for (const { image } of records) this.#leftOver.add(image);
+      for (const image of this.#leftOver) openNames.begin(image);
+    }
+    this.#hasListed = true;
+  }
+
   async #adopt(): Promise<void> {
-    const { pullManager, logger } = this.#options;
-    if (!listsIntents(pullManager)) {
-      this.#hasAdopted = true;
-      return;
-    }
-    const { records, errors } = await pullManager.listImagePullIntents();
-    for (const { code } of errors) logger.error('an intent cannot be read', { code });
-    for (const { image } of records) {
+    await this.list();
+    for (const image of this.#leftOver) {
       if (this.#isEnding) throw closedError('an unanswered pull', 'the image manager');
-      if (this.#open.has(image)) continue;
       // Begun once more, so that the end of another pull does not remove it.
-      await pullManager.recordPullIntent(image);
+      await this.#options.pullManager.recordPullIntent(image);
       this.add(image);
+      this.#leftOver.delete(image);
+      this.#options.openNames.end(image);
     }
-    this.#hasAdopted = true;
   }
 
   /**

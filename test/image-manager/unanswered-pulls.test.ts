@@ -430,6 +430,18 @@ describe('intents that an earlier run left', () => {
       }
     });
 
+    it('under another name where they cannot be taken over, and keep no other image from use', async () => {
+      await using images = await second((honest) => honest);
+      const { runtime, pullManager } = bench;
+      pullManager.recordPullIntent = () => Promise.reject(new Error('disk full'));
+      await expect(images.ensureImage(byDigest)).rejects.toMatchObject(refused);
+      runtime.onStatus = undefined;
+      runtime.have(PUBLIC, PUBLIC_ID);
+      expect(await images.ensureImage({ ...byDigest, image: PUBLIC })).toMatchObject({
+        imageRef: PUBLIC_ID,
+      });
+    });
+
     it('under another name where they cannot be known, but who has shown a proof', async () => {
       await using images = await second(() => () => Promise.reject(new Error('disk gone')));
       const { pullManager } = bench;
