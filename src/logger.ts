@@ -9,15 +9,33 @@ export interface Logger {
   error(message: string, fields?: Record<string, unknown>): void;
 }
 
+const LEVELS = ['debug', 'info', 'warn', 'error'] as const;
 const SILENT: Logger = { debug() {}, info() {}, warn() {}, error() {} };
 
-/** The given logger, or one that is silent. Errors: `INVALID_ARGUMENT`. */
+/** The given logger, whose own failures go no further, or a silent one. Errors: `INVALID_ARGUMENT`. */
 export function resolveLogger(logger: Logger | undefined): Logger {
   if (logger === undefined) return SILENT;
-  for (const level of ['debug', 'info', 'warn', 'error'] as const) {
+  for (const level of LEVELS) {
     if (typeof logger?.[level] !== 'function') {
       throw invalidArgument(`logger.${level}`, 'must be a function');
     }
   }
-  return logger;
+  return {
+    debug: guarded(logger, 'debug'),
+    info: guarded(logger, 'info'),
+    warn: guarded(logger, 'warn'),
+    error: guarded(logger, 'error'),
+  };
+}
+
+/** Who reports a failure must not fail of that. */
+function guarded(logger: Logger, level: keyof Logger): Logger[typeof level] {
+  return (...line) => {
+    try {
+      const answer: unknown = logger[level](...line);
+      Promise.resolve(answer).catch(() => {});
+    } catch {
+      // There is nobody else to tell.
+    }
+  };
 }

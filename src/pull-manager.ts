@@ -68,6 +68,11 @@ export interface AttachOptions {
 export interface DecideOptions {
   /** Ends the wait for a credentials source: the decision is then "must pull" with cause `ABORTED`. */
   readonly signal?: AbortSignal;
+  /**
+   * Whether a secret that is recorded under other coordinates, or with another hash, is recorded as it
+   * was presented; false: asking changes nothing. @default true, as the reference
+   */
+  readonly recordsMatch?: boolean;
 }
 
 /** A constant of the module: see `CHANNELS`. */
@@ -273,7 +278,8 @@ export class PullManager implements ImagePullManager, AsyncDisposable {
     } catch (error) {
       return Promise.resolve(failed(error as PullManagerError));
     }
-    return this.#decide(image, imageRef, credentials, signal);
+    // Only what says so on purpose keeps a decision from what the reference does.
+    return this.#decide(image, imageRef, credentials, signal, options.recordsMatch !== false);
   }
 
   /**
@@ -437,8 +443,9 @@ export class PullManager implements ImagePullManager, AsyncDisposable {
     imageRef: string,
     credentials: PodCredentialsSource,
     signal: AbortSignal | undefined,
+    recordsMatch = true,
   ): Promise<Decision> {
-    const decided = this.#decider.decide(image, imageRef, credentials, signal);
+    const decided = this.#decider.decide(image, imageRef, credentials, signal, recordsMatch);
     if (DECISION_CHANNEL.hasSubscribers) {
       // The first to wait for it, so that listeners hear before the caller does.
       void decided.then((decision) => this.#tell(image, imageRef, decision));

@@ -102,6 +102,9 @@ process.stdout.on('error', (error: unknown) => {
   process.exitCode = report(new Error(`cannot write the result: ${errorCode(error)}`), args);
 });
 
+// What is said beside the result is for who listens; the work goes on without.
+process.stderr.on('error', () => {});
+
 /** Exit code of Node where a module that is being loaded waits for what never comes. */
 const UNSETTLED = 13;
 /** So long may what was loaded keep the process after its work is done. */

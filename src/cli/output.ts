@@ -2,6 +2,7 @@
 import { rmSync, type Stats } from 'node:fs';
 import { type FileHandle, link, open, rename, stat, unlink } from 'node:fs/promises';
 import { errorCode, quote } from '../errors.ts';
+import { PipeWriter } from '../util/pipe-writer.ts';
 import { UsageError } from './args.ts';
 
 /** Where a result goes. */
@@ -72,7 +73,7 @@ process.on('exit', () => {
 export class FileOutput implements Output {
   readonly isClosed = false;
   readonly #path: string;
-  readonly #file: FileHandle;
+  readonly #file: FileHandle | PipeWriter;
   /** Where it is until it is whole; undefined for devices and pipes. */
   readonly #partial: string | undefined;
   readonly #replaces: boolean;
@@ -80,7 +81,7 @@ export class FileOutput implements Output {
 
   private constructor(
     path: string,
-    file: FileHandle,
+    file: FileHandle | PipeWriter,
     partial: string | undefined,
     replaces: boolean,
   ) {
@@ -94,12 +95,16 @@ export class FileOutput implements Output {
    * Begins a file beside its place; devices and pipes are written to as they are.
    *
    * @param replaces - whether a file that is there may be replaced.
+   * @param signal - ends the wait for who reads a pipe.
    * @throws `UsageError` for a file that is there and may not be replaced; else an error that names
    * path and cause.
    */
-  static async create(path: string, replaces: boolean): Promise<FileOutput> {
+  static async create(path: string, replaces: boolean, signal?: AbortSignal): Promise<FileOutput> {
     try {
       const there = await statOrNone(path);
+      if (there?.isFIFO()) {
+        return new FileOutput(path, await PipeWriter.open(path, signal), undefined, replaces);
+      }
       if (there !== undefined && !there.isFile()) {
         return new FileOutput(path, await open(path, 'w'), undefined, replaces);
       }
@@ -122,7 +127,7 @@ export class FileOutput implements Output {
     await this.#flush();
     const partial = this.#partial;
     try {
-      if (partial !== undefined) await this.#file.sync();
+      if (!(this.#file instanceof PipeWriter) && partial !== undefined) await this.#file.sync();
       await this.#file.close();
       if (partial === undefined) return;
       if (this.#replaces) {
@@ -140,7 +145,8 @@ export class FileOutput implements Output {
 
   /** Gives up: nothing is left. */
   async discard(): Promise<void> {
-    await this.#file.close().catch(() => {});
+    if (this.#file instanceof PipeWriter) this.#file.close();
+    else await this.#file.close().catch(() => {});
     if (this.#partial === undefined) return;
     await unlink(this.#partial).catch(() => {});
     partials.delete(this.#partial);
@@ -150,7 +156,9 @@ export class FileOutput implements Output {
     const piece = this.#piece;
     this.#piece = '';
     try {
-      if (piece !== '') await this.#file.writeFile(piece);
+      if (piece === '') return;
+      if (this.#file instanceof PipeWriter) await this.#file.write(piece);
+      else await this.#file.writeFile(piece);
     } catch (error) {
       throw cannotWrite(this.#path, error);
     }

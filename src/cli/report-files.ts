@@ -63,11 +63,13 @@ export class ReportFiles {
    * Begins every file, so that a place that cannot be written to is found before the storm.
    *
    * @param inputs - Files that are read, which no report may replace.
+   * @param signal - Ends the wait for who reads a pipe.
    * @throws `UsageError` for an empty name, or a file named twice; else an error that names the file.
    */
   static async begin(
     { values }: ParsedArgs,
     inputs: readonly NamedFile[] = [],
+    signal?: AbortSignal,
   ): Promise<ReportFiles> {
     const wanted = NAMES.flatMap((name) => {
       const path = values[name];
@@ -80,7 +82,7 @@ export class ReportFiles {
     const files: { name: ReportName; output: FileOutput }[] = [];
     try {
       for (const { name, path } of wanted) {
-        files.push({ name, output: await FileOutput.create(path, true) });
+        files.push({ name, output: await FileOutput.create(path, true, signal) });
       }
     } catch (error) {
       await new ReportFiles(files).discard();

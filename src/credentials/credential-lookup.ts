@@ -13,7 +13,7 @@ import {
   quote,
 } from '../errors.ts';
 import { normalizedImageName } from '../images/image-name.ts';
-import type { Logger } from '../logger.ts';
+import { type Logger, resolveLogger } from '../logger.ts';
 import { DockerHelpers } from './docker-helper.ts';
 import type { Provided } from './exec-provider.ts';
 import { Keyring } from './keyring.ts';
@@ -74,7 +74,7 @@ export class CredentialLookup implements AsyncDisposable {
   readonly #helpers: DockerHelpers;
   readonly #nodeKeyring: NodeKeyring;
   readonly #providers: ProviderSet | undefined;
-  readonly #logger: Logger | undefined;
+  readonly #logger: Logger;
   #isClosed = false;
 
   private constructor(options: CredentialLookupOptions) {
@@ -84,7 +84,7 @@ export class CredentialLookup implements AsyncDisposable {
     this.#runner = new ProgramRunner({ timeoutMs: programTimeoutMs });
     this.#helpers = new DockerHelpers(this.#runner, helperPath, { cacheMs: helperCacheMs, now });
     this.#nodeKeyring = new NodeKeyring(nodeConfigFiles);
-    this.#logger = logger;
+    this.#logger = resolveLogger(logger);
     if (providerConfigFile !== undefined && providerBinDir !== undefined) {
       this.#providers = new ProviderSet({
         configFile: providerConfigFile,
@@ -194,7 +194,7 @@ export class CredentialLookup implements AsyncDisposable {
     if (failures.length > 0 && !hasOther) throw failures[0];
     for (const failure of failures) {
       const { code, path, message } = failure as PullManagerError;
-      this.#logger?.warn(message, { code, path });
+      this.#logger.warn(message, { code, path });
     }
   }
 }

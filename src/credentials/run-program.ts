@@ -26,6 +26,12 @@ export const PROGRAM_WAITING_MAX = 1024;
 /** How long after the end of a program a child of it may keep the output open. */
 const DRAIN_MS = 200;
 
+/** Programs that run now. No signal to this process reaches the groups that they are in. */
+const running = new Set<ChildProcess>();
+process.on('exit', () => {
+  for (const child of running) killGroup(child);
+});
+
 /** What to run. */
 export interface Program {
   readonly path: string;
@@ -120,11 +126,13 @@ export class ProgramRunner {
     } catch (cause) {
       throw cannotStart(path, cause);
     }
+    running.add(child);
     return await new Promise<ProgramEnd>((resolve, reject) => {
       const chunks: Buffer[] = [];
       let size = 0;
       let drain: NodeJS.Timeout | undefined;
       const settle = (end: () => void) => {
+        running.delete(child);
         clearTimeout(drain);
         limit.removeEventListener('abort', onLimit);
         end();
@@ -138,6 +146,8 @@ export class ProgramRunner {
       const finish = () => {
         const { exitCode, signalCode } = child;
         if (signalCode !== null) return fail(programFailed(path, `ended by ${signalCode}`));
+        // Children that have closed the output are as little wanted as those that keep it open.
+        killGroup(child);
         settle(() => resolve({ exitCode: exitCode ?? 0, output: Buffer.concat(chunks, size) }));
       };
       const onLimit = () => fail(limit.reason);

@@ -136,17 +136,22 @@ export class Decider {
     return this.#countLocal(decisionOf(match));
   }
 
-  /** The answer; never rejects. */
+  /**
+   * The answer; never rejects.
+   *
+   * @param recordsMatch Whether a secret that matches otherwise than it is recorded is recorded so.
+   */
   async decide(
     image: string,
     imageRef: string,
     source: PodCredentialsSource,
     signal: AbortSignal | undefined,
+    recordsMatch = true,
   ): Promise<Decision> {
     const refused = this.#refusal(image, imageRef);
     if (refused !== undefined) return this.#count(refused);
     if (typeof source === 'function' && !this.#asksSourcesLazily) {
-      return this.#decideAfter(source, image, imageRef, signal);
+      return this.#decideAfter(source, image, imageRef, signal, recordsMatch);
     }
     if (imageRef === '') return NO_IMAGE_REF;
     if (signal?.aborted === true) {
@@ -158,7 +163,7 @@ export class Decider {
       if (verdict === undefined) verdict = await this.#ask(image, imageRef);
       const decision = isDecision(verdict)
         ? verdict
-        : await this.#verify(image, imageRef, verdict, source, signal);
+        : await this.#verify(image, imageRef, verdict, source, signal, recordsMatch);
       return isLocal ? this.#countLocal(decision) : this.#countRemote(decision);
     } catch (error) {
       return this.#count(failed(storeError('the decision', error)));
@@ -171,12 +176,14 @@ export class Decider {
     image: string,
     imageRef: string,
     signal: AbortSignal | undefined,
+    recordsMatch: boolean,
   ): Promise<Decision> {
     let decision: Decision;
     try {
       const presented = await this.#sources.ask(source, signal);
       const problem = checkPodCredentials(presented);
-      if (problem === undefined) return this.decide(image, imageRef, presented, signal);
+      if (problem === undefined)
+        return this.decide(image, imageRef, presented, signal, recordsMatch);
       decision = failed(problem);
     } catch (error) {
       decision = failed(storeError('the decision', error));
@@ -299,6 +306,7 @@ export class Decider {
     recorded: ImagePullCredentials,
     source: PodCredentialsSource,
     signal: AbortSignal | undefined,
+    recordsMatch: boolean,
   ): Promise<Decision> {
     const presented =
       typeof source === 'function' ? await this.#sources.ask(source, signal) : source;
@@ -307,7 +315,8 @@ export class Decider {
     const rules = this.#currentRules();
     const match = matchCredentials(recorded, presented, rules);
     if (match < 0) return decisionOf(match);
-    await this.#recordMatch(image, imageRef, recorded, presented.secrets![match]!, rules);
+    const secret = presented.secrets![match]!;
+    if (recordsMatch) await this.#recordMatch(image, imageRef, recorded, secret, rules);
     return SECRET_FOUND;
   }
 

@@ -55,7 +55,7 @@ export class Inventory {
     for (const [answer] of answers as [number, number, WireError[]][][]) {
       pruned += answer![0];
       kept += answer![1];
-      errors.push(...answer![2].map((wire) => fromWire(wire) as PullManagerError));
+      for (const wire of answer![2]) errors.push(fromWire(wire) as PullManagerError);
     }
     this.#row[HOST_ROW.PRUNE_FAILURES]! += errors.length;
     return { pruned, kept, errors };

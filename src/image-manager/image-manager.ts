@@ -44,7 +44,7 @@ import type {
   EnsureImageRequest,
   ImageManagerCallOptions,
 } from './request.ts';
-import { listedIdsOf, type SeenRef } from './runtime-answers.ts';
+import { listedIdsOf } from './runtime-answers.ts';
 import { withDefaultTag } from './runtime-name.ts';
 import { Semaphore } from './semaphore.ts';
 import { SharedPulls } from './shared-pulls.ts';
@@ -114,29 +114,24 @@ export class ImageManager implements AsyncDisposable {
     const keeper = new RecordKeeper(pullManager);
     this.#keeper = keeper;
     const { unansweredPullSettled } = this.#events;
-    const openNames = new OpenNames();
-    this.#present = new PresentImages({ pullManager, runtime, openNames, logger });
-    this.#unanswered = new UnansweredPulls({
-      pullManager,
-      runtime,
+    const common = { pullManager, runtime, openNames: new OpenNames(), logger };
+    const unanswered = new UnansweredPulls({
+      ...common,
       keeper,
-      openNames,
       graceMs,
-      logger,
       onSettled: (settled) => unansweredPullSettled.emit(settled),
     });
+    this.#unanswered = unanswered;
+    this.#present = new PresentImages({ ...common, unanswered });
     this.#background = new BackgroundWork(this.#closing.signal);
     const tools: PullTools = {
-      pullManager,
-      runtime,
+      ...common,
       keeper,
-      unanswered: this.#unanswered,
+      unanswered,
       background: this.#background,
-      openNames,
       slots: new Semaphore(resolved.maxParallelPulls),
       rateLimit: new TokenBucket(resolved.qps, resolved.burst, now),
       events: this.#events,
-      logger,
     };
     this.#pulls = new SharedPulls(async (order, signal, shared) => {
       const startedMs = performance.now();
@@ -269,11 +264,11 @@ export class ImageManager implements AsyncDisposable {
     const { image, podUid, pullPolicy } = request;
     const runtimeName = nameForRuntime(image);
     const presented = new PresentedCredentials(request.credentials);
-    let presentRef: SeenRef = null;
+    let isAbsent = false;
     if (pullPolicy !== 'Always') {
       const present = await this.#present.find(image, runtimeName, signal);
-      presentRef = present?.imageRef;
-      progress.present = present === undefined ? 'false' : 'true';
+      isAbsent = present === undefined;
+      progress.present = isAbsent ? 'false' : 'true';
       if (
         present !== undefined &&
         (await this.#present.mayUse(request, present, presented, signal))
@@ -286,7 +281,7 @@ export class ImageManager implements AsyncDisposable {
     }
     progress.pullRequired = 'true';
     const credentials = await this.#credentials(image, presented, signal);
-    const order: PullOrder = { image, podUid, runtimeName, credentials, presentRef };
+    const order: PullOrder = { image, podUid, runtimeName, credentials, isAbsent };
     const { imageRef } = await this.#pull(order, signal);
     return { imageRef, pulled: true };
   }

@@ -12,13 +12,14 @@ import type { PresentedCredentials } from './presented-credentials.ts';
 import { runtimeErrorOf } from './pull-failure.ts';
 import type { CheckedImage, EnsureImageRequest } from './request.ts';
 import { idOf } from './runtime-answers.ts';
+import type { UnansweredPulls } from './unanswered-pulls.ts';
 import { endReason, unlessEnded } from './unless-ended.ts';
 
 /** A copy on the node. */
 export interface PresentImage {
   readonly imageRef: string;
-  /** Under which else it is being pulled. */
-  readonly openNames: readonly string[];
+  /** Under which else it is being pulled; `undefined`: it is not known what an earlier run left. */
+  readonly openNames: readonly string[] | undefined;
 }
 
 /** Who asks for a copy. */
@@ -33,8 +34,17 @@ export interface PresentImagesOptions {
   readonly pullManager: ImagePullManager;
   readonly runtime: ImageRuntime;
   readonly openNames: OpenNames;
+  readonly unanswered: Pick<UnansweredPulls, 'hasListed' | 'list'>;
   readonly logger: Logger;
 }
+
+/** The answer where it is not known what an earlier run left. */
+const UNKNOWN = {
+  mustPull: true,
+  reason: 'error',
+  detail:
+    'It is not known which pulls an earlier run left: the image may have come of one of them.',
+} as const;
 
 /** Used by one thread. */
 export class PresentImages {
@@ -51,10 +61,12 @@ export class PresentImages {
     signal: AbortSignal,
   ): Promise<PresentImage | undefined> {
     const { runtime, openNames } = this.#options;
+    const areKnown = this.#options.unanswered.hasListed || (await this.#lists(signal));
     try {
       const status = await unlessEnded(() => runtime.imageStatus(runtimeName, signal), signal);
       if (status === undefined) return undefined;
-      return { imageRef: idOf(status), openNames: openNames.othersThan(image, status) };
+      const others = areKnown ? openNames.othersThan(image, status) : undefined;
+      return { imageRef: idOf(status), openNames: others };
     } catch (error) {
       if (signal.aborted) throw endReason(signal.reason);
       const cause = runtimeErrorOf(error, undefined, signal);
@@ -68,9 +80,10 @@ export class PresentImages {
    * `find`.
    */
   async ofId(image: string, imageRef: string, signal: AbortSignal): Promise<PresentImage> {
-    if (this.#options.openNames.isEmpty) return { imageRef, openNames: [] };
+    const areKnown = this.#options.unanswered.hasListed || (await this.#lists(signal));
+    if (areKnown && this.#options.openNames.isEmpty) return { imageRef, openNames: [] };
     const found = await this.find(image, imageRef, signal);
-    return { imageRef, openNames: found?.openNames ?? [] };
+    return { imageRef, openNames: found === undefined ? [] : found.openNames };
   }
 
   /** Whether the pod may use it. Errors: `ErrImageCredentials`, `ABORTED`, `CLOSED`. */
@@ -85,7 +98,7 @@ export class PresentImages {
       pullManager.mustAttemptImagePull(name, present.imageRef, credentials);
     try {
       // A pull manager of the caller's own may answer anything: only this lets a pod in.
-      const isLetIn = (answer: boolean): boolean => answer === false;
+      const isLetIn = (answer: boolean | undefined): boolean => answer === false;
       return isLetIn(await this.#decided({ image, present, presented, signal }, ask, isLetIn));
     } catch (error) {
       if (signal.aborted) throw endReason(signal.reason);
@@ -105,35 +118,51 @@ export class PresentImages {
       name: string,
       credentials?: PodCredentialsSource,
     ): Promise<Omit<CheckedImage, 'imageRef'>> => {
-      if (decides(pullManager)) return pullManager.decide(name, imageRef, credentials, { signal });
+      if (decides(pullManager)) {
+        return pullManager.decide(name, imageRef, credentials, { signal, recordsMatch: false });
+      }
       return {
         mustPull: (await pullManager.mustAttemptImagePull(name, imageRef, credentials)) !== false,
       };
     };
     const answer = await this.#decided(question, ask, ({ mustPull }) => mustPull === false);
-    return { imageRef, ...answer };
+    return { imageRef, ...(answer ?? UNKNOWN) };
   }
 
   /**
    * What is answered for a copy: about the image, and where that lets the pod in, about the pulls under
-   * way that the copy may have come of.
+   * way that the copy may have come of; `undefined` where those are not known.
    */
   async #decided<Answer>(
     { image, present: { imageRef, openNames }, presented, signal }: Question,
     ask: (name: string, credentials?: PodCredentialsSource) => Promise<Answer>,
     isLetIn: (answer: Answer) => boolean,
-  ): Promise<Answer> {
+  ): Promise<Answer | undefined> {
     const answerOf = (name: string, credentials?: PodCredentialsSource): Promise<Answer> =>
       unlessEnded(() => ask(name, credentials), signal);
-    const answer = await answerOf(image, presented.ofPod());
-    if (!isLetIn(answer) || openNames.length === 0) return answer;
+    const answer = await answerOf(image, presented.ofPod(signal));
+    if (!isLetIn(answer) || openNames?.length === 0) return answer;
     // Where it has come of one of them and is not recorded yet, it is not preloaded.
-    if (await this.#isRecorded(imageRef, signal)) return await answerOf(image, presented.ofPod());
+    if (await this.#isRecorded(imageRef, signal)) {
+      return await answerOf(image, presented.ofPod(signal));
+    }
+    if (openNames === undefined) return undefined;
     for (const name of openNames) {
       const other = await answerOf(name);
       if (!isLetIn(other)) return other;
     }
     return answer;
+  }
+
+  /** Finds out which pulls an earlier run left; false: that cannot be known. */
+  async #lists(signal: AbortSignal): Promise<boolean> {
+    try {
+      await unlessEnded(() => this.#options.unanswered.list(), signal);
+      return true;
+    } catch {
+      if (signal.aborted) throw endReason(signal.reason);
+      return false;
+    }
   }
 
   /** Whether the decision has the last word: records tell all there is, or cannot be read. */

@@ -14,6 +14,7 @@ import type {
   PodCredentialsSource,
 } from '../records/record.ts';
 import { checkPullCredentials } from './check-request.ts';
+import { unlessEnded } from './unless-ended.ts';
 
 /** Anybody on the node may use what was pulled without credentials, or with the node's own. */
 const NODE_WIDE: ImagePullCredentials = Object.freeze({ nodePodsAccessible: true });
@@ -31,11 +32,13 @@ export class PresentedCredentials {
   /**
    * As the pull manager compares them: without those of the node, and one service account at most.
    * Given credentials are there at once, which spares the decision a wait; others are looked up.
+   *
+   * @param signal Ends the wait for them: they may never come, and decisions wait for so many only.
    */
-  ofPod(): PodCredentialsSource {
+  ofPod(signal: AbortSignal): PodCredentialsSource {
     const source = this.#source;
     if (typeof source !== 'function') return podCredentials(source);
-    return async () => podCredentials(await this.all());
+    return async () => podCredentials(await unlessEnded(() => this.all(), signal));
   }
 
   /**

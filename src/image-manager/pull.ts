@@ -53,8 +53,8 @@ export interface PullOrder {
   readonly runtimeName: string;
   /** Tried in turn; none: anonymously. */
   readonly credentials: readonly PullCredential[];
-  /** What the runtime has just said of the name; `null`: it was not asked. */
-  readonly presentRef: SeenRef;
+  /** Whether the runtime has said so when the pull was asked for; else it is asked when it begins. */
+  readonly isAbsent: boolean;
 }
 
 /** What a pull gave. */
@@ -147,10 +147,10 @@ async function tryInTurn(
 ): Promise<Pulled | FailedPull> {
   const errors: ImageRuntimeError[] = [];
   const { image, credentials } = order;
-  const refBefore =
-    order.presentRef === null
-      ? await seenRef(tools.runtime, order.runtimeName, signal)
-      : order.presentRef;
+  // An image that was there may have been removed, and its record, while the pull waited for its turn.
+  const refBefore = order.isAbsent
+    ? undefined
+    : await seenRef(tools.runtime, order.runtimeName, signal);
   const inTurn = credentials.length === 0 ? [undefined] : credentials;
   for (const credential of inTurn) {
     if (signal.aborted) break;

@@ -72,6 +72,10 @@ export class UnansweredPulls {
   readonly #closing = new AbortController();
   /** Set first: nothing is waited for that does not answer. */
   #isEnding = false;
+  /** Images of intents that an earlier run left, until they are taken over. */
+  readonly #leftOver = new Set<string>();
+  #listing: Promise<void> | undefined;
+  #hasListed = false;
   #adoption: Promise<void> | undefined;
   #watching: Promise<void> | undefined;
   /** Ends the pause between two looks. */
@@ -79,6 +83,11 @@ export class UnansweredPulls {
 
   constructor(options: UnansweredPullsOptions) {
     this.#options = options;
+  }
+
+  /** Whether it is known which intents an earlier run left: see `list`. */
+  get hasListed(): boolean {
+    return this.#hasListed;
   }
 
   /** Takes over a pull whose intent is recorded and whose outcome is not. */
@@ -90,9 +99,22 @@ export class UnansweredPulls {
   }
 
   /**
-   * Takes over the intents that an earlier run left: once, and again after a failure. No pull may
-   * begin before: its end would take with it what is known of an earlier pull of the image [W32].
-   * Rejects where they cannot be listed or counted, and once closed.
+   * Finds out which intents an earlier run left: once, and again after a failure. No image may count
+   * as preloaded before: it may have come of such a pull under another name. Rejects where they cannot
+   * be listed.
+   */
+  list(): Promise<void> {
+    this.#listing ??= this.#list().catch((error: unknown) => {
+      this.#listing = undefined;
+      throw error;
+    });
+    return this.#listing;
+  }
+
+  /**
+   * Takes them over: once, and again after a failure. No pull may begin before: its end would take with
+   * it what is known of an earlier pull of the image [W32]. Rejects where they cannot be listed or
+   * counted, and once closed.
    */
   adopt(): Promise<void> {
     this.#adoption ??= this.#adopt().catch((error: unknown) => {
@@ -102,17 +124,26 @@ export class UnansweredPulls {
     return this.#adoption;
   }
 
+  async #list(): Promise<void> {
+    const { pullManager, openNames, logger } = this.#options;
+    if (listsIntents(pullManager)) {
+      const { records, errors } = await pullManager.listImagePullIntents();
+      for (const { code } of errors) logger.error('an intent cannot be read', { code });
+      for (const { image } of records) this.#leftOver.add(image);
+      for (const image of this.#leftOver) openNames.begin(image);
+    }
+    this.#hasListed = true;
+  }
+
   async #adopt(): Promise<void> {
-    const { pullManager, logger } = this.#options;
-    if (!listsIntents(pullManager)) return;
-    const { records, errors } = await pullManager.listImagePullIntents();
-    for (const { code } of errors) logger.error('an intent cannot be read', { code });
-    for (const { image } of records) {
+    await this.list();
+    for (const image of this.#leftOver) {
       if (this.#isEnding) throw closedError('an unanswered pull', 'the image manager');
-      if (this.#open.has(image)) continue;
       // Begun once more, so that the end of another pull does not remove it.
-      await pullManager.recordPullIntent(image);
+      await this.#options.pullManager.recordPullIntent(image);
       this.add(image);
+      this.#leftOver.delete(image);
+      this.#options.openNames.end(image);
     }
   }
 
@@ -140,26 +171,29 @@ export class UnansweredPulls {
     const pull = { image, sinceMs, count: 0, answer: null, answeredSinceMs: sinceMs };
     this.#open.set(image, pull);
     this.#options.openNames.begin(image);
-    this.#watching ??= this.#watch().finally(() => {
-      this.#watching = undefined;
-    });
+    this.#watching ??= this.#watch();
     return pull;
   }
 
   /** Looks until nothing is open. Never rejects. */
   async #watch(): Promise<void> {
     const { signal } = this.#closing;
-    for (let unansweredMs = LOOK_MS_MIN; this.#open.size > 0 && !signal.aborted; ) {
-      let isAnswered = true;
-      for (const pull of this.#open.values()) {
-        if (signal.aborted) return;
-        if (!(await this.#look(pull))) isAnswered = false;
+    try {
+      for (let unansweredMs = LOOK_MS_MIN; this.#open.size > 0 && !signal.aborted; ) {
+        let isAnswered = true;
+        for (const pull of this.#open.values()) {
+          if (signal.aborted) return;
+          if (!(await this.#look(pull))) isAnswered = false;
+        }
+        if (this.#open.size === 0 || (this.#isEnding && !isAnswered)) return;
+        unansweredMs = isAnswered ? LOOK_MS_MIN : Math.min(unansweredMs * 2, LOOK_MS_MAX);
+        await this.#pause(
+          isAnswered ? Math.max(LOOK_MS_MIN, this.#options.graceMs / 2) : unansweredMs,
+        );
       }
-      if (this.#open.size === 0 || (this.#isEnding && !isAnswered)) return;
-      unansweredMs = isAnswered ? LOOK_MS_MIN : Math.min(unansweredMs * 2, LOOK_MS_MAX);
-      await this.#pause(
-        isAnswered ? Math.max(LOOK_MS_MIN, this.#options.graceMs / 2) : unansweredMs,
-      );
+    } finally {
+      // In the same turn as the last look at what is open: who comes next begins another watch.
+      this.#watching = undefined;
     }
   }
 

@@ -1,8 +1,8 @@
 /** Reads lists of image references: the project's own, or a user's file. */
-import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { errorCode, invalidArgument, PullManagerError, quote } from '../errors.ts';
 import { parseImageName } from '../images/image-name.ts';
+import { readReadable } from '../util/open-readable.ts';
 
 /** One image reference and its normalised name. */
 export interface ImageReference {
@@ -21,12 +21,16 @@ const OWN_LIST = 'data/official-images.tsv';
  * @param path Default: the list that comes with the package.
  * @throws `INVALID_ARGUMENT` naming file and line for the first bad line, and for an empty list.
  */
-export function readImageList(path?: string): ImageReference[] {
+export async function readImageList(
+  path?: string,
+  signal?: AbortSignal,
+): Promise<ImageReference[]> {
   const file = path ?? ownListPath();
   let text: string;
   try {
-    text = readFileSync(file, 'utf8');
+    text = (await readReadable(file, { signal }))!;
   } catch (error) {
+    if (signal?.aborted) throw error;
     const code = errorCode(error) ?? 'unreadable';
     throw new PullManagerError('INVALID_ARGUMENT', `--images ${file}: cannot be read (${code})`, {
       argument: '--images',

@@ -1,9 +1,9 @@
 /** Scenarios by name or file, and what a scenario says about one that it begins with. */
-import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { errorCode, invalidArgument, PullManagerError, quote } from '../errors.ts';
 import { duplicateKey } from '../util/duplicate-key.ts';
+import { readReadable } from '../util/open-readable.ts';
 import { suggestion } from '../util/suggest.ts';
 import { BUILT_IN, DEFAULT_PARAMETERS, SCENARIO_NAMES } from './built-in.ts';
 import { shownKey } from './field.ts';
@@ -37,13 +37,19 @@ const MODULE = /\.m?js$/;
  *
  * @throws `INVALID_ARGUMENT` naming the key or value, with the nearest right one.
  */
-export async function loadScenario(nameOrFile: string, seed: number): Promise<Scenario> {
+export async function loadScenario(
+  nameOrFile: string,
+  seed: number,
+  signal?: AbortSignal,
+): Promise<Scenario> {
   if (Object.hasOwn(BUILT_IN, nameOrFile)) return builtInScenario(nameOrFile);
   if (!/[./\\]/.test(nameOrFile)) {
     const hint = suggestion(nameOrFile, SCENARIO_NAMES);
     throw invalidArgument('scenario', `${quote(nameOrFile)} is not known${hint}`);
   }
-  if (!MODULE.test(nameOrFile)) return parseScenario(readText(nameOrFile), nameOrFile);
+  // Also where it is a module: errors of an import name what was imported there, which may be another file.
+  const text = await readText(nameOrFile, signal);
+  if (!MODULE.test(nameOrFile)) return parseScenario(text, nameOrFile);
   return scenarioOf(await importScenario(nameOrFile, seed), nameOrFile);
 }
 
@@ -159,17 +165,16 @@ function isParameter(key: string): key is ParameterName {
   return (PARAMETER_NAMES as readonly string[]).includes(key);
 }
 
-function readText(file: string): string {
+async function readText(file: string, signal: AbortSignal | undefined): Promise<string> {
   try {
-    return readFileSync(file, 'utf8');
+    return (await readReadable(file, { signal }))!;
   } catch (cause) {
+    if (signal?.aborted) throw cause;
     throw unreadable(file, errorCode(cause) ?? 'unreadable', cause);
   }
 }
 
 async function importScenario(file: string, seed: number): Promise<unknown> {
-  // Errors of an import name what was imported there, which may be another file.
-  readText(file);
   let exported: unknown;
   try {
     const module: { default?: unknown } = await import(pathToFileURL(resolve(file)).href);

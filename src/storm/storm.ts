@@ -50,7 +50,7 @@ export async function runScenario(options: StormOptions): Promise<StormResult> {
   }
   const trace =
     parameters.replay === undefined ? undefined : await readTrace(parameters.replay, signal);
-  const requests = trace ?? readImageList(parameters.images);
+  const requests = trace ?? (await readImageList(parameters.images, signal));
   const results: StormResult[] = [];
   for (let number = 1; number <= parameters.repeat; number++) {
     const run = { number, of: parameters.repeat };

@@ -39,12 +39,14 @@ function operations(manager: Recorded, recorder: TraceRecorder): Partial<Recorde
       return manager.withPull!(
         image,
         async (signal) => {
-          const result = await pull(signal).catch((error: unknown) => {
+          try {
+            const result = await pull(signal);
+            recorder.pulled(recorder.now(), image, result);
+            return result;
+          } catch (error) {
             recorder.failed(recorder.now(), image);
             throw error;
-          });
-          recorder.pulled(recorder.now(), image, result);
-          return result;
+          }
         },
         options,
       );

@@ -6,6 +6,8 @@ import type { TraceWriter } from './trace-writer.ts';
 
 /** Texts and credentials that are remembered, so that equal stays equal. */
 const REMEMBERED_MAX = 1 << 19;
+/** Stands for the name that a record without one has in a trace. */
+const NO_NAME = 'trace.example/no-name';
 
 /** What a pod asked. */
 export interface Question {
@@ -54,13 +56,15 @@ export class TraceRecorder {
     intents: readonly { readonly image: string }[],
   ): Promise<void> {
     for (const { imageRef, credentialMapping } of records) {
-      const ref = this.#pseudonyms.imageRef(imageRef);
-      for (const [imageName, credentials] of Object.entries(credentialMapping)) {
+      const record = { op: 'record', imageRef: this.#pseudonyms.imageRef(imageRef) } as const;
+      const entries = Object.entries(credentialMapping);
+      // That the image was pulled counts, also where nothing is recorded of who opened it.
+      if (entries.length === 0) this.#writer.write({ ...record, name: NO_NAME, credentials: null });
+      for (const [imageName, credentials] of entries) {
         const name = this.#pseudonyms.imageName(imageName);
-        const number = this.#recorded(credentials);
-        this.#writer.write({ op: 'record', imageRef: ref, name, credentials: number });
-        if (!this.#writer.hasRoom) await this.#writer.drained();
+        this.#writer.write({ ...record, name, credentials: this.#recorded(credentials) });
       }
+      if (!this.#writer.hasRoom) await this.#writer.drained();
     }
     for (const { image } of intents) {
       this.#writer.write({ op: 'leftOver', image: this.#pseudonyms.image(image) });

@@ -5,6 +5,13 @@ import { addAbortSignal, type Readable } from 'node:stream';
 import { isatty, ReadStream } from 'node:tty';
 import { promisify } from 'node:util';
 
+/** How much is read, and until when. */
+export interface ReadOptions {
+  /** @default no limit */
+  readonly bytesMax?: number | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
 const openFile = promisify(open);
 const statFile = promisify(fstat);
 
@@ -27,6 +34,25 @@ export async function openReadable(path: string, signal?: AbortSignal): Promise<
     close(fd);
     throw error;
   }
+}
+
+/**
+ * All that such a file holds, as text; `undefined` where that is more than `bytesMax`.
+ *
+ * @throws the error of the system; an `AbortError`.
+ */
+export async function readReadable(
+  path: string,
+  { bytesMax = Number.POSITIVE_INFINITY, signal }: ReadOptions = {},
+): Promise<string | undefined> {
+  const chunks: Uint8Array[] = [];
+  let bytes = 0;
+  for await (const chunk of (await openReadable(path, signal)) as AsyncIterable<Uint8Array>) {
+    bytes += chunk.byteLength;
+    if (bytes > bytesMax) return undefined;
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks).toString();
 }
 
 async function streamOf(fd: number): Promise<Readable> {

@@ -10,6 +10,7 @@ import type { RecordWrite } from '../../src/accessors/accessor.ts';
 import { runCommand } from '../../src/cli/command.ts';
 import { recordsCommand } from '../../src/cli/commands/records/records.ts';
 import { isOpenIn, outcomeOf, runCli, startCli } from '../support/cli.ts';
+import { account } from '../support/credentials.ts';
 import {
   contentOf,
   ESCAPES,
@@ -198,6 +199,31 @@ describe('a file of records by a stranger', () => {
     const again = await runCli(args, { input: whole });
     expect(again).toMatchObject({ code: 0, stderr: '' });
     expect(again.stdout).toContain('intents: 0 added, 1 unchanged');
+  });
+});
+
+describe('more than a call of a function takes', () => {
+  const COUNT = 130_000;
+
+  it('would be pruned', async () => {
+    const store = storeIn(newDirectory(), 'journal');
+    const many = Array.from({ length: COUNT }, (_, i) => pulled(`sha256:${i}`, i, {}));
+    await fill(store.options, many);
+    const older = ['--until', '2030-01-01T00:00:00Z', '--keep', '-', '--allow-unmatched'];
+    const args = ['records', 'prune', '--dry-run', '--json', ...older, ...store.args()];
+    const outcome = await runCli(args, { input: 'none\n' });
+    expect(outcome).toMatchObject({ code: 0, stderr: '' });
+    expect((JSON.parse(outcome.stdout) as { pruned: string[] }).pruned).toHaveLength(COUNT);
+  });
+
+  it('is shown of one record', async () => {
+    const store = storeIn(newDirectory(), 'journal');
+    const kubernetesServiceAccounts = Array.from({ length: COUNT }, (_, i) => account(`a${i}`));
+    const mapping = { 'docker.io/library/a': { kubernetesServiceAccounts } };
+    await fill(store.options, [pulled('sha256:a', 1, mapping)]);
+    const { code, stdout, stderr } = await runCli(['records', 'show', 'sha256:a', ...store.args()]);
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+    expect(stdout.split('\n').filter((line) => line.includes(' account '))).toHaveLength(COUNT);
   });
 });
 

@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import { setMaxListeners } from 'node:events';
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -137,13 +138,27 @@ describe('running a program', () => {
     await expect.poll(() => isAlive(pid)).toBe(false);
   });
 
+  it('ends a child that has closed the output', async () => {
+    const directory = temporaryDirectory();
+    const pid = join(directory, 'pid');
+    const child = writeProgram(directory, 'child', tellingPid(pid, 'exec sleep 1000'));
+    const wait = `while [ ! -e '${pid}' ]; do :; done`;
+    const script = `'${child}' >/dev/null 2>&1 & ${wait}; echo answer`;
+    const { output } = await run(writeProgram(directory, 'parent', script));
+    expect(output.toString()).toBe('answer\n');
+    await expect.poll(() => isAlive(pid)).toBe(false);
+  });
+
   it('does not wait for a child that has left its process group', async () => {
     const directory = temporaryDirectory();
-    const done = join(directory, 'done');
-    const script = `setsid sh -c 'while [ ! -e "${done}" ]; do sleep 0.1; done' & echo answer`;
+    const [done, gone] = [join(directory, 'done'), join(directory, 'gone')];
+    const child = `while [ ! -e "${done}" ]; do sleep 0.1; done; touch "${gone}"`;
+    const script = `setsid sh -c '${child}' & echo answer`;
     const { output } = await run(writeProgram(directory, 'parent', script));
     writeFileSync(done, '');
     expect(output.toString()).toBe('answer\n');
+    // Before the directory goes: it would wait in it for ever.
+    await expect.poll(() => existsSync(gone)).toBe(true);
   });
 
   it('fails where a program is ended by a signal', async () => {
@@ -187,6 +202,23 @@ describe('running a program', () => {
     await expect(asked).rejects.toMatchObject({ code: CODES.CLOSED });
     await expect.poll(() => isAlive(pid)).toBe(false);
     await expect(closing.run(program(path), signal)).rejects.toMatchObject({ code: CODES.CLOSED });
+  });
+
+  it('ends it when this process exits', async () => {
+    const directory = temporaryDirectory();
+    const pid = join(directory, 'pid');
+    const path = writeProgram(directory, 'hang', tellingPid(pid, 'sleep 1000'));
+    const module = new URL('../../src/credentials/run-program.ts', import.meta.url).href;
+    const script = `
+      import { existsSync } from 'node:fs';
+      const { ProgramRunner } = await import(${JSON.stringify(module)});
+      const program = { path: ${JSON.stringify(path)}, args: [], env: process.env, input: '' };
+      void new ProgramRunner({ timeoutMs: ${NEVER_MS} }).run(program, new AbortController().signal);
+      setInterval(() => existsSync(${JSON.stringify(pid)}) && process.exit(), 5);`;
+    const loader = ['--import', import.meta.resolve('tsx'), '--input-type=module'];
+    execFileSync(process.execPath, [...loader, '--eval', script]);
+    expect(existsSync(pid)).toBe(true);
+    await expect.poll(() => isAlive(pid)).toBe(false);
   });
 
   it('runs a program only so many times at once, and lets no more than a limit wait', async () => {

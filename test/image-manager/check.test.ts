@@ -41,6 +41,24 @@ describe('ImageManager.check', () => {
     expect((await pullManager.listImagePullIntents()).records).toEqual([]);
   });
 
+  it.each([
+    ['the same secret of another tenant', { ...secretOf('a'), source: secretOf('b').source }],
+    ['the secret with other content', { ...secretOf('b'), source: secretOf('a').source }],
+  ])('records nothing of %s', async (_, credential) => {
+    const { images, pullManager } = bench;
+    await images.ensureImage(ensure);
+    const before = await pullManager.getImagePulledRecord(PRIVATE_ID);
+    for (const credentials of [[credential], async () => [credential]]) {
+      const checked = await images.check({ image: PRIVATE, credentials });
+      expect(checked).toMatchObject({ mustPull: false, reason: 'credentialRecordFound' });
+    }
+    expect(await pullManager.getImagePulledRecord(PRIVATE_ID)).toEqual(before);
+    expect(await images.ensureImage({ ...ensure, credentials: [credential] })).toMatchObject({
+      pulled: false,
+    });
+    expect(await pullManager.getImagePulledRecord(PRIVATE_ID)).not.toEqual(before);
+  });
+
   it('does not ask the runtime for a copy that is named by its id', async () => {
     const { images, runtime } = bench;
     await images.ensureImage(ensure);

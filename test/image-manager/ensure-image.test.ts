@@ -45,6 +45,30 @@ async function errorOf(promise: Promise<unknown>): Promise<EnsureImageError> {
   return error as EnsureImageError;
 }
 
+describe('credentials that never come', () => {
+  it('are not waited for once their caller has gone', async () => {
+    await using small = await openBench({}, { maxPending: 2 });
+    const { images } = small;
+    await images.ensureImage(request('a'));
+    for (let i = 0; i < 4; i++) {
+      const controller = new AbortController();
+      const { signal } = controller;
+      const asked = gate();
+      const credentials = (): Promise<never> => {
+        asked.open();
+        return new Promise(() => {});
+      };
+      const ensured = images.ensureImage({ ...request('a'), credentials }, { signal });
+      await asked.promise;
+      controller.abort();
+      await expect(ensured).rejects.toMatchObject({ name: 'AbortError' });
+    }
+    const credentials = async (): Promise<PullCredential[]> => [secretOf('a')];
+    const ensured = await images.ensureImage({ ...request('a'), credentials });
+    expect(ensured).toMatchObject({ pulled: false });
+  });
+});
+
 describe('what each pull policy does', () => {
   it.each<[policy: PullPolicy, present: boolean, proven: boolean, outcome: string]>([
     ['Always', false, false, 'pull'],

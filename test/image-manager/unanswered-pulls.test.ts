@@ -4,6 +4,10 @@ import { join } from 'node:path';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import type { ImageManagerEvents } from '../../src/events/messages.ts';
 import { ImageManager } from '../../src/image-manager/image-manager.ts';
+import { OpenNames } from '../../src/image-manager/open-names.ts';
+import { RecordKeeper } from '../../src/image-manager/record-keeper.ts';
+import { UnansweredPulls } from '../../src/image-manager/unanswered-pulls.ts';
+import { resolveLogger } from '../../src/logger.ts';
 import { PullManager } from '../../src/pull-manager.ts';
 import {
   type Bench,
@@ -14,6 +18,8 @@ import {
   openBench,
   PRIVATE,
   PRIVATE_ID,
+  PUBLIC,
+  PUBLIC_ID,
   ScriptedRuntime,
   secretOf,
   until,
@@ -184,6 +190,62 @@ describe('a pull that the runtime did not answer', () => {
     expect(await isOpenToAll()).toBe(true);
   });
 
+  it('may have brought back an image that was removed while it waited for its turn', async () => {
+    bench = await openBench({ serializePulls: true });
+    const { runtime, images, pullManager } = bench;
+    await images.ensureImage(ensure);
+    const answer = gate<string>();
+    runtime.onPull = () => answer.promise;
+    const other = images.ensureImage({ ...ensure, image: PUBLIC, podUid: 'other' });
+    await until(() => runtime.pulls.length === 2);
+    const second = { ...ensure, podUid: 'b', credentials: [secretOf('b')] };
+    const failing = images.ensureImage(second);
+    const isFailed = expect(failing).rejects.toMatchObject({ code: 'ErrImagePull' });
+    await until(() => runtime.calls.at(-1) === `status ${PRIVATE}`);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    await runtime.removeImage(PRIVATE);
+    expect(await images.collect()).toMatchObject({ pruned: 1 });
+    runtime.onPull = async () => {
+      runtime.have(PRIVATE, PRIVATE_ID);
+      throw failed('other', 'failed to unpack');
+    };
+    answer.open(PUBLIC_ID);
+    await other;
+    await isFailed;
+    expect(await isOpenToAll()).toBe(false);
+    expect(await intentsOf(pullManager)).toEqual([PRIVATE]);
+    await until(async () => (await intentsOf(pullManager)).length === 0);
+    expect(await isOpenToAll()).toBe(false);
+  });
+
+  /** Turns of promises, of which many pass before anything else has one. */
+  function afterTurns(turns: number, run: () => void): void {
+    if (turns === 0) run();
+    else queueMicrotask(() => afterTurns(turns - 1, run));
+  }
+
+  it('is settled also where it comes when the last one has just been', async () => {
+    const settled: string[] = [];
+    for (let turns = 0; turns < 12; turns++) {
+      const pullManager = { recordImagePullFailed: async () => {} } as unknown as PullManager;
+      const pulls: UnansweredPulls = new UnansweredPulls({
+        pullManager,
+        runtime: new ScriptedRuntime(),
+        keeper: new RecordKeeper(pullManager),
+        openNames: new OpenNames(),
+        graceMs: 0,
+        logger: resolveLogger(undefined),
+        onSettled: ({ image }) => {
+          settled.push(`${image} ${turns}`);
+          if (image === 'first') afterTurns(turns, () => pulls.add('second'));
+        },
+      });
+      pulls.add('first');
+      await until(() => settled.length > 2 * turns);
+      await until(() => settled.length === 2 * (turns + 1));
+    }
+  });
+
   it('tries no further credentials: what comes of the first is not known', async () => {
     bench = await openBench();
     bench.runtime.onPull = () => Promise.reject(lost());
@@ -224,8 +286,13 @@ describe('a pull that the runtime did not answer', () => {
     await until(async () => (await intentsOf(pullManager)).length === 0);
   });
 
-  it('is settled when the store works again', async () => {
-    bench = await openBench();
+  it.each([
+    ['is quiet', undefined],
+    ['throws', () => expect.fail('logger')],
+    ['rejects', () => Promise.reject(new Error('logger'))],
+  ])('is settled when the store works again, with a logger that %s', async (_, log) => {
+    const logger = log && { debug: log, info: log, warn: log, error: log };
+    bench = await openBench(logger === undefined ? {} : { logger });
     const { runtime, images, pullManager } = bench;
     const settled = settledPulls();
     const recordImagePullFailed = pullManager.recordImagePullFailed.bind(pullManager);
@@ -323,6 +390,77 @@ describe('intents that an earlier run left', () => {
     runtime.onStatus = () => Promise.reject(lost());
     await images.close();
     expect(await intentsOf(pullManager)).toEqual([PRIVATE]);
+  });
+
+  describe('let nobody in', () => {
+    const DIGEST = `registry.example.com/team-a/app@sha256:${'d'.repeat(64)}`;
+    const byDigest = { ...ensure, image: DIGEST, pullPolicy: 'Never', credentials: [] } as const;
+    const refused = { code: 'ErrImageNeverPull' };
+
+    /** A second image manager on a store whose intents `list` lists; the image is there already. */
+    async function second(
+      list: (honest: PullManager['listImagePullIntents']) => PullManager['listImagePullIntents'],
+    ): Promise<ImageManager> {
+      bench = await restarted(60_000);
+      const { runtime, images, pullManager } = bench;
+      await images.close();
+      runtime.onStatus = async () => ({
+        id: PRIVATE_ID,
+        repoTags: [PRIVATE],
+        repoDigests: [DIGEST],
+      });
+      const honest = pullManager.listImagePullIntents.bind(pullManager);
+      pullManager.listImagePullIntents = list(honest);
+      return new ImageManager({ pullManager, runtime, unansweredGraceMs: 60_000 });
+    }
+
+    it('under another name before they are known', async () => {
+      const known = gate();
+      await using images = await second((honest) => () => known.promise.then(honest));
+      const ensured = images.ensureImage(byDigest);
+      const checked = [
+        images.check({ image: DIGEST }),
+        images.check({ image: DIGEST, imageRef: PRIVATE_ID }),
+      ];
+      const isRefused = expect(ensured).rejects.toMatchObject(refused);
+      known.open();
+      await isRefused;
+      for (const answer of checked) {
+        expect(await answer).toMatchObject({ mustPull: true, reason: 'mustAuthenticate' });
+      }
+    });
+
+    it('under another name where they cannot be taken over, and keep no other image from use', async () => {
+      await using images = await second((honest) => honest);
+      const { runtime, pullManager } = bench;
+      pullManager.recordPullIntent = () => Promise.reject(new Error('disk full'));
+      await expect(images.ensureImage(byDigest)).rejects.toMatchObject(refused);
+      runtime.onStatus = undefined;
+      runtime.have(PUBLIC, PUBLIC_ID);
+      expect(await images.ensureImage({ ...byDigest, image: PUBLIC })).toMatchObject({
+        imageRef: PUBLIC_ID,
+      });
+    });
+
+    it('under another name where they cannot be known, but who has shown a proof', async () => {
+      await using images = await second(() => () => Promise.reject(new Error('disk gone')));
+      const { pullManager } = bench;
+      await expect(images.ensureImage(byDigest)).rejects.toMatchObject(refused);
+      const pulling = { ...byDigest, pullPolicy: 'IfNotPresent' } as const;
+      await expect(images.ensureImage(pulling)).rejects.toMatchObject({
+        code: 'ErrImagePullIntent',
+      });
+      for (const imageRef of [undefined, PRIVATE_ID]) {
+        const question = imageRef === undefined ? {} : { imageRef };
+        expect(await images.check({ image: DIGEST, ...question })).toMatchObject({
+          imageRef: PRIVATE_ID,
+          mustPull: true,
+          reason: 'error',
+        });
+      }
+      await pullManager.recordImagePulled(DIGEST, PRIVATE_ID, { nodePodsAccessible: true });
+      expect(await images.ensureImage(byDigest)).toMatchObject({ pulled: false });
+    });
   });
 
   it('let no pull begin before they are known', async () => {

@@ -239,8 +239,8 @@ describe('a load', () => {
 });
 
 describe('image lists', () => {
-  it('ships 9,849 references', () => {
-    const list = readImageList();
+  it('ships 9,849 references', async () => {
+    const list = await readImageList();
     expect(list).toHaveLength(9_849);
     expect(list[0]).toEqual({
       image: 'docker.io/library/adminer:5',
@@ -268,8 +268,8 @@ describe('image lists', () => {
     expect(() => parseImageList(text, 'f')).toThrow(usage(message));
   });
 
-  it('names the file that is not there', () => {
-    expect(() => readImageList('/none')).toThrow(
+  it('names the file that is not there', async () => {
+    await expect(readImageList('/none')).rejects.toThrow(
       usage(/--images \/none: cannot be read \(ENOENT\)/),
     );
   });

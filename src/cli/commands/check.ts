@@ -104,7 +104,9 @@ async function credentialsOf({ values }: ParsedArgs, signal: AbortSignal): Promi
   const lists = (values.secret as readonly string[] | undefined) ?? [];
   const files = (values['secret-file'] as readonly string[] | undefined) ?? [];
   const secrets = lists.map(secretOf);
-  for (const file of files) secrets.push(...(await readSecrets(file, signal)));
+  for (const file of files) {
+    for (const secret of await readSecrets(file, signal)) secrets.push(secret);
+  }
   const account = values['service-account'] as string | undefined;
   return account === undefined ? { secrets } : { secrets, serviceAccount: accountOf(account) };
 }

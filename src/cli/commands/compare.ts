@@ -63,7 +63,7 @@ export const compareCommand: Command = {
   run: compare,
 };
 
-async function compare(parsed: ParsedArgs): Promise<ExitCode> {
+async function compare(parsed: ParsedArgs, signal: AbortSignal): Promise<ExitCode> {
   const [pathOfA, pathOfB] = positionalsOf(parsed, ['A', 'B']);
   const { values } = parsed;
   const maxRegression = shareOf(values['max-regression'] as string | undefined);
@@ -75,8 +75,8 @@ async function compare(parsed: ParsedArgs): Promise<ExitCode> {
     { what: 'A', path: pathOfA },
     { what: 'B', path: pathOfB },
   ]);
-  const a = readResults(pathOfA);
-  const b = readResults(pathOfB);
+  const a = await readResults(pathOfA, signal);
+  const b = await readResults(pathOfB, signal);
   const comparison = compareResults(a, b, {
     maxRegression,
     metrics: (values.metric ?? []) as readonly string[],
@@ -91,8 +91,9 @@ async function compare(parsed: ParsedArgs): Promise<ExitCode> {
   );
   await output.end();
   const { html, markdown } = values;
-  if (html !== undefined) await writeFile(html as string, htmlComparison(comparison, a, b));
-  if (markdown !== undefined) await writeFile(markdown as string, comparisonMarkdown(comparison));
+  const write = (path: string, text: string): Promise<void> => writeFile(path, text, signal);
+  if (html !== undefined) await write(html as string, htmlComparison(comparison, a, b));
+  if (markdown !== undefined) await write(markdown as string, comparisonMarkdown(comparison));
   if (comparison.passed) return EXIT.PASSED;
   return comparison.regressions.length > 0 ? EXIT.CROSSED : EXIT.FAILED;
 }
@@ -109,8 +110,8 @@ function shareOf(text = DEFAULT_PERCENT): number {
 }
 
 /** A report takes the place of the last one. */
-async function writeFile(path: string, text: string): Promise<void> {
-  const file = await FileOutput.create(path, true);
+async function writeFile(path: string, text: string, signal: AbortSignal): Promise<void> {
+  const file = await FileOutput.create(path, true, signal);
   try {
     await file.write(text);
     await file.end();

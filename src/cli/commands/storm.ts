@@ -88,7 +88,7 @@ async function storm(parsed: ParsedArgs, signal: AbortSignal): Promise<ExitCode>
   }
   const loading =
     own.replay === undefined
-      ? loadScenario(parsed.positionals[0] ?? DEFAULT_SCENARIO, proposed)
+      ? loadScenario(parsed.positionals[0] ?? DEFAULT_SCENARIO, proposed, signal)
       : Promise.resolve(REPLAY);
   // A module may wait for as long as it likes.
   const loaded = await untilAborted(loading, signal, (reason) => reason);
@@ -96,7 +96,8 @@ async function storm(parsed: ParsedArgs, signal: AbortSignal): Promise<ExitCode>
   checkStages(scenario.parameters, 'the storm');
   checkReplay(scenario.parameters, 'the storm');
   const seed = scenario.parameters.seed ?? proposed;
-  const reports = await ReportFiles.begin(parsed, inputsOf(parsed.positionals[0], own));
+  const inputs = inputsOf(parsed.positionals[0], own);
+  const reports = await ReportFiles.begin(parsed, inputs, signal);
   let result: StormResult;
   try {
     result = await watched(parsed, (onProgress) => {

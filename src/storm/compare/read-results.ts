@@ -1,6 +1,6 @@
 /** Results of storms from files: one, or several as JSON Lines, all of one storm on one machine. */
-import { readFileSync, statSync } from 'node:fs';
 import { errorCode, invalidArgument, PullManagerError, quote } from '../../errors.ts';
+import { readReadable } from '../../util/open-readable.ts';
 import { type Environment, RESULT_SCHEMA, type StormResult } from '../result-schema.ts';
 import { STAGE_NAME } from '../stages.ts';
 
@@ -12,8 +12,8 @@ const BYTES_MAX = 256 * 1024 * 1024;
  * @throws `INVALID_ARGUMENT` naming file, line and problem: unreadable, not JSON, another schema,
  * failed or interrupted, or not all of one scenario and one machine.
  */
-export function readResults(path: string): StormResult[] {
-  return parseResults(readText(path), path);
+export async function readResults(path: string, signal?: AbortSignal): Promise<StormResult[]> {
+  return parseResults(await readText(path, signal), path);
 }
 
 /** The results in a text; `path` names it in errors. As `readResults`. */
@@ -81,10 +81,12 @@ export function stormDifference(a: StormResult, b: StormResult): string {
   return shown.join(', ') || 'in parameters that a result does not show';
 }
 
-function readText(path: string): string {
+async function readText(path: string, signal: AbortSignal | undefined): Promise<string> {
+  let text: string | undefined;
   try {
-    if (statSync(path).size <= BYTES_MAX) return readFileSync(path, 'utf8');
+    text = await readReadable(path, { bytesMax: BYTES_MAX, signal });
   } catch (cause) {
+    if (signal?.aborted) throw cause;
     const code = errorCode(cause) ?? 'unreadable';
     throw new PullManagerError('INVALID_ARGUMENT', `${quote(path)} cannot be read: ${code}`, {
       argument: path,
@@ -92,7 +94,8 @@ function readText(path: string): string {
       cause,
     });
   }
-  throw invalidArgument(path, `is larger than ${BYTES_MAX} bytes`);
+  if (text === undefined) throw invalidArgument(path, `is larger than ${BYTES_MAX} bytes`);
+  return text;
 }
 
 /** What npm writes before the output of a script. */

@@ -102,8 +102,8 @@ describe('results', () => {
     expect(parse({ ...RESULT, passed: false })).toHaveLength(1);
   });
 
-  it('name the file that cannot be read', () => {
-    expect(() => readResults('/nowhere/a.json')).toThrow(
+  it('name the file that cannot be read', async () => {
+    await expect(readResults('/nowhere/a.json')).rejects.toThrow(
       '"/nowhere/a.json" cannot be read: ENOENT',
     );
   });

@@ -139,6 +139,35 @@ describe('a recording', () => {
     expect(played.state.counts).toMatchObject({ wrongDecisions: 0, wrongRecords: 0, exact: 1 });
   });
 
+  it('begins also with what nobody has proven access to', async () => {
+    const manager = await open();
+    await manager.recordPullIntent(APP);
+    await manager.recordImagePulled(APP, REF, null);
+    const { path, recording, recorded } = await record(manager);
+    expect(await recorded.mustAttemptImagePull(APP, REF)).toBe(true);
+    await recording.close();
+    const { state } = await readTrace(path);
+    expect(state).toMatchObject([{ op: 'record', imageRef: REF, credentials: null }]);
+    const played = await play(path);
+    expect(played.left).toBe(0);
+    expect(played.state.counts).toMatchObject({ wrongDecisions: 0, wrongRecords: 0, exact: 1 });
+  });
+
+  it('does not fail a pull that answers at once, and has one that throws at once', async () => {
+    const manager = await open();
+    const { path, recording, recorded } = await record(manager);
+    const atOnce = (): never => ({ imageRef: REF, credentials: null }) as never;
+    expect(await recorded.withPull(APP, atOnce)).toMatchObject({ imageRef: REF });
+    expect((await manager.listImagePulledRecords()).records).toHaveLength(1);
+    const throwing = (): never => {
+      throw new Error('refused');
+    };
+    await expect(recorded.withPull(APP, throwing)).rejects.toThrow('refused');
+    await recording.close();
+    const { operations } = await readTrace(path);
+    expect(operations.map(({ op }) => op)).toEqual(['intent', 'pulled', 'intent', 'failed']);
+  });
+
   it('passes on what the manager refuses', async () => {
     const manager = await open();
     const { recorded } = await record(manager);

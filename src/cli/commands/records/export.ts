@@ -53,7 +53,7 @@ async function runExport(parsed: ParsedArgs, signal: AbortSignal): Promise<ExitC
   const counts = { intents: 0, records: 0, damaged: 0 };
   try {
     await withReader(store, async (reader) => {
-      await withOutput(path, values.force === true, async (output) => {
+      await withOutput(path, values.force === true, signal, async (output) => {
         await output.write(headerLine());
         for await (const item of itemsOf(reader)) {
           signal.throwIfAborted();
@@ -97,6 +97,7 @@ async function writeItem(
 async function withOutput(
   path: string,
   replaces: boolean,
+  signal: AbortSignal,
   work: (output: Output) => Promise<void>,
 ): Promise<void> {
   if (path === '-') {
@@ -107,7 +108,7 @@ async function withOutput(
     await work(output);
     return output.end();
   }
-  const file = await FileOutput.create(path, replaces);
+  const file = await FileOutput.create(path, replaces, signal);
   try {
     await work(file);
     await file.end();

@@ -80,7 +80,7 @@ async function runPrune(parsed: ParsedArgs, signal: AbortSignal): Promise<ExitCo
   const progress = new LiveLine(progressTerminal(parsed));
   const pruned: string[] = [];
   const onPruned = async (chunk: readonly string[]): Promise<void> => {
-    pruned.push(...chunk);
+    for (const ref of chunk) pruned.push(ref);
     progress.update(() => `${formatCount(pruned.length)} records deleted`);
     const what = isDry ? 'would prune' : 'pruned';
     if (!isJson) for (const ref of chunk) await output.write(`${what}\t${printable(ref)}\n`);

@@ -96,8 +96,8 @@ function nameLines(detail: NameDetail): string[] {
   const lines = [`name         ${printable(name)}`];
   if (nodePodsAccessible)
     lines.push(`  node-wide  every pod of the node may use it${at(provenAt)}`);
-  lines.push(...secrets.map(secretLine));
-  lines.push(...serviceAccounts.map((account) => `  account    ${coordinates(account)}`));
+  for (const secret of secrets) lines.push(secretLine(secret));
+  for (const account of serviceAccounts) lines.push(`  account    ${coordinates(account)}`);
   if (lines.length === 1) lines.push('  nobody has proven access');
   return lines;
 }
