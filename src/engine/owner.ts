@@ -286,10 +286,11 @@ export class Owner {
     }
     for (const intent of intents.values()) {
       const { key, stored, current, storedCount, count } = intent;
+      const isNews = changesIntent(intent);
       if (isReplacedUnread(intent)) gauges.doubt();
       gauges.add(0, Number(current) - Number(stored));
       if (count !== storedCount) this.#inFlight.set(key, count);
-      if (changesIntent(intent)) Atomics.add(versions, key.hash & slotMask, 1);
+      if (isNews) Atomics.add(versions, key.hash & slotMask, 1);
     }
   }
 

@@ -24,8 +24,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "an intent's version is not raised",
     file: 'engine/owner.ts',
-    find: 'if (changesIntent(intent)) Atomics.add(versions, key.hash & slotMask, 1);',
-    replace: '',
+    find: 'const isNews = changesIntent(intent);',
+    replace: 'const isNews = false;',
     detector: 'simulation',
     focus: { disturbances: CALM, policy: PRELOADED },
   },
