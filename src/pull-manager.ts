@@ -12,7 +12,7 @@ import { listedRefs, signalOf, textProblem } from './engine/arguments.ts';
 import type { Decider, DecisionRequest } from './engine/decider.ts';
 import { type Decision, failed } from './engine/decision.ts';
 import { decideBatch } from './engine/decision-batch.ts';
-import { Engine, type EngineHandle } from './engine/engine.ts';
+import { abortedOpening, Engine, type EngineHandle } from './engine/engine.ts';
 import { engineStats, metricValues } from './engine/engine-stats.ts';
 import { Host } from './engine/host.ts';
 import { Inventory } from './engine/inventory.ts';
@@ -51,6 +51,7 @@ import {
   type PodCredentials,
   type PodCredentialsSource,
 } from './records/record.ts';
+import { untilAborted } from './util/until-aborted.ts';
 import { within } from './util/within.ts';
 
 /** What `PullManager.attach` takes besides the handle. */
@@ -139,18 +140,20 @@ export class PullManager implements ImagePullManager, AsyncDisposable {
   static async open(options?: PullManagerOptions): Promise<PullManager> {
     const resolved = resolveOptions(options);
     const { signal } = resolved;
-    if (isAborted(signal)) throw abortedError('opening the pull manager', signal?.reason);
+    if (isAborted(signal)) throw abortedOpening(signal?.reason);
     const engine = await Engine.start(resolved);
     const { policy, logger, listeners } = resolved;
     const host = Host.join({ handle: engine.handle, policy, logger, engine });
     listenToAll(host.events, listeners);
     const manager = new PullManager(host, engine);
     try {
-      await manager.#reconcile(resolved);
+      const reconciled = manager.#reconcile(resolved);
+      // Store and runtime may never answer.
+      await (signal === undefined ? reconciled : untilAborted(reconciled, signal, abortedOpening));
       signal?.throwIfAborted();
     } catch (error) {
       await manager.close();
-      throw isAborted(signal) ? abortedError('opening the pull manager', signal?.reason) : error;
+      throw isAborted(signal) ? abortedOpening(signal?.reason) : error;
     }
     engine.open();
     manager.#closeOn(signal);
@@ -326,6 +329,10 @@ export class PullManager implements ImagePullManager, AsyncDisposable {
 
   /**
    * Deletes the records of images that are not in `imageRefs` and were last updated before `until`.
+   *
+   * A pull that adds nothing to a record leaves the record's time as it was, as in the reference. So list
+   * also what was pulled since the runtime was asked, and record no pull before this call has ended:
+   * an image that loses its record counts as preloaded. `ImageManager.collect` sees to that.
    *
    * @param imageRefs Every image reference that the runtime has; in use and pinned ones included.
    * @param until A time from before that list was asked for.

@@ -33,6 +33,8 @@ export interface IntentKey {
   storedCount: number;
   count: number;
   error: PullManagerError | undefined;
+  /** The store was asked to write or to delete it. */
+  isWritten: boolean;
 }
 
 /** What becomes of one request of a batch. */
@@ -58,8 +60,11 @@ export interface PruneRequest {
   readonly image: undefined;
   readonly imageRef: Key;
   readonly untilMs: number;
-  done(outcome: 'pruned' | 'kept' | Error): void;
+  done(outcome: PruneOutcome): void;
 }
+
+/** `gone`: somebody else has deleted it meanwhile. */
+export type PruneOutcome = 'pruned' | 'kept' | 'gone' | Error;
 
 export const PRUNE = 100;
 
@@ -204,6 +209,7 @@ export class Batch {
     for (const intent of this.intents.values()) {
       intent.current = intent.stored;
       intent.count = intent.storedCount;
+      intent.isWritten = false;
     }
     for (const step of this.steps) {
       // What the store may have kept of it is not known to be durable.
@@ -228,6 +234,7 @@ export class Batch {
         if (!isDurable) {
           if (!writes.add(step, { op: 'writeIntent', image: intent!.key.text })) return;
           intent!.current = true;
+          intent!.isWritten = true;
         }
         intent!.count++;
         return;
@@ -286,6 +293,7 @@ export class Batch {
     if ((!isKnownAbsent || writes.areDue) && !mustStay) {
       if (!writes.add(step, { op: 'deleteIntent', image: intent.key.text })) return;
       intent.current = false;
+      intent.isWritten = true;
     }
     intent.count = 0;
   }
@@ -318,7 +326,15 @@ export class Batch {
   #intentKey(key: Key): IntentKey {
     let found = this.intents.get(key.text);
     if (found === undefined) {
-      found = { key, stored: false, current: false, storedCount: 0, count: 0, error: undefined };
+      found = {
+        key,
+        stored: false,
+        current: false,
+        storedCount: 0,
+        count: 0,
+        error: undefined,
+        isWritten: false,
+      };
       this.intents.set(key.text, found);
     }
     return found;
@@ -328,6 +344,25 @@ export class Batch {
 /** Whether an image counts as being pulled. */
 export function isVisible(stored: boolean, count: number): boolean {
   return stored || count > 0;
+}
+
+/** Whether what replicas know of an intent may differ from what the batch has left. */
+export function changesIntent(intent: IntentKey): boolean {
+  const { current, count, stored, storedCount } = intent;
+  return isReplacedUnread(intent) || isVisible(current, count) !== isVisible(stored, storedCount);
+}
+
+/** Whether an intent was written or deleted of which it is not known whether it was there. */
+export function isReplacedUnread({ error, isWritten }: IntentKey): boolean {
+  return error !== undefined && isWritten;
+}
+
+/** What has become of a record that was to be deleted. */
+export function pruneOutcome({ error, wrote, pulled }: Step): PruneOutcome {
+  const failure = error ?? pulled!.error;
+  if (failure !== undefined) return failure;
+  if (wrote) return 'pruned';
+  return pulled!.current === undefined ? 'gone' : 'kept';
 }
 
 function isCorrupt(error: PullManagerError): boolean {

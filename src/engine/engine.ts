@@ -3,12 +3,14 @@
  */
 import { openBackend, type StoreBackend } from '../accessors/backend.ts';
 import type { CompatibilityLevel } from '../compatibility.ts';
+import { abortedError, type PullManagerError } from '../errors.ts';
 import type { StripedLockHandle } from '../locks/lock-arguments.ts';
 import { StripedLockSet } from '../locks/striped-lock-set.ts';
 import { SharedMetrics } from '../metrics/shared-metrics.ts';
 import type { ResolvedOptions, WhenFull } from '../options.ts';
 import type { VerificationPolicy } from '../policies/enforcer.ts';
 import { ENGINE_STATE, SharedState } from '../protocol/shared-state.ts';
+import { untilAborted } from '../util/until-aborted.ts';
 import { Supervisor } from './supervisor.ts';
 
 /**
@@ -36,6 +38,8 @@ export interface EngineHandle {
 }
 
 const STOP_LIMIT_MS = 10_000;
+/** Of an opening that was aborted: what has opened has nothing to finish. */
+const ABORT_LIMIT_MS = 1_000;
 
 /** Shared memory, store and owners of one engine. */
 export class Engine {
@@ -59,9 +63,13 @@ export class Engine {
     this.#supervisor = supervisor;
   }
 
-  /** Takes the store and starts the owners. The engine is not open for calls yet. */
+  /**
+   * Takes the store and starts the owners. The engine is not open for calls yet.
+   *
+   * Errors: `ABORTED`, and those of `PullManager.open`. After an error nothing is left open.
+   */
   static async start(options: ResolvedOptions): Promise<Engine> {
-    const { workerCount, stripeCount, compatibility, logger } = options;
+    const { workerCount, stripeCount, compatibility, logger, signal } = options;
     const owners = Math.max(1, workerCount);
     const context = { workerCount: owners, stripeCount, compatibility };
     const backend = await openBackend(options.store, context);
@@ -85,11 +93,14 @@ export class Engine {
     };
     const supervisor = new Supervisor({ state, metrics, locks, backend, workerCount, logger });
     const engine = new Engine(handle, state, metrics, backend, supervisor);
+    // A module of the user's may never answer. Stores of our own do, and are not left half-way.
+    const aborting = backend.kind === 'module' ? signal : undefined;
     try {
-      await supervisor.start();
+      const started = supervisor.start();
+      await (aborting === undefined ? started : untilAborted(started, aborting, abortedOpening));
       await backend.commitOpen();
     } catch (error) {
-      await engine.stop();
+      await engine.stop(aborting?.aborted === true ? ABORT_LIMIT_MS : STOP_LIMIT_MS);
       throw error;
     }
     return engine;
@@ -124,4 +135,9 @@ export class Engine {
       await this.#backend.release();
     }
   }
+}
+
+/** Why an opening failed whose signal was aborted. */
+export function abortedOpening(reason: unknown): PullManagerError {
+  return abortedError('opening the pull manager', reason);
 }

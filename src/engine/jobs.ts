@@ -8,7 +8,7 @@ import { fnv1 } from '../locks/stripe.ts';
 import type { OwnerCall } from '../protocol/owner-link.ts';
 import { packRecord } from '../records/codec.ts';
 import { PulledRecord } from '../records/record.ts';
-import { PRUNE, type PruneRequest } from './batch.ts';
+import { PRUNE, type PruneOutcome, type PruneRequest } from './batch.ts';
 
 /** What a job needs of the owner whose work it is. */
 export interface JobOwner {
@@ -103,9 +103,9 @@ async function* prune(owner: JobOwner, call: OwnerCall): AsyncGenerator<void, vo
   const failures: Error[] = isReporter ? [...errors] : [];
   let pruned = 0;
   let kept = 0;
-  const done = (outcome: 'pruned' | 'kept' | Error): void => {
+  const done = (outcome: PruneOutcome): void => {
     if (outcome === 'pruned') pruned++;
-    else kept++;
+    else if (outcome !== 'gone') kept++;
     if (outcome instanceof Error) failures.push(outcome);
   };
   let chunk: PruneRequest[] = [];

@@ -18,9 +18,12 @@ import { HOST_COUNT, type SharedState, WORKER } from '../protocol/shared-state.t
 import { raiseAll, UnpublishedSlots } from '../protocol/unpublished-slots.ts';
 import {
   Batch,
+  changesIntent,
+  isReplacedUnread,
   isVisible,
   PRUNE,
   type PruneRequest,
+  pruneOutcome,
   type Step,
   type WriteRefusal,
 } from './batch.ts';
@@ -173,7 +176,7 @@ export class Owner {
         this.#distrust(writes);
         const { records, intents } = await batch.reload(this.accessor);
         this.#gauges.add(records, intents);
-        batch.apply(nowMs, { failure });
+        batch.apply(nowMs, { failure, isInDoubt: this.#isInDoubt });
       }
       this.#publish(batch);
       this.#unpublished.withdraw();
@@ -264,8 +267,8 @@ export class Owner {
     for (const { key, stored, current } of pulled.values()) {
       if (current !== stored) unpublished.add(key.hash);
     }
-    for (const { key, stored, current, storedCount, count } of intents.values()) {
-      if (isVisible(current, count) !== isVisible(stored, storedCount)) unpublished.add(key.hash);
+    for (const intent of intents.values()) {
+      if (changesIntent(intent)) unpublished.add(intent.key.hash);
     }
     unpublished.announce();
   }
@@ -281,12 +284,13 @@ export class Owner {
       gauges.add(Number(current !== undefined) - Number(stored !== undefined), 0);
       found.versionBefore = Atomics.add(versions, key.hash & slotMask, 1);
     }
-    for (const { key, stored, current, storedCount, count } of intents.values()) {
+    for (const intent of intents.values()) {
+      const { key, stored, current, storedCount, count } = intent;
+      const isNews = changesIntent(intent);
+      if (isReplacedUnread(intent)) gauges.doubt();
       gauges.add(0, Number(current) - Number(stored));
       if (count !== storedCount) this.#inFlight.set(key, count);
-      if (isVisible(current, count) !== isVisible(stored, storedCount)) {
-        Atomics.add(versions, key.hash & slotMask, 1);
-      }
+      if (isNews) Atomics.add(versions, key.hash & slotMask, 1);
     }
   }
 
@@ -314,8 +318,7 @@ export class Owner {
     for (const step of steps) {
       const { request, error } = step;
       if (isPrune(request)) {
-        const isGone = step.pulled!.current === undefined;
-        request.done(error ?? step.pulled!.error ?? (isGone ? 'pruned' : 'kept'));
+        request.done(pruneOutcome(step));
       } else if (error !== undefined) {
         request.link.fail(request, error);
       } else if (request.op === REQUEST.READ && !step.isAnswered) {

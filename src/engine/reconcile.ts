@@ -8,6 +8,7 @@ import { PullManagerError, storeError } from '../errors.ts';
 import type { ImageService, RuntimeImage } from '../images/image-service.ts';
 import type { Logger } from '../logger.ts';
 import type { ImagePullIntent, Listing } from '../records/record.ts';
+import { untilAborted } from '../util/until-aborted.ts';
 
 export interface ReconcileOptions {
   /** What was found in the store. */
@@ -73,6 +74,7 @@ export async function reconcile(options: ReconcileOptions): Promise<AdoptedImage
         adopted.push({ image, imageRef: id });
         // Not removed from `left`: the same name on another image is adopted there too.
       } catch (error) {
+        signal?.throwIfAborted();
         onFailure();
         logger.error('a left-over intent stays', { code: storeError('reconcile', error).code });
       }
@@ -96,16 +98,10 @@ async function listImages(
   imageService: ImageService,
   signal: AbortSignal | undefined,
 ): Promise<readonly RuntimeImage[]> {
-  const listed = imageService.listImages(signal);
-  const images = await (signal === undefined ? listed : Promise.race([listed, aborted(signal)]));
+  const listed = Promise.resolve(imageService.listImages(signal));
+  const images = await (signal === undefined
+    ? listed
+    : untilAborted(listed, signal, (reason) => reason));
   if (!Array.isArray(images)) throw new TypeError('listImages did not answer an array');
   return images;
-}
-
-function aborted(signal: AbortSignal): Promise<never> {
-  return new Promise((_, reject) => {
-    const onAbort = (): void => reject(signal.reason);
-    if (signal.aborted) onAbort();
-    else signal.addEventListener('abort', onAbort, { once: true });
-  });
 }

@@ -166,7 +166,8 @@ export class Supervisor {
     const stateAt = state.workerAt(workerIndex) + WORKER.STATE;
     // The owner wakes all hosts when it runs; the opener is host 0.
     const wakeAt = state.hostAt(0) + HOST.WAKE;
-    while (Atomics.load(state.words, stateAt) === WORKER_STATE.STARTING) {
+    // One that never gets through its start must not be waited for once the engine has been stopped.
+    while (Atomics.load(state.words, stateAt) === WORKER_STATE.STARTING && !this.#isStopping) {
       const wake = Atomics.load(state.words, wakeAt);
       if (Atomics.load(state.words, stateAt) !== WORKER_STATE.STARTING) break;
       await waitWhileEqualAsync(state.words, wakeAt, wake, START_UP_LOOK_MS);

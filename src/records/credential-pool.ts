@@ -25,7 +25,8 @@ export class CredentialPool {
     const pooled = this.#byHash.get(hash);
     if (pooled !== undefined && isEqual(pooled, secret)) return pooled;
     const fresh = unpackCredentials(packed);
-    this.#byHash.set(hash, fresh);
+    // Its own copy of the hash: the packed one may keep all that was decoded with it.
+    this.#byHash.set(fresh.kubernetesSecrets![0]!.credentialHash, fresh);
     return fresh;
   }
 }

@@ -208,6 +208,56 @@ describe.each(KINDS)('a failing store in an engine with $name', ({ workerCount, 
     expect(own.stats()).toMatchObject({ intents: 0, records: 1 });
   });
 
+  it('acknowledges nothing that rests on a commit which failed when it was done', async () => {
+    const other = await FileStore.create();
+    other.isSync = isSync;
+    const own = await open({ store: other.options, workerCount, stripeCount: 7 });
+    await own.recordPullIntent('app');
+    other.set('commit', COMMAND.FAIL_AFTER);
+    // Of one batch: the second of each pair finds in the store what the first could not acknowledge.
+    const calls = [
+      own.recordImagePulled('app', 'ref', { kubernetesSecrets: [A] }),
+      own.recordImagePulled('app', 'ref', { kubernetesSecrets: [A] }),
+    ];
+    const pulled = await Promise.allSettled(calls);
+    const ends = [own.recordImagePullFailed('app'), own.recordImagePullFailed('app')];
+    const ended = await Promise.allSettled(ends);
+    other.work();
+    const outcomes = [...pulled, ...ended].map((one) =>
+      one.status === 'rejected' ? errorCode(one.reason) : 'acknowledged',
+    );
+    expect(outcomes).toEqual([UNAVAILABLE, UNAVAILABLE, UNAVAILABLE, UNAVAILABLE]);
+  });
+
+  it('counts an intent once, though it could not be read when it was written and deleted', async () => {
+    await manager.recordPullIntent('app');
+    store.set('exists', COMMAND.FAIL);
+    await manager.recordPullIntent('app');
+    store.work();
+    await eventually('it is counted once', () => manager.stats().intents === 1);
+    await manager.recordImagePullFailed('app');
+    store.set('exists', COMMAND.FAIL);
+    await manager.recordImagePullFailed('app');
+    store.work();
+    await eventually('it is counted no more', () => manager.stats().intents === 0);
+  });
+
+  it('tells replicas that an intent is gone which could not be read when it was deleted', async () => {
+    const other = await FileStore.create();
+    other.isSync = isSync;
+    const options = { store: other.options, workerCount, stripeCount: 7 };
+    const first = await open(options);
+    await first.recordPullIntent('app');
+    await first.close();
+    const own = await open(options);
+    expect(await own.decide('app', 'ref')).toMatchObject({ reason: 'mustAuthenticate' });
+    other.set('exists', COMMAND.FAIL);
+    await own.recordImagePullFailed('app');
+    other.work();
+    expect(await intentsOf(own)).toEqual([]);
+    expect(await own.decide('app', 'ref')).toMatchObject({ reason: 'credentialPolicyAllowed' });
+  });
+
   it('reports what cannot be listed beside what can', async () => {
     const { prune } = manager.stats().failures;
     await manager.recordPullIntent('app');

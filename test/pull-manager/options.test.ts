@@ -8,7 +8,8 @@ import { errorCode } from '../../src/errors.ts';
 import type { PullManagerOptions } from '../../src/options.ts';
 import { resolveOptions } from '../../src/options.ts';
 import { PullManager } from '../../src/pull-manager.ts';
-import { open, settles, temporaryDirectory } from '../support/engines.ts';
+import { eventually, open, settles, temporaryDirectory } from '../support/engines.ts';
+import { COMMAND, FileStore } from '../support/file-store.ts';
 
 const MEMORY = { kind: 'memory' } as const;
 
@@ -247,6 +248,43 @@ describe('opening', () => {
       await manager.close();
     }
   });
+
+  it.each([
+    { workerCount: 0, operation: 'open' },
+    { workerCount: 2, operation: 'open' },
+    { workerCount: 0, operation: 'list' },
+    { workerCount: 1, operation: 'commit' },
+  ] as const)(
+    'ends where it is aborted while a module never answers $operation, with $workerCount workers',
+    async ({ workerCount, operation }) => {
+      const store = await FileStore.create();
+      const first = await open({ store: store.options, workerCount });
+      await first.recordPullIntent('app');
+      await first.close();
+      store.set(operation, COMMAND.HOLD);
+      const { commitCount, openCount } = store;
+      const aborter = new AbortController();
+      const opening = PullManager.open({
+        store: store.options,
+        workerCount,
+        // So that there is something to commit.
+        imageService: {
+          listImages: async () => [{ id: 'id', repoTags: ['app'], repoDigests: [] }],
+        },
+        signal: aborter.signal,
+      });
+      const rejected = expect(opening).rejects.toMatchObject({
+        code: 'ERR_PULLMANAGER_ABORTED',
+        cause: new Error('stop'),
+      });
+      await eventually('the module is asked', () =>
+        operation === 'commit' ? store.commitCount > commitCount : store.openCount > openCount,
+      );
+      aborter.abort(new Error('stop'));
+      await settles('an aborted opening', rejected, 40_000);
+      store.work();
+    },
+  );
 
   it('closes where its signal is aborted later', async () => {
     const aborter = new AbortController();

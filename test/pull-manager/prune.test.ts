@@ -49,6 +49,23 @@ describe.each(SHAPES)('pruning in an engine with $name', (shape) => {
   });
 });
 
+describe.each([shapeOf('memory', 0, 31), shapeOf('journal', 2, 31)])(
+  'prunings at the same time in an engine with $name',
+  (shape) => {
+    it('count each record that they delete once', async () => {
+      const manager = await openEngine(shape);
+      await fill(manager, 9000);
+      const results = await Promise.all([
+        manager.pruneUnknownRecords(['sha256:0'], LATER),
+        manager.pruneUnknownRecords(['sha256:0'], LATER),
+      ]);
+      expect(results.reduce((sum, { pruned }) => sum + pruned, 0)).toBe(8999);
+      expect(results.map(({ kept }) => kept)).toEqual([1, 1]);
+      expect(await refsOf(manager)).toEqual(['sha256:0']);
+    });
+  },
+);
+
 describe('what pruning keeps', () => {
   afterEach(() => {
     vi.useRealTimers();

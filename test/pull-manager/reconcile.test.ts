@@ -1,3 +1,4 @@
+import { getEventListeners } from 'node:events';
 import { describe, expect, it } from 'vitest';
 import type { ImageService, RuntimeImage } from '../../src/images/image-service.ts';
 import { PullManager } from '../../src/pull-manager.ts';
@@ -235,6 +236,17 @@ describe.each([INLINE, shapeOf('journal', 1, 31)])(
       expect(manager.stats().failures.reconcile).toBe(1);
       expect(JSON.stringify(logged)).toContain('IMAGE_SERVICE_FAILED');
       expect(JSON.stringify(logged)).not.toContain('hash-a');
+    });
+
+    it('leaves no listener on its signal where it has asked the runtime', async () => {
+      const options = await optionsOf(shape);
+      const first = await open(options);
+      await first.recordPullIntent(LIST);
+      await first.close();
+      const { signal } = new AbortController();
+      const manager = await open({ ...options, imageService: new Runtime(), signal });
+      await manager.close();
+      expect(getEventListeners(signal, 'abort')).toEqual([]);
     });
 
     it('can be aborted while the runtime never answers, and leaves the store free', async () => {

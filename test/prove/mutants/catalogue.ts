@@ -24,8 +24,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "an intent's version is not raised",
     file: 'engine/owner.ts',
-    find: 'if (isVisible(current, count) !== isVisible(stored, storedCount)) {',
-    replace: 'if (false) {',
+    find: 'const isNews = changesIntent(intent);',
+    replace: 'const isNews = false;',
     detector: 'simulation',
     focus: { disturbances: CALM, policy: PRELOADED },
   },
