@@ -10,6 +10,7 @@ import { DECISION_REASONS, type DecisionReason } from '../metrics/stats.ts';
 import type { ImagePullPolicyEnforcer } from '../policies/enforcer.ts';
 import { REQUEST, STATE } from '../protocol/frames.ts';
 import { ENGINE_STATE, type SharedState } from '../protocol/shared-state.ts';
+import { AHEAD_MS_MAX } from '../records/merge.ts';
 import type {
   ImagePullCredentials,
   ImagePullSecret,
@@ -104,6 +105,7 @@ export class Decider {
       hasServiceAccounts,
       trustsRotatedSecrets: options.trustsRotatedSecrets,
       provenSinceMs: Number.NEGATIVE_INFINITY,
+      provenUntilMs: Number.POSITIVE_INFINITY,
     };
   }
 
@@ -353,7 +355,9 @@ export class Decider {
 
   #currentRules(): MatchRules {
     if (this.#reverifyAfterMs !== Number.POSITIVE_INFINITY) {
-      this.#rules.provenSinceMs = Date.now() - this.#reverifyAfterMs;
+      const nowMs = Date.now();
+      this.#rules.provenSinceMs = nowMs - this.#reverifyAfterMs;
+      this.#rules.provenUntilMs = nowMs + AHEAD_MS_MAX;
     }
     return this.#rules;
   }

@@ -94,6 +94,8 @@ export interface MatchRules {
   readonly trustsRotatedSecrets: boolean;
   /** W17: proofs given before this time do not count; `-Infinity`: all do. */
   readonly provenSinceMs: number;
+  /** W17: proofs of a time after this were stamped by a wrong clock, and do not count. */
+  readonly provenUntilMs: number;
 }
 
 /** Recorded secrets from which on a match adds nothing to the record. */
@@ -107,7 +109,8 @@ export const ACCOUNT_MATCHES = -3;
 /** Whether a proof of this time still counts. */
 export function isFresh(provenAtMs: number | undefined, rules: MatchRules): boolean {
   const since = rules.provenSinceMs;
-  return since === Number.NEGATIVE_INFINITY || (provenAtMs !== undefined && provenAtMs >= since);
+  if (since === Number.NEGATIVE_INFINITY) return true;
+  return provenAtMs !== undefined && provenAtMs >= since && provenAtMs <= rules.provenUntilMs;
 }
 
 /**

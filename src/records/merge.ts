@@ -21,13 +21,19 @@ import { compareCoordinates, listedCredentials, normalList } from './validate.ts
 type Proof = ImagePullSecret | ImagePullServiceAccount;
 
 /**
+ * A proof of a time that is further ahead was stamped by a clock that was wrong: it counts as too old,
+ * and any later proof replaces it. Clocks that are put right in small steps may be so far behind.
+ */
+export const AHEAD_MS_MAX = 60_000;
+
+/**
  * The record after a pull of `imageRef` as `imageName` succeeded with `credentials`; the same
  * object where nothing changes. The time is that of the change.
  *
  * `credentials` are in normal form (`normalizeCredentials`) and may be shared with the result;
  * `null` stands for a pull under unknown circumstances. Node-wide access is never narrowed. A new
  * hash replaces that of the same secret, a later `provenAtMs` that of an equal proof, an earlier one
- * never. The reference also calls a hash that is replaced and put back by one list a change; a list
+ * only that of a clock that was ahead. The reference also calls a hash that is replaced and put back by one list a change; a list
  * in normal form names no secret twice, so that cannot happen here.
  */
 export function mergePulled(
@@ -45,7 +51,7 @@ export function mergePulled(
   const { proofs } = record;
   const index = indexOfName(proofs, imageName);
   const entry = index < 0 ? undefined : proofs[index]!.credentials;
-  const merged = entry === undefined ? credentials : mergeCredentials(entry, credentials);
+  const merged = entry === undefined ? credentials : mergeCredentials(entry, credentials, nowMs);
   if (merged === entry) return record;
   const proof = { imageName, credentials: merged };
   return new PulledRecord(imageRef, nowMs, withProof(proofs, index, proof));
@@ -101,9 +107,10 @@ function withProof(
 export function mergeCredentials(
   entry: ImagePullCredentials,
   added: ImagePullCredentials,
+  nowMs: number,
 ): ImagePullCredentials {
   if (entry.nodePodsAccessible === true) {
-    return added.nodePodsAccessible === true && isLater(added, entry) ? added : entry;
+    return added.nodePodsAccessible === true && isLater(added, entry, nowMs) ? added : entry;
   }
   if (added.nodePodsAccessible === true) return added;
   // A stored entry may be in any order: the reference writes first entries as they come.
@@ -111,8 +118,8 @@ export function mergeCredentials(
   const oldAccounts = normalList(entry.kubernetesServiceAccounts ?? NO_ACCOUNTS);
   const addedSecrets = added.kubernetesSecrets ?? NO_SECRETS;
   const addedAccounts = added.kubernetesServiceAccounts ?? NO_ACCOUNTS;
-  const secrets = mergeLists(oldSecrets, addedSecrets);
-  const accounts = mergeLists(oldAccounts, addedAccounts);
+  const secrets = mergeLists(oldSecrets, addedSecrets, nowMs);
+  const accounts = mergeLists(oldAccounts, addedAccounts, nowMs);
   if (secrets === oldSecrets && accounts === oldAccounts) return entry;
   if (secrets === addedSecrets && accounts === addedAccounts) return added;
   return listedCredentials(secrets, accounts);
@@ -125,7 +132,11 @@ const NO_ACCOUNTS: readonly ImagePullServiceAccount[] = Object.freeze([]);
  * Merges two lists in normal form. Returns the old one where nothing is added, the added one where
  * nothing is left of the old one, else a new one, frozen.
  */
-function mergeLists<T extends Proof>(old: readonly T[], added: readonly T[]): readonly T[] {
+function mergeLists<T extends Proof>(
+  old: readonly T[],
+  added: readonly T[],
+  nowMs: number,
+): readonly T[] {
   if (added.length === 0) return old;
   if (old.length === 0) return added;
   const merged: T[] = [];
@@ -141,7 +152,7 @@ function mergeLists<T extends Proof>(old: readonly T[], added: readonly T[]): re
     } else if (order > 0) {
       oldIsAll = false;
       merged.push(added[j]!);
-    } else if (replaces(added[j]!, old[i]!)) {
+    } else if (replaces(added[j]!, old[i]!, nowMs)) {
       oldIsAll = false;
       merged.push(added[j]!);
     } else {
@@ -162,8 +173,8 @@ function orderAt(a: readonly Proof[], i: number, b: readonly Proof[], j: number)
 }
 
 /** Whether a proof of the same coordinates is to be replaced by the new one. */
-export function replaces(added: Proof, old: Proof): boolean {
-  return hashOf(added) !== hashOf(old) || isLater(added, old);
+export function replaces(added: Proof, old: Proof, nowMs: number): boolean {
+  return hashOf(added) !== hashOf(old) || isLater(added, old, nowMs);
 }
 
 function isSameProof(a: Proof, b: Proof): boolean {
@@ -178,7 +189,14 @@ interface Timed {
   readonly provenAtMs?: number;
 }
 
-/** Whether the first was proven later than the second; "unknown" is before all times. */
-function isLater(a: Timed, b: Timed): boolean {
-  return a.provenAtMs !== undefined && a.provenAtMs > (b.provenAtMs ?? Number.NEGATIVE_INFINITY);
+/**
+ * Whether the first was proven later than the second; "unknown" is before all times, and what is ahead
+ * of the clock before all that is not.
+ */
+function isLater(a: Timed, b: Timed, nowMs: number): boolean {
+  if (a.provenAtMs === undefined) return false;
+  if (b.provenAtMs === undefined) return true;
+  const untilMs = nowMs + AHEAD_MS_MAX;
+  const isAhead = a.provenAtMs > untilMs;
+  return isAhead === b.provenAtMs > untilMs ? a.provenAtMs > b.provenAtMs : !isAhead;
 }

@@ -47,11 +47,11 @@ export class RecordBuilder {
     if (provesNothing(added)) return;
     const entry = this.#entryOf(imageName);
     if (entry instanceof LongLists && added.nodePodsAccessible !== true) {
-      if (entry.add(added)) this.#isChanged = true;
+      if (entry.add(added, updatedAtMs)) this.#isChanged = true;
       return;
     }
     const isReplaced = entry === undefined || entry instanceof LongLists;
-    const merged = isReplaced ? added : mergeCredentials(entry, added);
+    const merged = isReplaced ? added : mergeCredentials(entry, added, updatedAtMs);
     if (merged === entry) return;
     this.#isChanged = true;
     this.#entries.set(imageName, merged);
@@ -98,9 +98,12 @@ class LongLists {
   }
 
   /** Whether that changes anything. */
-  add({ kubernetesSecrets, kubernetesServiceAccounts }: ImagePullCredentials): boolean {
-    const addsSecrets = addAll(this.#secrets, kubernetesSecrets);
-    const addsAccounts = addAll(this.#accounts, kubernetesServiceAccounts);
+  add(
+    { kubernetesSecrets, kubernetesServiceAccounts }: ImagePullCredentials,
+    nowMs: number,
+  ): boolean {
+    const addsSecrets = addAll(this.#secrets, kubernetesSecrets, nowMs);
+    const addsAccounts = addAll(this.#accounts, kubernetesServiceAccounts, nowMs);
     if (!addsSecrets && !addsAccounts) return false;
     this.#isChanged = true;
     return true;
@@ -115,12 +118,13 @@ class LongLists {
 function addAll<T extends ImagePullSecret | ImagePullServiceAccount>(
   proofs: Map<string, T>,
   added: readonly T[] | undefined,
+  nowMs: number,
 ): boolean {
   let isChanged = false;
   for (const proof of added ?? []) {
     const id = idOf(proof);
     const old = proofs.get(id);
-    if (old !== undefined && !replaces(proof, old)) continue;
+    if (old !== undefined && !replaces(proof, old, nowMs)) continue;
     proofs.set(id, proof);
     isChanged = true;
   }

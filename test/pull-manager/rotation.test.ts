@@ -91,7 +91,7 @@ describe.each(['memory', 'journal'] as const)('reverifyAfter in an engine on %s'
     vi.setSystemTime(NOON + ms);
   }
 
-  it.each([
+  const proofs: { name: string; recorded: ImagePullCredentials; pod: PodCredentials }[] = [
     { name: 'a secret', recorded: { kubernetesSecrets: [A] }, pod: { secrets: [A] } },
     {
       name: 'a service account',
@@ -99,7 +99,9 @@ describe.each(['memory', 'journal'] as const)('reverifyAfter in an engine on %s'
       pod: { serviceAccount: account('a') },
     },
     { name: 'node-wide access', recorded: { nodePodsAccessible: true }, pod: {} },
-  ] as { name: string; recorded: ImagePullCredentials; pod: PodCredentials }[])(
+  ];
+
+  it.each(proofs)(
     'lets $name count for its time, to the millisecond, and again once proven again',
     async ({ recorded, pod }) => {
       const manager = await openAtNoon();
@@ -123,6 +125,29 @@ describe.each(['memory', 'journal'] as const)('reverifyAfter in an engine on %s'
       expect(await opens()).toBe(false);
     },
   );
+
+  it.each(proofs)(
+    'does not count $name that a clock ahead has stamped, once it is put right',
+    async ({ recorded, pod }) => {
+      const manager = await openAtNoon();
+      at(1_000 * HOUR);
+      await manager.recordImagePulled('app', 'ref', recorded);
+      expect(await manager.mustAttemptImagePull('app', 'ref', pod)).toBe(false);
+      at(0);
+      expect(await manager.mustAttemptImagePull('app', 'ref', pod)).toBe(true);
+      await manager.recordImagePulled('app', 'ref', recorded);
+      expect(await manager.mustAttemptImagePull('app', 'ref', pod)).toBe(false);
+      at(HOUR + 1);
+      expect(await manager.mustAttemptImagePull('app', 'ref', pod)).toBe(true);
+    },
+  );
+
+  it('does not mind a clock that is put back by a little', async () => {
+    const manager = await openAtNoon();
+    await manager.recordImagePulled('app', 'ref', { kubernetesSecrets: [A] });
+    at(-1_000);
+    expect(await manager.mustAttemptImagePull('app', 'ref', { secrets: [A] })).toBe(false);
+  });
 
   it('lets a copy inherit the age of the proof that it matched', async () => {
     const manager = await openAtNoon();

@@ -288,6 +288,24 @@ describe('an existing entry', () => {
       given: { ...NODE_WIDE, provenAtMs: 4 },
     },
     {
+      name: 'takes an earlier proof for one of a clock that was ahead',
+      entry: accounts(account('1', 100_000)),
+      given: accounts(account('1', 4)),
+      wanted: accounts(account('1', 4)),
+    },
+    {
+      name: 'that is node-wide takes an earlier proof for one of a clock that was ahead',
+      entry: { ...NODE_WIDE, provenAtMs: 100_000 },
+      given: { ...NODE_WIDE, provenAtMs: 4 },
+      wanted: { ...NODE_WIDE, provenAtMs: 4 },
+    },
+    {
+      name: 'takes the later of two proofs of a clock that was ahead',
+      entry: accounts(account('1', 100_000)),
+      given: accounts(account('1', 100_001)),
+      wanted: accounts(account('1', 100_001)),
+    },
+    {
       name: 'that is node-wide takes no undated proof',
       entry: { ...NODE_WIDE, provenAtMs: 5 },
       given: NODE_WIDE,
