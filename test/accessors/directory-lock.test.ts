@@ -8,6 +8,7 @@ import { Worker } from 'node:worker_threads';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { acquireDirectoryLock, type DirectoryLock } from '../../src/accessors/directory-lock.ts';
 import { codeOf } from '../conformance/accessor-suite.ts';
+import { until } from '../support/wait.ts';
 import { temporaryDirectory } from './open-store.ts';
 
 const STORE_IN_USE = 'ERR_PULLMANAGER_STORE_IN_USE';
@@ -346,7 +347,8 @@ describe('LOCK.json', () => {
   });
 
   it.runIf(process.platform === 'linux')('of a process nobody has reaped gives way', async () => {
-    const script = `${process.execPath} --version >/dev/null & echo $!; exec sleep 60`;
+    // The shell would reap it, and what takes its place does not.
+    const script = 'sleep 60 >/dev/null & echo $!; exec sleep 60';
     const child = spawn('/bin/sh', ['-c', script], { stdio: ['ignore', 'pipe', 'inherit'] });
     children.push(child);
     let pid = 0;
@@ -354,10 +356,11 @@ describe('LOCK.json', () => {
       pid = Number(line);
       break;
     }
-    const isZombie = async (): Promise<boolean> =>
-      (await readFile(`/proc/${pid}/stat`, 'utf8')).includes(') Z ');
-    while (!(await isZombie())) await new Promise((resolve) => setTimeout(resolve, 5));
-    const startTime = (await readFile(`/proc/${pid}/stat`, 'utf8')).split(' ')[21];
+    const statOf = (process: number): Promise<string> => readFile(`/proc/${process}/stat`, 'utf8');
+    await until('the shell is gone', async () => (await statOf(child.pid!)).includes('(sleep)'));
+    process.kill(pid, 'SIGKILL');
+    await until('nobody has reaped it', async () => (await statOf(pid)).includes(') Z '));
+    const startTime = (await statOf(pid)).split(' ')[21];
     await writeOwner({ pid, startTime });
     await acquire('file');
   });
