@@ -125,13 +125,26 @@ export class Decider {
     const verdict = this.#judge(image, entry);
     if (verdict === undefined) return undefined;
     if (isDecision(verdict)) return this.#countLocal(verdict);
+    try {
+      return this.#verifySync(entry, verdict, credentials);
+    } catch (error) {
+      // Of a getter of the caller's own.
+      return this.#count(failed(storeError('the decision', error)));
+    }
+  }
+
+  #verifySync(
+    entry: RecordEntry,
+    recorded: ImagePullCredentials,
+    credentials: PodCredentials,
+  ): Decision | undefined {
     const only = onlySecret(credentials);
     if (only !== undefined && wasFoundLast(entry, only) && this.#proofsLast) {
       return this.#countLocal(SECRET_FOUND);
     }
     const problem = checkPodCredentials(credentials);
     if (problem !== undefined) return this.#count(failed(problem));
-    const match = matchCredentials(verdict, credentials, this.#currentRules());
+    const match = matchCredentials(recorded, credentials, this.#currentRules());
     // The secret is to be recorded first, which takes a trip.
     if (match >= 0) return undefined;
     if (match === SECRET_MATCHES && only !== undefined) rememberFound(entry, only);

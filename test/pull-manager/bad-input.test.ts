@@ -1,6 +1,7 @@
 import { afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { errorCode, type PullManagerError } from '../../src/errors.ts';
 import type { PullManager } from '../../src/pull-manager.ts';
+import type { PodCredentials } from '../../src/records/record.ts';
 import { secret } from '../support/credentials.ts';
 import {
   emptied,
@@ -253,6 +254,28 @@ describe.each([...WORKER_SHAPES, shapeOf('journal', 2, 31)])(
       expect(error.message).not.toContain('hash-a');
       expect(await intentsOf(manager)).toEqual(['app']);
       expect(await manager.getImagePulledRecord('ref')).toBeUndefined();
+    });
+
+    it('lets nobody in by credentials that throw when they are read, and answers the others', async () => {
+      const good = { secrets: [A] };
+      await manager.recordImagePulled('app', 'ref', { kubernetesSecrets: [A] });
+      expect(await manager.mustAttemptImagePull('app', 'ref', good)).toBe(false);
+      const bad: PodCredentials = {
+        get secrets(): never {
+          throw new Error('hash-a');
+        },
+      };
+      const refused = { mustPull: true, reason: 'error' };
+      expect(manager.decideSync('app', 'ref', bad)).toMatchObject(refused);
+      expect(await manager.decide('app', 'ref', bad)).toMatchObject(refused);
+      expect(await manager.mustAttemptImagePull('app', 'ref', bad)).toBe(true);
+      const asked = { image: 'app', imageRef: 'ref' };
+      const decisions = await manager.decideBatch([
+        { ...asked, credentials: bad },
+        { ...asked, credentials: good },
+      ]);
+      expect(decisions).toMatchObject([refused, { mustPull: false }]);
+      expect(decisions[0]!.detail).not.toContain('hash-a');
     });
 
     it.each([
