@@ -5,8 +5,8 @@ const config: ViteUserConfig = defineConfig({
     include: ['test/**/*.test.ts'],
     testTimeout: 180_000,
     hookTimeout: 60_000,
-    // On two cores: engines under test start threads of their own, and wait for the disk.
-    maxWorkers: 3,
+    // Two cores: engines under test start threads of their own.
+    maxWorkers: 2,
     // Code that runs in worker threads is not seen, so workers are glue and the logic is in src.
     coverage: { include: ['src/**/*.ts'], reporter: ['text', 'html'] },
   },
