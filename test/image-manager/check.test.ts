@@ -2,16 +2,9 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { ImagePullManager } from '../../src/image-pull-manager.ts';
 import { type CheckImageRequest, ImageManager } from '../../src/index.ts';
-import { type Bench, gate, lost, openBench, PRIVATE, PRIVATE_ID, secretOf } from './kit.ts';
+import { type Bench, ensure, gate, lost, openBench, PRIVATE, PRIVATE_ID, secretOf } from './kit.ts';
 
 const IMPORTED = 'imported.example.com/app:1';
-const ensure = {
-  image: PRIVATE,
-  pullPolicy: 'IfNotPresent',
-  podUid: 'pod',
-  credentials: [secretOf('a')],
-} as const;
-
 let bench: Bench;
 
 beforeEach(async () => {

@@ -3,22 +3,15 @@ import { resolveImageManagerOptions } from '../../src/image-manager/options.ts';
 import type { PruneResult } from '../../src/image-pull-manager.ts';
 import {
   type Bench,
+  ensure,
   gate,
   openBench,
   PRIVATE,
   PRIVATE_ID,
   PUBLIC,
   PUBLIC_ID,
-  secretOf,
   until,
 } from './kit.ts';
-
-const ensure = {
-  image: PRIVATE,
-  pullPolicy: 'IfNotPresent',
-  podUid: 'pod',
-  credentials: [secretOf('a')],
-} as const;
 
 describe('collecting', () => {
   it('deletes the records of images that are gone, and no others', async () => {

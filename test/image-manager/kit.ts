@@ -2,6 +2,7 @@
 import type { PullCredential, RegistryAuth } from '../../src/credentials/pull-credential.ts';
 import { ImageManager } from '../../src/image-manager/image-manager.ts';
 import type { ImageManagerOptions } from '../../src/image-manager/options.ts';
+import type { EnsureImageRequest } from '../../src/image-manager/request.ts';
 import type { RuntimeImage } from '../../src/images/image-service.ts';
 import type { PullManagerOptions } from '../../src/options.ts';
 import { PullManager } from '../../src/pull-manager.ts';
@@ -107,6 +108,14 @@ export function secretOf(user: string): PullCredential {
     source: { kind: 'secret', uid: `uid-${user}`, namespace: `team-${user}`, name: 'pull' },
   };
 }
+
+/** A pod of the tenant who may use the private image. */
+export const ensure: EnsureImageRequest = {
+  image: PRIVATE,
+  pullPolicy: 'IfNotPresent',
+  podUid: 'pod',
+  credentials: [secretOf('a')],
+};
 
 export interface Bench extends AsyncDisposable {
   readonly runtime: ScriptedRuntime;

@@ -11,6 +11,7 @@ import { resolveLogger } from '../../src/logger.ts';
 import { PullManager } from '../../src/pull-manager.ts';
 import {
   type Bench,
+  ensure,
   failed,
   gate,
   intentsOf,
@@ -24,13 +25,6 @@ import {
   secretOf,
   until,
 } from './kit.ts';
-
-const ensure = {
-  image: PRIVATE,
-  pullPolicy: 'IfNotPresent',
-  podUid: 'pod',
-  credentials: [secretOf('a')],
-} as const;
 
 let bench: Bench;
 afterEach(async () => {
