@@ -252,6 +252,12 @@ describe('what a store holds after a kill', () => {
       kinds: [],
     },
     {
+      name: 'a stranger refused for a pull that may only have been counted any more',
+      story: () => rejected(FAILED, new Story().did(INTENT)).looked(FOREIGN, ANSWER.REFUSED),
+      seen: NOTHING,
+      kinds: [],
+    },
+    {
       name: 'a stranger refused for a record that a prune may have taken since',
       story: () => started(PRUNE, refusedForRecord(), { unlisted, timeMs: NOW + 900 }),
       seen: NOTHING,
@@ -367,8 +373,7 @@ function letInEarly(): Story {
   return story.looked(ACCOUNT, ANSWER.FOUND);
 }
 
-function rejected(operation: number): Story {
-  const story = new Story();
+function rejected(operation: number, story = new Story()): Story {
   return story.reject(story.start(operation));
 }
 

@@ -132,10 +132,14 @@ export class CrashModel {
 
   /** The process ends, in whatever way. */
   crash(): void {
+    this.#refusals.crash(
+      (image, ref) =>
+        this.#keys.intent(image).states.some(({ isStored, count }) => !isStored && count > 0) &&
+        (!this.#keys.knowsRecord(ref) || this.#keys.record(ref).states.includes(undefined)),
+    );
     const keys = this.#keys.crash();
     const running = Array.from(this.#running.values());
     this.#running.clear();
-    this.#refusals.crash();
     for (const { parts } of running) this.#note(parts, 'killed');
     const pulls = running.filter(({ event }) => event.operation === OPERATION.PULLED);
     this.#crash = keys === undefined ? undefined : { ...keys, pulls };

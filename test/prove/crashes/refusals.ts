@@ -56,8 +56,14 @@ export class Refusals {
     this.#isWindowOpen = true;
   }
 
-  /** Nothing runs any more. */
-  crash(): void {
+  /**
+   * Nothing runs any more.
+   *
+   * @param isHeldByCount Whether a count, which ends with the process, may be all that refused.
+   */
+  crash(isHeldByCount: (image: number, ref: number) => boolean): void {
+    for (const [key, { image, ref }] of this.#refused)
+      if (isHeldByCount(image, ref)) this.#refused.delete(key);
     this.#isWindowOpen = false;
     this.#looks.clear();
     this.#removals.clear();
