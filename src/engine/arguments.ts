@@ -3,6 +3,11 @@ import { invalidArgument, type PullManagerError } from '../errors.ts';
 import { TEXT_LENGTH_MAX } from '../protocol/frames.ts';
 import { wellFormed } from '../util/well-formed.ts';
 
+/** Whether `textProblem` finds nothing. */
+export function isText(value: unknown): value is string {
+  return typeof value === 'string' && value.length <= TEXT_LENGTH_MAX;
+}
+
 /** What is wrong with an image or an image reference; `undefined` where nothing is. */
 export function textProblem(argument: string, value: unknown): PullManagerError | undefined {
   if (typeof value !== 'string') return invalidArgument(argument, 'must be a string');

@@ -1,7 +1,11 @@
 /** Checks of what callers pass to an image manager. Messages name the field, never its value. */
-import { type PullCredential, REGISTRY_AUTH_FIELDS } from '../credentials/pull-credential.ts';
-import { textProblem } from '../engine/arguments.ts';
-import { invalidArgument } from '../errors.ts';
+import {
+  type PullCredential,
+  type PullCredentialsSource,
+  REGISTRY_AUTH_FIELDS,
+} from '../credentials/pull-credential.ts';
+import { isText, textProblem } from '../engine/arguments.ts';
+import { invalidArgument, type PullManagerError } from '../errors.ts';
 import { PULL_POLICIES } from '../images/pull-policy.ts';
 import type { CheckImageRequest, EnsureImageRequest } from './request.ts';
 
@@ -9,41 +13,39 @@ const COORDINATES = ['uid', 'namespace', 'name'] as const;
 /** More than that are a mistake, and each would be a trip to a registry. */
 const CREDENTIALS_MAX = 10_000;
 
+type Fields = Readonly<Record<string, unknown>>;
+
+const NO_CREDENTIALS: readonly PullCredential[] = [];
+
 /** The request, each field read once. Throws `INVALID_ARGUMENT`. */
-export function checkedRequest(request: EnsureImageRequest): EnsureImageRequest {
+export function checkedRequest(request: EnsureImageRequest): Required<EnsureImageRequest> {
   if (typeof request !== 'object' || request === null) {
     throw invalidArgument('request', 'must be an object');
   }
-  const { image, pullPolicy, podUid, credentials } = request;
+  const { image, pullPolicy, podUid, credentials = NO_CREDENTIALS } = request;
   const problem = textProblem('request.image', image) ?? textProblem('request.podUid', podUid);
   if (problem !== undefined) throw problem;
   if (!PULL_POLICIES.includes(pullPolicy)) {
     throw invalidArgument('request.pullPolicy', `must be one of ${PULL_POLICIES.join(', ')}`);
   }
-  const checked = { image, pullPolicy, podUid };
-  if (credentials === undefined) return checked;
   if (typeof credentials !== 'function') checkPullCredentials(credentials);
-  return { ...checked, credentials };
+  return { image, pullPolicy, podUid, credentials };
 }
 
 /** The question, each field read once. Throws `INVALID_ARGUMENT`. */
-export function checkedQuestion(request: CheckImageRequest): CheckImageRequest {
+export function checkedQuestion(
+  request: CheckImageRequest,
+): CheckImageRequest & { readonly credentials: PullCredentialsSource } {
   if (typeof request !== 'object' || request === null) {
     throw invalidArgument('request', 'must be an object');
   }
-  const { image, imageRef, credentials } = request;
+  const { image, imageRef, credentials = NO_CREDENTIALS } = request;
   const problem =
     textProblem('request.image', image) ??
     (imageRef === undefined ? undefined : textProblem('request.imageRef', imageRef));
   if (problem !== undefined) throw problem;
-  if (credentials !== undefined && typeof credentials !== 'function') {
-    checkPullCredentials(credentials);
-  }
-  return {
-    image,
-    ...(imageRef !== undefined && { imageRef }),
-    ...(credentials !== undefined && { credentials }),
-  };
+  if (typeof credentials !== 'function') checkPullCredentials(credentials);
+  return imageRef === undefined ? { image, credentials } : { image, imageRef, credentials };
 }
 
 /** The credentials, if they are some. Throws `INVALID_ARGUMENT`. */
@@ -52,38 +54,71 @@ export function checkPullCredentials(value: unknown): readonly PullCredential[] 
   if (value.length > CREDENTIALS_MAX) {
     throw invalidArgument('request.credentials', `must have at most ${CREDENTIALS_MAX} entries`);
   }
-  for (let i = 0; i < value.length; i++) checkCredential(value[i], `request.credentials[${i}]`);
+  for (let i = 0; i < value.length; i++) checkCredential(value[i], i);
   return value as PullCredential[];
 }
 
-function checkCredential(value: unknown, argument: string): void {
-  const { auth, source } = fieldsOf(value, argument);
-  const authFields = fieldsOf(auth, `${argument}.auth`);
-  for (const field of REGISTRY_AUTH_FIELDS) {
-    const text = authFields[field];
-    if (text !== undefined && typeof text !== 'string') {
-      throw invalidArgument(`${argument}.auth.${field}`, 'must be a string');
-    }
-  }
-  const sourceFields = fieldsOf(source, `${argument}.source`);
-  const { kind } = sourceFields;
+function checkCredential(value: unknown, index: number): void {
+  const { auth, source } = fieldsOf(value, index, '');
+  const authFields = fieldsOf(auth, index, '.auth');
+  if (!isRegistryAuth(authFields)) throw authProblem(authFields, index);
+  const sourceFields = fieldsOf(source, index, '.source');
+  const { kind, uid, namespace, name } = sourceFields;
   if (kind === 'node') return;
   if (kind !== 'secret' && kind !== 'serviceAccount') {
-    throw invalidArgument(`${argument}.source.kind`, 'must be secret, serviceAccount or node');
+    throw invalidArgument(nameOf(index, '.source.kind'), 'must be secret, serviceAccount or node');
   }
-  for (const field of COORDINATES) {
-    const problem = textProblem(`${argument}.source.${field}`, sourceFields[field]);
-    if (problem !== undefined) throw problem;
+  if (!isText(uid) || !isText(namespace) || !isText(name)) {
+    throw coordinatesProblem({ uid, namespace, name }, index);
   }
   // All such secrets would be one, and a proof by one of them a proof by all.
-  if (COORDINATES.every((field) => sourceFields[field] === '')) {
-    throw invalidArgument(`${argument}.source`, 'must have a uid, a namespace or a name');
+  if (uid === '' && namespace === '' && name === '') {
+    throw invalidArgument(nameOf(index, '.source'), 'must have a uid, a namespace or a name');
   }
 }
 
-function fieldsOf(value: unknown, argument: string): Readonly<Record<string, unknown>> {
+/**
+ * Field by field, and not in a loop over their names: that costs every request as much as all else of
+ * it. What is wrong with a field is found out in a loop once something is.
+ */
+function isRegistryAuth(auth: Fields): boolean {
+  return (
+    isTextOrAbsent(auth.username) &&
+    isTextOrAbsent(auth.password) &&
+    isTextOrAbsent(auth.auth) &&
+    isTextOrAbsent(auth.email) &&
+    isTextOrAbsent(auth.serverAddress) &&
+    isTextOrAbsent(auth.identityToken) &&
+    isTextOrAbsent(auth.registryToken)
+  );
+}
+
+function isTextOrAbsent(value: unknown): boolean {
+  return value === undefined || typeof value === 'string';
+}
+
+function authProblem(auth: Fields, index: number): PullManagerError {
+  const field = REGISTRY_AUTH_FIELDS.find((name) => !isTextOrAbsent(auth[name]));
+  return invalidArgument(
+    nameOf(index, `.auth${field === undefined ? '' : `.${field}`}`),
+    'must be a string',
+  );
+}
+
+function coordinatesProblem(coordinates: Fields, index: number): PullManagerError {
+  const problems = COORDINATES.map((field) =>
+    textProblem(nameOf(index, `.source.${field}`), coordinates[field]),
+  );
+  return problems.find((problem) => problem !== undefined)!;
+}
+
+function nameOf(index: number, field: string): string {
+  return `request.credentials[${index}]${field}`;
+}
+
+function fieldsOf(value: unknown, index: number, field: string): Fields {
   if (typeof value !== 'object' || value === null) {
-    throw invalidArgument(argument, 'must be an object');
+    throw invalidArgument(nameOf(index, field), 'must be an object');
   }
-  return value as Record<string, unknown>;
+  return value as Fields;
 }

@@ -23,7 +23,7 @@ import type { PruneResult } from '../image-pull-manager.ts';
 import type { Logger } from '../logger.ts';
 import type { ImageRuntime } from '../runtime/image-runtime.ts';
 import { abortListeners } from '../util/abort-listeners.ts';
-import { linkedSignal } from '../util/linked-signal.ts';
+import { type LinkedSignal, linkedSignal } from '../util/linked-signal.ts';
 import { untilAborted } from '../util/until-aborted.ts';
 import { within } from '../util/within.ts';
 import { BackOff } from './back-off.ts';
@@ -61,7 +61,6 @@ interface Progress {
 const MS_PER_SECOND = 1_000;
 /** Longer than what `close` waits for takes while pull manager and runtime answer. */
 const CLOSE_LIMIT_MS = 10_000;
-const NO_CREDENTIALS: readonly PullCredential[] = [];
 
 /**
  * Makes sure that images may be used.
@@ -153,26 +152,33 @@ export class ImageManager implements AsyncDisposable {
    * Rejects with an `EnsureImageError`, whose `code` says what to do; with a `PullManagerError` of
    * code `ABORTED` or `CLOSED`, or `INVALID_ARGUMENT` naming the field of the request.
    */
-  async ensureImage(
+  ensureImage(
     request: EnsureImageRequest,
     options: ImageManagerCallOptions = {},
   ): Promise<EnsuredImage> {
-    if (this.#closing.signal.aborted) throw closedError('ensureImage', 'the image manager');
-    // Read once: what is asked must be what was checked, also where the caller uses the object again.
-    const { image, pullPolicy, podUid, credentials = NO_CREDENTIALS } = checkedRequest(request);
-    const linked = linkedSignal(this.#closing.signal, signalOf(options));
+    let asked: Required<EnsureImageRequest>;
+    let linked: LinkedSignal;
+    try {
+      if (this.#closing.signal.aborted) throw closedError('ensureImage', 'the image manager');
+      // Read once: what is asked must be what was checked, also where the caller uses the object again.
+      asked = checkedRequest(request);
+      linked = linkedSignal(this.#closing.signal, signalOf(options));
+    } catch (error) {
+      return Promise.reject(error);
+    }
+    const { image, podUid, pullPolicy } = asked;
+    const { signal, unlink } = linked;
     const progress: Progress = { present: 'unknown', pullRequired: 'unknown' };
-    const asked = { image, pullPolicy, podUid, credentials };
-    const ensured = this.#ensure(asked, progress, linked.signal);
+    const onEnd = (): void => {
+      unlink();
+      this.#metrics.ensured(pullPolicy, progress.present, progress.pullRequired);
+    };
+    // One wait that can be ended, around all that are awaited within: each would cost as much again.
+    const ensured = unlessEnded(() => this.#ensure(asked, progress, signal), signal, onEnd);
     if (this.#events.ensure.isWatched) {
       this.#events.ensure.emitAfter(ensured, { image, podUid, pullPolicy }, (answer) => answer);
     }
-    try {
-      return await ensured;
-    } finally {
-      linked.unlink();
-      this.#metrics.ensured(pullPolicy, progress.present, progress.pullRequired);
-    }
+    return ensured;
   }
 
   /**
@@ -189,16 +195,18 @@ export class ImageManager implements AsyncDisposable {
     options: ImageManagerCallOptions = {},
   ): Promise<CheckedImage> {
     if (this.#closing.signal.aborted) throw closedError('check', 'the image manager');
-    const { image, imageRef, credentials = NO_CREDENTIALS } = checkedQuestion(request);
+    const { image, imageRef, credentials } = checkedQuestion(request);
     const { signal, unlink } = linkedSignal(this.#closing.signal, signalOf(options));
     try {
-      const found =
-        imageRef === undefined
-          ? await this.#present.find(image, nameForRuntime(image), signal)
-          : await this.#present.ofId(image, imageRef, signal);
-      const present = found ?? { imageRef: '', openNames: [] };
-      const presented = new PresentedCredentials(credentials);
-      return await this.#present.check({ image, present, presented, signal });
+      return await unlessEnded(async () => {
+        const found =
+          imageRef === undefined
+            ? await this.#present.find(image, nameForRuntime(image), signal)
+            : await this.#present.ofId(image, imageRef, signal);
+        const present = found ?? { imageRef: '', openNames: [] };
+        const presented = new PresentedCredentials(credentials);
+        return await this.#present.check({ image, present, presented, signal });
+      }, signal);
     } catch (error) {
       throw signal.aborted ? endReason(signal.reason) : error;
     } finally {
@@ -269,12 +277,13 @@ export class ImageManager implements AsyncDisposable {
       const present = await this.#present.find(image, runtimeName, signal);
       isAbsent = present === undefined;
       progress.present = isAbsent ? 'false' : 'true';
-      if (
-        present !== undefined &&
-        (await this.#present.mayUse(request, present, presented, signal))
-      ) {
-        progress.pullRequired = 'false';
-        return { imageRef: present.imageRef, pulled: false };
+      if (present !== undefined) {
+        const mayUse = this.#present.mayUse(request, present, presented, signal);
+        // Not awaited where it is there at once.
+        if (mayUse === true || (mayUse !== false && (await mayUse))) {
+          progress.pullRequired = 'false';
+          return { imageRef: present.imageRef, pulled: false };
+        }
       }
       // The same, whether the image is absent or not for this pod.
       if (pullPolicy === 'Never') throw neverPull(image);

@@ -1,4 +1,9 @@
-/** Copies of images that are on the node, and whether a pod may use them without a pull. */
+/**
+ * Copies of images that are on the node, and whether a pod may use them without a pull.
+ *
+ * A request that ends early is told so by the image manager, whatever is awaited here. What is left
+ * then of the work ends at its next step.
+ */
 
 import { quote } from '../errors.ts';
 import type { ImagePullManager } from '../image-pull-manager.ts';
@@ -13,7 +18,7 @@ import { runtimeErrorOf } from './pull-failure.ts';
 import type { CheckedImage, EnsureImageRequest } from './request.ts';
 import { idOf } from './runtime-answers.ts';
 import type { UnansweredPulls } from './unanswered-pulls.ts';
-import { endReason, unlessEnded } from './unless-ended.ts';
+import { endReason } from './unless-ended.ts';
 
 /** A copy on the node. */
 export interface PresentImage {
@@ -61,9 +66,11 @@ export class PresentImages {
     signal: AbortSignal,
   ): Promise<PresentImage | undefined> {
     const { runtime, openNames } = this.#options;
-    const areKnown = this.#options.unanswered.hasListed || (await this.#lists(signal));
+    const areKnown = this.#options.unanswered.hasListed || (await this.#lists());
     try {
-      const status = await unlessEnded(() => runtime.imageStatus(runtimeName, signal), signal);
+      signal.throwIfAborted();
+      const status = await runtime.imageStatus(runtimeName, signal);
+      signal.throwIfAborted();
       if (status === undefined) return undefined;
       const others = areKnown ? openNames.othersThan(image, status) : undefined;
       return { imageRef: idOf(status), openNames: others };
@@ -80,14 +87,33 @@ export class PresentImages {
    * `find`.
    */
   async ofId(image: string, imageRef: string, signal: AbortSignal): Promise<PresentImage> {
-    const areKnown = this.#options.unanswered.hasListed || (await this.#lists(signal));
+    const areKnown = this.#options.unanswered.hasListed || (await this.#lists());
+    signal.throwIfAborted();
     if (areKnown && this.#options.openNames.isEmpty) return { imageRef, openNames: [] };
     const found = await this.find(image, imageRef, signal);
     return { imageRef, openNames: found === undefined ? [] : found.openNames };
   }
 
-  /** Whether the pod may use it. Errors: `ErrImageCredentials`, `ABORTED`, `CLOSED`. */
-  async mayUse(
+  /**
+   * Whether the pod may use it: at once, where the pull manager can decide in this thread. Errors:
+   * `ErrImageCredentials`, `ABORTED`, `CLOSED`.
+   */
+  mayUse(
+    request: EnsureImageRequest,
+    present: PresentImage,
+    presented: PresentedCredentials,
+    signal: AbortSignal,
+  ): boolean | Promise<boolean> {
+    const { pullManager } = this.#options;
+    const pod = present.openNames?.length === 0 ? presented.given() : undefined;
+    if (pod !== undefined && decides(pullManager)) {
+      const decision = pullManager.decideSync(request.image, present.imageRef, pod);
+      if (decision !== undefined) return decision.mustPull === false;
+    }
+    return this.#mayUse(request, present, presented, signal);
+  }
+
+  async #mayUse(
     { image, pullPolicy }: EnsureImageRequest,
     present: PresentImage,
     presented: PresentedCredentials,
@@ -138,40 +164,38 @@ export class PresentImages {
     ask: (name: string, credentials?: PodCredentialsSource) => Promise<Answer>,
     isLetIn: (answer: Answer) => boolean,
   ): Promise<Answer | undefined> {
-    const answerOf = (name: string, credentials?: PodCredentialsSource): Promise<Answer> =>
-      unlessEnded(() => ask(name, credentials), signal);
-    const answer = await answerOf(image, presented.ofPod(signal));
+    const answer = await ask(image, presented.ofPod(signal));
+    signal.throwIfAborted();
     if (!isLetIn(answer) || openNames?.length === 0) return answer;
     // Where it has come of one of them and is not recorded yet, it is not preloaded.
-    if (await this.#isRecorded(imageRef, signal)) {
-      return await answerOf(image, presented.ofPod(signal));
-    }
+    const isRecorded = await this.#isRecorded(imageRef);
+    signal.throwIfAborted();
+    if (isRecorded) return await ask(image, presented.ofPod(signal));
     if (openNames === undefined) return undefined;
     for (const name of openNames) {
-      const other = await answerOf(name);
+      const other = await ask(name);
+      signal.throwIfAborted();
       if (!isLetIn(other)) return other;
     }
     return answer;
   }
 
   /** Finds out which pulls an earlier run left; false: that cannot be known. */
-  async #lists(signal: AbortSignal): Promise<boolean> {
+  async #lists(): Promise<boolean> {
     try {
-      await unlessEnded(() => this.#options.unanswered.list(), signal);
+      await this.#options.unanswered.list();
       return true;
     } catch {
-      if (signal.aborted) throw endReason(signal.reason);
       return false;
     }
   }
 
   /** Whether the decision has the last word: records tell all there is, or cannot be read. */
-  async #isRecorded(imageRef: string, signal: AbortSignal): Promise<boolean> {
+  async #isRecorded(imageRef: string): Promise<boolean> {
     const { pullManager } = this.#options;
     if (!readsRecords(pullManager)) return true;
     try {
-      const asked = (): Promise<unknown> => pullManager.getImagePulledRecord(imageRef);
-      return (await unlessEnded(asked, signal)) !== undefined;
+      return (await pullManager.getImagePulledRecord(imageRef)) !== undefined;
     } catch {
       // A decision on such a record lets nobody in.
       return true;
@@ -181,8 +205,9 @@ export class PresentImages {
 
 function decides(
   pullManager: ImagePullManager,
-): pullManager is ImagePullManager & Pick<PullManager, 'decide'> {
-  return typeof (pullManager as Partial<PullManager>).decide === 'function';
+): pullManager is ImagePullManager & Pick<PullManager, 'decide' | 'decideSync'> {
+  const { decide, decideSync } = pullManager as Partial<PullManager>;
+  return typeof decide === 'function' && typeof decideSync === 'function';
 }
 
 function readsRecords(

@@ -29,6 +29,11 @@ export class PresentedCredentials {
     this.#source = source;
   }
 
+  /** As the pull manager compares them, where they need not be looked up; `undefined` where they do. */
+  given(): PodCredentials | undefined {
+    return typeof this.#source === 'function' ? undefined : podCredentials(this.#source);
+  }
+
   /**
    * As the pull manager compares them: without those of the node, and one service account at most.
    * Given credentials are there at once, which spares the decision a wait; others are looked up.
@@ -99,7 +104,9 @@ export function recordedCredentials(credential: PullCredential | undefined): Ima
 }
 
 function secretOf({ auth }: PullCredential, source: ImagePullServiceAccount): ImagePullSecret {
-  return { ...coordinatesOf(source), credentialHash: credentialHash(auth) };
+  // Field by field: a spread takes a tenth of the time of a request.
+  const { uid, namespace, name } = source;
+  return { uid, namespace, name, credentialHash: credentialHash(auth) };
 }
 
 function coordinatesOf({ uid, namespace, name }: ImagePullServiceAccount): ImagePullServiceAccount {

@@ -18,12 +18,14 @@ class AbortListeners {
     signal.addEventListener('abort', this.#onAbort);
   }
 
-  /** Has no effect where it is not there, or is there no more. */
-  remove(signal: AbortSignal, action: () => void): void {
+  /** Answers whether it was there. */
+  remove(signal: AbortSignal, action: () => void): boolean {
     const actions = this.#actionsOf.get(signal);
-    if (actions?.delete(action) !== true || actions.size > 0) return;
+    if (actions?.delete(action) !== true) return false;
+    if (actions.size > 0) return true;
     this.#actionsOf.delete(signal);
     signal.removeEventListener('abort', this.#onAbort);
+    return true;
   }
 
   readonly #onAbort = (event: Event): void => {

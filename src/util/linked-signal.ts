@@ -7,12 +7,13 @@ export interface LinkedSignal {
   readonly unlink: () => void;
 }
 
-/** Links signals; `undefined` stands for one that is never aborted. */
-export function linkedSignal(...signals: readonly (AbortSignal | undefined)[]): LinkedSignal {
-  const sources = signals.filter((signal) => signal !== undefined);
-  if (sources.length === 1) return { signal: sources[0]!, unlink() {} };
+const NO_LINK = (): void => {};
+
+/** Links two signals; `undefined` stands for one that is never aborted. */
+export function linkedSignal(own: AbortSignal, given: AbortSignal | undefined): LinkedSignal {
+  if (given === undefined) return { signal: own, unlink: NO_LINK };
   const controller = new AbortController();
-  const links = sources.map((source) => {
+  const links = [own, given].map((source) => {
     const action = (): void => controller.abort(source.reason);
     if (source.aborted) action();
     else abortListeners.add(source, action);
