@@ -46,15 +46,19 @@ const SECRET_FIELDS: readonly string[] = [...ACCOUNT_FIELDS, 'credentialHash'];
 export function normalizeCredentials(value: unknown): ImagePullCredentials | null {
   if (value === null) return null;
   const given = checkedFields(value, CREDENTIALS, CREDENTIAL_FIELDS, 'must be an object or null');
-  const { nodePodsAccessible } = given;
+  const nodePodsAccessible = own(given, 'nodePodsAccessible');
   if (nodePodsAccessible !== undefined && typeof nodePodsAccessible !== 'boolean') {
     throw invalidArgument(`${CREDENTIALS}.nodePodsAccessible`, 'must be a boolean');
   }
   const secretsPath = `${CREDENTIALS}.kubernetesSecrets`;
-  const secrets = checkedList(given.kubernetesSecrets, secretsPath, checkedSecret);
+  const secrets = checkedList(own(given, 'kubernetesSecrets'), secretsPath, checkedSecret);
   const accountsPath = `${CREDENTIALS}.kubernetesServiceAccounts`;
-  const accounts = checkedList(given.kubernetesServiceAccounts, accountsPath, checkedAccount);
-  const provenAtMs = checkedTime(given.provenAtMs, CREDENTIALS);
+  const accounts = checkedList(
+    own(given, 'kubernetesServiceAccounts'),
+    accountsPath,
+    checkedAccount,
+  );
+  const provenAtMs = checkedTime(own(given, 'provenAtMs'), CREDENTIALS);
   if (nodePodsAccessible === true) return nodeWideCredentials(provenAtMs);
   return listedCredentials(normalList(secrets), normalList(accounts));
 }
@@ -110,7 +114,7 @@ export function compareCoordinates(a: Coordinates, b: Coordinates): number {
 
 type Fields = Readonly<Record<string, unknown>>;
 
-/** The own fields of a plain object, each read once; throws for any field but the known ones. */
+/** A plain object, whose fields `own` reads; throws where it has any but the known ones. */
 function checkedFields(
   value: unknown,
   path: string,
@@ -118,13 +122,18 @@ function checkedFields(
   problem: string,
 ): Fields {
   if (!isPlainObject(value)) throw invalidArgument(path, problem);
-  const fields: Record<string, unknown> = Object.create(null);
   for (const key of Object.keys(value)) {
     if (!known.includes(key))
       throw invalidArgument(`${path}${member(key)}`, 'is not a known field');
-    fields[key] = value[key];
   }
-  return fields;
+  return value;
+}
+
+const isOwn = Object.prototype.propertyIsEnumerable;
+
+/** A field, if it is an own enumerable one: the prototype of all objects may have any. Read each once. */
+function own(fields: Fields, field: string): unknown {
+  return isOwn.call(fields, field) ? fields[field] : undefined;
 }
 
 function isPlainObject(value: unknown): value is Record<string, unknown> {
@@ -160,7 +169,7 @@ function checkedSecret(value: unknown, path: string): ImagePullSecret {
     name: checkedString(given, 'name', path),
     credentialHash: checkedString(given, 'credentialHash', path),
   };
-  const provenAtMs = checkedTime(given.provenAtMs, path);
+  const provenAtMs = checkedTime(own(given, 'provenAtMs'), path);
   if (provenAtMs !== undefined) secret.provenAtMs = provenAtMs;
   return Object.freeze(secret);
 }
@@ -172,13 +181,13 @@ function checkedAccount(value: unknown, path: string): ImagePullServiceAccount {
     namespace: checkedString(given, 'namespace', path),
     name: checkedString(given, 'name', path),
   };
-  const provenAtMs = checkedTime(given.provenAtMs, path);
+  const provenAtMs = checkedTime(own(given, 'provenAtMs'), path);
   if (provenAtMs !== undefined) account.provenAtMs = provenAtMs;
   return Object.freeze(account);
 }
 
 function checkedString(fields: Fields, field: string, path: string): string {
-  const value = fields[field];
+  const value = own(fields, field);
   if (typeof value !== 'string') throw invalidArgument(`${path}.${field}`, 'must be a string');
   return value;
 }
