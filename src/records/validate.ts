@@ -129,11 +129,9 @@ function checkedFields(
   return value;
 }
 
-const isOwn = Object.prototype.propertyIsEnumerable;
-
 /** A field, if it is an own enumerable one: the prototype of all objects may have any. Read each once. */
 function own(fields: Fields, field: string): unknown {
-  return isOwn.call(fields, field) ? fields[field] : undefined;
+  return Object.prototype.propertyIsEnumerable.call(fields, field) ? fields[field] : undefined;
 }
 
 function isPlainObject(value: unknown): value is Record<string, unknown> {
