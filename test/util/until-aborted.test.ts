@@ -16,7 +16,7 @@ describe('a wait that a signal ends', () => {
   it('ends with the signal, once, whatever becomes of the promise', async () => {
     const onEnd = vi.fn();
     const controller = new AbortController();
-    let fail = (_: Error): void => {};
+    let fail: (error: Error) => void = () => {};
     const late = new Promise<number>((_, reject) => {
       fail = reject;
     });
