@@ -277,13 +277,12 @@ export class ImageManager implements AsyncDisposable {
       const present = await this.#present.find(image, runtimeName, signal);
       isAbsent = present === undefined;
       progress.present = isAbsent ? 'false' : 'true';
-      if (present !== undefined) {
-        const mayUse = this.#present.mayUse(request, present, presented, signal);
-        // Not awaited where it is there at once.
-        if (mayUse === true || (mayUse !== false && (await mayUse))) {
-          progress.pullRequired = 'false';
-          return { imageRef: present.imageRef, pulled: false };
-        }
+      if (
+        present !== undefined &&
+        (await this.#present.mayUse(request, present, presented, signal))
+      ) {
+        progress.pullRequired = 'false';
+        return { imageRef: present.imageRef, pulled: false };
       }
       // The same, whether the image is absent or not for this pod.
       if (pullPolicy === 'Never') throw neverPull(image);

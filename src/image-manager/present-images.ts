@@ -94,26 +94,8 @@ export class PresentImages {
     return { imageRef, openNames: found === undefined ? [] : found.openNames };
   }
 
-  /**
-   * Whether the pod may use it: at once, where the pull manager can decide in this thread. Errors:
-   * `ErrImageCredentials`, `ABORTED`, `CLOSED`.
-   */
-  mayUse(
-    request: EnsureImageRequest,
-    present: PresentImage,
-    presented: PresentedCredentials,
-    signal: AbortSignal,
-  ): boolean | Promise<boolean> {
-    const { pullManager } = this.#options;
-    const pod = present.openNames?.length === 0 ? presented.given() : undefined;
-    if (pod !== undefined && decides(pullManager)) {
-      const decision = pullManager.decideSync(request.image, present.imageRef, pod);
-      if (decision !== undefined) return decision.mustPull === false;
-    }
-    return this.#mayUse(request, present, presented, signal);
-  }
-
-  async #mayUse(
+  /** Whether the pod may use it. Errors: `ErrImageCredentials`, `ABORTED`, `CLOSED`. */
+  async mayUse(
     { image, pullPolicy }: EnsureImageRequest,
     present: PresentImage,
     presented: PresentedCredentials,
@@ -205,9 +187,8 @@ export class PresentImages {
 
 function decides(
   pullManager: ImagePullManager,
-): pullManager is ImagePullManager & Pick<PullManager, 'decide' | 'decideSync'> {
-  const { decide, decideSync } = pullManager as Partial<PullManager>;
-  return typeof decide === 'function' && typeof decideSync === 'function';
+): pullManager is ImagePullManager & Pick<PullManager, 'decide'> {
+  return typeof (pullManager as Partial<PullManager>).decide === 'function';
 }
 
 function readsRecords(

@@ -29,11 +29,6 @@ export class PresentedCredentials {
     this.#source = source;
   }
 
-  /** As the pull manager compares them, where they need not be looked up; `undefined` where they do. */
-  given(): PodCredentials | undefined {
-    return typeof this.#source === 'function' ? undefined : podCredentials(this.#source);
-  }
-
   /**
    * As the pull manager compares them: without those of the node, and one service account at most.
    * Given credentials are there at once, which spares the decision a wait; others are looked up.

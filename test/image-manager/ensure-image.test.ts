@@ -314,6 +314,45 @@ describe('failures', () => {
     );
   });
 
+  it('asks `mustAttemptImagePull`, and nothing else, whether a pod may use a copy', async () => {
+    const { images, runtime, pullManager } = bench;
+    runtime.have(PRIVATE, PRIVATE_ID);
+    await images.ensureImage(request('a', 'Always'));
+    expect((await images.ensureImage(request('a', 'Never'))).pulled).toBe(false);
+    const { auth, source } = secretOf('a');
+    const { kind: _, ...coordinates } = source;
+    const secrets = [
+      {
+        ...(coordinates as { uid: string; namespace: string; name: string }),
+        credentialHash: credentialHash(auth),
+      },
+    ];
+    expect(pullManager.decideSync(PRIVATE, PRIVATE_ID, { secrets })?.mustPull).toBe(false);
+    // As a caller does who is stricter than the records.
+    pullManager.mustAttemptImagePull = async () => true;
+    const { code } = await errorOf(images.ensureImage(request('a', 'Never')));
+    expect(code).toBe('ErrImageNeverPull');
+  });
+
+  it('does not reveal presence by credentials that can be read only once', async () => {
+    const { images, runtime } = bench;
+    const codes: string[] = [];
+    for (const isPresent of [false, true]) {
+      if (isPresent) runtime.have(PRIVATE, PRIVATE_ID);
+      let reads = 0;
+      const credential = {
+        ...secretOf('z'),
+        get source() {
+          if (reads++ > 0) throw new Error('read again');
+          return secretOf('z').source;
+        },
+      };
+      const asked = { ...request('z', 'Never'), credentials: [credential] };
+      codes.push((await errorOf(images.ensureImage(asked))).code);
+    }
+    expect(codes).toEqual(['ErrImageNeverPull', 'ErrImageNeverPull']);
+  });
+
   it('names the image that is none', async () => {
     const error = await errorOf(
       bench.images.ensureImage(request('a', 'IfNotPresent', 'UPPER/Case')),
