@@ -16,6 +16,7 @@ import { abortedOpening, Engine, type EngineHandle } from './engine/engine.ts';
 import { engineStats, metricValues } from './engine/engine-stats.ts';
 import { Host } from './engine/host.ts';
 import { Inventory } from './engine/inventory.ts';
+import { MUST_PULL, NEED_NOT_PULL } from './engine/known-answers.ts';
 import { OngoingPulls } from './engine/ongoing-pulls.ts';
 import { PullWriter } from './engine/pull-writer.ts';
 import { reconcile } from './engine/reconcile.ts';
@@ -80,10 +81,6 @@ export interface DecideOptions {
 const DECISION_CHANNEL = CHANNELS.decision;
 /** How long `close` waits for a store to answer, and again for its owners to end. */
 const CLOSE_LIMIT_MS = 10_000;
-
-// Shared: a promise per decision would cost more than the decision.
-const MUST_PULL: Promise<boolean> = Promise.resolve(true);
-const NEED_NOT_PULL: Promise<boolean> = Promise.resolve(false);
 
 /**
  * Decides who may use an image that is on the node, and records who has proven access.

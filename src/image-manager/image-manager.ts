@@ -33,7 +33,12 @@ import { credentialsFailed, EnsureImageError, neverPull } from './ensure-image-e
 import { ImageManagerMetrics, type Seen } from './image-manager-metrics.ts';
 import { OpenNames } from './open-names.ts';
 import { type ImageManagerOptions, resolveImageManagerOptions } from './options.ts';
-import { PresentImages } from './present-images.ts';
+import {
+  inspectFailed,
+  isLetInAtOnce,
+  type PresentImage,
+  PresentImages,
+} from './present-images.ts';
 import { PresentedCredentials } from './presented-credentials.ts';
 import { type Pulled, type PullOrder, type PullTools, pull } from './pull.ts';
 import { RecordKeeper } from './record-keeper.ts';
@@ -44,7 +49,7 @@ import type {
   EnsureImageRequest,
   ImageManagerCallOptions,
 } from './request.ts';
-import { listedIdsOf } from './runtime-answers.ts';
+import { imageStatus, listedIdsOf } from './runtime-answers.ts';
 import { withDefaultTag } from './runtime-name.ts';
 import { Semaphore } from './semaphore.ts';
 import { SharedPulls } from './shared-pulls.ts';
@@ -166,16 +171,9 @@ export class ImageManager implements AsyncDisposable {
     } catch (error) {
       return Promise.reject(error);
     }
-    const { image, podUid, pullPolicy } = asked;
-    const { signal, unlink } = linked;
-    const progress: Progress = { present: 'unknown', pullRequired: 'unknown' };
-    const onEnd = (): void => {
-      unlink();
-      this.#metrics.ensured(pullPolicy, progress.present, progress.pullRequired);
-    };
-    // One wait that can be ended, around all that are awaited within: each would cost as much again.
-    const ensured = unlessEnded(() => this.#ensure(asked, progress, signal), signal, onEnd);
+    const ensured = this.#ensure(asked, linked);
     if (this.#events.ensure.isWatched) {
+      const { image, podUid, pullPolicy } = asked;
       this.#events.ensure.emitAfter(ensured, { image, podUid, pullPolicy }, (answer) => answer);
     }
     return ensured;
@@ -264,30 +262,67 @@ export class ImageManager implements AsyncDisposable {
     await this.#background.ended();
   }
 
+  /**
+   * Every request comes through here, and most end here: so there is no promise but the runtime's to
+   * wait for where the image is proven, and each step that waits for others ends with the signal itself.
+   */
   async #ensure(
     request: Required<EnsureImageRequest>,
-    progress: Progress,
+    { signal, unlink }: LinkedSignal,
+  ): Promise<EnsuredImage> {
+    const { image, pullPolicy } = request;
+    const progress: Progress = { present: 'unknown', pullRequired: 'unknown' };
+    try {
+      if (signal.aborted) throw endReason(signal.reason);
+      const runtimeName = nameForRuntime(image);
+      const presented = new PresentedCredentials(request.credentials);
+      if (pullPolicy !== 'Always') {
+        let present: PresentImage | undefined;
+        try {
+          const areNamesKnown =
+            this.#present.areNamesKnown || (await this.#present.learnNames(signal));
+          const found = await imageStatus(this.#runtime, runtimeName, signal);
+          signal.throwIfAborted();
+          present = found && this.#present.copyOf(image, found, areNamesKnown);
+        } catch (error) {
+          throw inspectFailed(image, error, signal);
+        }
+        progress.present = present === undefined ? 'false' : 'true';
+        if (present !== undefined) {
+          const question = { image, present, presented, signal };
+          const answer = this.#present.ask(question);
+          if (
+            isLetInAtOnce(answer, present) ||
+            (await this.#present.mayUse(question, answer, pullPolicy))
+          ) {
+            progress.pullRequired = 'false';
+            return { imageRef: present.imageRef, pulled: false };
+          }
+        }
+        // The same, whether the image is absent or not for this pod.
+        if (pullPolicy === 'Never') throw neverPull(image);
+      }
+      progress.pullRequired = 'true';
+      return await this.#pullFor(
+        request,
+        runtimeName,
+        presented,
+        progress.present === 'false',
+        signal,
+      );
+    } finally {
+      unlink();
+      this.#metrics.ensured(pullPolicy, progress.present, progress.pullRequired);
+    }
+  }
+
+  async #pullFor(
+    { image, podUid }: Required<EnsureImageRequest>,
+    runtimeName: string,
+    presented: PresentedCredentials,
+    isAbsent: boolean,
     signal: AbortSignal,
   ): Promise<EnsuredImage> {
-    const { image, podUid, pullPolicy } = request;
-    const runtimeName = nameForRuntime(image);
-    const presented = new PresentedCredentials(request.credentials);
-    let isAbsent = false;
-    if (pullPolicy !== 'Always') {
-      const present = await this.#present.find(image, runtimeName, signal);
-      isAbsent = present === undefined;
-      progress.present = isAbsent ? 'false' : 'true';
-      if (
-        present !== undefined &&
-        (await this.#present.mayUse(request, present, presented, signal))
-      ) {
-        progress.pullRequired = 'false';
-        return { imageRef: present.imageRef, pulled: false };
-      }
-      // The same, whether the image is absent or not for this pod.
-      if (pullPolicy === 'Never') throw neverPull(image);
-    }
-    progress.pullRequired = 'true';
     const credentials = await this.#credentials(image, presented, signal);
     const order: PullOrder = { image, podUid, runtimeName, credentials, isAbsent };
     const { imageRef } = await this.#pull(order, signal);

@@ -5,20 +5,24 @@
  * then of the work ends at its next step.
  */
 
+import { NEED_NOT_PULL } from '../engine/known-answers.ts';
 import { quote } from '../errors.ts';
 import type { ImagePullManager } from '../image-pull-manager.ts';
+import type { RuntimeImage } from '../images/image-service.ts';
+import type { PullPolicy } from '../images/pull-policy.ts';
 import type { Logger } from '../logger.ts';
 import type { PullManager } from '../pull-manager.ts';
 import type { PodCredentialsSource } from '../records/record.ts';
 import type { ImageRuntime } from '../runtime/image-runtime.ts';
+import { untilAborted } from '../util/until-aborted.ts';
 import { credentialsFailed, EnsureImageError } from './ensure-image-error.ts';
 import type { OpenNames } from './open-names.ts';
 import type { PresentedCredentials } from './presented-credentials.ts';
 import { runtimeErrorOf } from './pull-failure.ts';
-import type { CheckedImage, EnsureImageRequest } from './request.ts';
-import { idOf } from './runtime-answers.ts';
+import type { CheckedImage } from './request.ts';
+import { idOf, imageStatus } from './runtime-answers.ts';
 import type { UnansweredPulls } from './unanswered-pulls.ts';
-import { endReason } from './unless-ended.ts';
+import { endReason, unlessEnded } from './unless-ended.ts';
 
 /** A copy on the node. */
 export interface PresentImage {
@@ -59,26 +63,39 @@ export class PresentImages {
     this.#options = options;
   }
 
+  /**
+   * Whether it is known under which names images are being pulled. To be asked before the runtime is: a
+   * pull that has ended since may have brought what the runtime saw.
+   */
+  get areNamesKnown(): boolean {
+    return this.#options.unanswered.hasListed;
+  }
+
+  /** Finds out what pulls an earlier run left; false: that cannot be known. Errors: `ABORTED`, `CLOSED`. */
+  learnNames(signal: AbortSignal): Promise<boolean> {
+    return unlessEnded(() => this.#lists(), signal);
+  }
+
+  /** What the runtime has, as a copy. Throws an `ImageRuntimeError` where it has no id. */
+  copyOf(image: string, found: RuntimeImage, areNamesKnown: boolean): PresentImage {
+    const imageRef = idOf(found);
+    const openNames = areNamesKnown ? this.#options.openNames.othersThan(image, found) : undefined;
+    return { imageRef, openNames };
+  }
+
   /** The copy on the node, if there is one. Errors: `ErrImageInspect`, `ABORTED`, `CLOSED`. */
   async find(
     image: string,
     runtimeName: string,
     signal: AbortSignal,
   ): Promise<PresentImage | undefined> {
-    const { runtime, openNames } = this.#options;
-    const areKnown = this.#options.unanswered.hasListed || (await this.#lists());
     try {
+      const areNamesKnown = this.areNamesKnown || (await this.learnNames(signal));
+      const found = await imageStatus(this.#options.runtime, runtimeName, signal);
       signal.throwIfAborted();
-      const status = await runtime.imageStatus(runtimeName, signal);
-      signal.throwIfAborted();
-      if (status === undefined) return undefined;
-      const others = areKnown ? openNames.othersThan(image, status) : undefined;
-      return { imageRef: idOf(status), openNames: others };
+      return found && this.copyOf(image, found, areNamesKnown);
     } catch (error) {
-      if (signal.aborted) throw endReason(signal.reason);
-      const cause = runtimeErrorOf(error, undefined, signal);
-      const message = `the runtime could not say whether it has image ${quote(image)}: ${cause.reason ?? cause.message}`;
-      throw new EnsureImageError('ErrImageInspect', message, { image, cause });
+      throw inspectFailed(image, error, signal);
     }
   }
 
@@ -87,27 +104,38 @@ export class PresentImages {
    * `find`.
    */
   async ofId(image: string, imageRef: string, signal: AbortSignal): Promise<PresentImage> {
-    const areKnown = this.#options.unanswered.hasListed || (await this.#lists());
-    signal.throwIfAborted();
-    if (areKnown && this.#options.openNames.isEmpty) return { imageRef, openNames: [] };
+    const areNamesKnown = this.areNamesKnown || (await this.learnNames(signal));
+    if (areNamesKnown && this.#options.openNames.isEmpty) return { imageRef, openNames: [] };
     const found = await this.find(image, imageRef, signal);
     return { imageRef, openNames: found === undefined ? [] : found.openNames };
   }
 
-  /** Whether the pod may use it. Errors: `ErrImageCredentials`, `ABORTED`, `CLOSED`. */
+  /** Asks whether a copy must be pulled all the same; pulls that may have brought it are looked at by `mayUse`. */
+  ask({ image, present, presented, signal }: Question): Promise<boolean> {
+    try {
+      const { pullManager } = this.#options;
+      return pullManager.mustAttemptImagePull(image, present.imageRef, presented.ofPod(signal));
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  /** Whether the pod may use the copy. Errors: `ErrImageCredentials`, `ABORTED`, `CLOSED`. */
   async mayUse(
-    { image, pullPolicy }: EnsureImageRequest,
-    present: PresentImage,
-    presented: PresentedCredentials,
-    signal: AbortSignal,
+    question: Question,
+    answer: Promise<boolean>,
+    pullPolicy: PullPolicy,
   ): Promise<boolean> {
+    const { image, present, signal } = question;
     const { pullManager, logger } = this.#options;
     const ask = (name: string, credentials?: PodCredentialsSource): Promise<boolean> =>
       pullManager.mustAttemptImagePull(name, present.imageRef, credentials);
+    // A pull manager of the caller's own may answer anything: only this lets a pod in.
+    const isLetIn = (mustPull: boolean | undefined): boolean => mustPull === false;
+    const decided = async (): Promise<boolean> =>
+      isLetIn(await this.#decided(question, await answer, ask, isLetIn));
     try {
-      // A pull manager of the caller's own may answer anything: only this lets a pod in.
-      const isLetIn = (answer: boolean | undefined): boolean => answer === false;
-      return isLetIn(await this.#decided({ image, present, presented, signal }, ask, isLetIn));
+      return await untilAborted(decided(), signal, endReason);
     } catch (error) {
       if (signal.aborted) throw endReason(signal.reason);
       // Another error than for an absent image would tell that it is there.
@@ -133,20 +161,23 @@ export class PresentImages {
         mustPull: (await pullManager.mustAttemptImagePull(name, imageRef, credentials)) !== false,
       };
     };
-    const answer = await this.#decided(question, ask, ({ mustPull }) => mustPull === false);
+    const first = await ask(question.image, question.presented.ofPod(signal));
+    const answer = await this.#decided(question, first, ask, ({ mustPull }) => mustPull === false);
     return { imageRef, ...(answer ?? UNKNOWN) };
   }
 
   /**
    * What is answered for a copy: about the image, and where that lets the pod in, about the pulls under
    * way that the copy may have come of; `undefined` where those are not known.
+   *
+   * @param answer About the image.
    */
   async #decided<Answer>(
     { image, present: { imageRef, openNames }, presented, signal }: Question,
+    answer: Answer,
     ask: (name: string, credentials?: PodCredentialsSource) => Promise<Answer>,
     isLetIn: (answer: Answer) => boolean,
   ): Promise<Answer | undefined> {
-    const answer = await ask(image, presented.ofPod(signal));
     signal.throwIfAborted();
     if (!isLetIn(answer) || openNames?.length === 0) return answer;
     // Where it has come of one of them and is not recorded yet, it is not preloaded.
@@ -183,6 +214,19 @@ export class PresentImages {
       return true;
     }
   }
+}
+
+/** The error for what the runtime's answer, or its lack, comes to. */
+export function inspectFailed(image: string, error: unknown, signal: AbortSignal): Error {
+  if (signal.aborted) return endReason(signal.reason);
+  const cause = runtimeErrorOf(error, undefined, signal);
+  const message = `the runtime could not say whether it has image ${quote(image)}: ${cause.reason ?? cause.message}`;
+  return new EnsureImageError('ErrImageInspect', message, { image, cause });
+}
+
+/** Whether an answer that lets the pod in is there already, and is all that there is to ask. */
+export function isLetInAtOnce(answer: Promise<boolean>, { openNames }: PresentImage): boolean {
+  return answer === NEED_NOT_PULL && openNames?.length === 0;
 }
 
 function decides(

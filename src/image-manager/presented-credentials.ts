@@ -73,6 +73,11 @@ function copyOf({ auth, source }: PullCredential): PullCredential {
 }
 
 function podCredentials(credentials: readonly PullCredential[]): PodCredentials {
+  const [first] = credentials;
+  // What most pods present, without an array that is made to grow.
+  if (credentials.length === 1 && first?.source.kind === 'secret') {
+    return { secrets: [secretOf(first, first.source)] };
+  }
   const secrets: ImagePullSecret[] = [];
   let serviceAccount: ImagePullServiceAccount | undefined;
   for (const credential of credentials) {

@@ -8,6 +8,18 @@ import { untilAborted } from '../util/until-aborted.ts';
 /** What the runtime says of a name: the id, `undefined` where it has none, `null`: it does not say. */
 export type SeenRef = string | undefined | null;
 
+/** What the runtime has under a name; rejects as soon as the signal is aborted. */
+export function imageStatus(
+  runtime: ImageRuntime,
+  runtimeName: string,
+  signal: AbortSignal,
+): Promise<RuntimeImage | undefined> {
+  const asked = runtime.imageStatus(runtimeName, signal);
+  if (runtime.endsOnAbort === true) return asked;
+  // One of the caller's own may answer without a promise.
+  return untilAborted(Promise.resolve(asked), signal, (reason) => reason);
+}
+
 /** Asks the runtime for the id of a name. Never rejects; an abort is no answer. */
 export async function seenRef(
   runtime: ImageRuntime,
@@ -15,8 +27,7 @@ export async function seenRef(
   signal: AbortSignal,
 ): Promise<SeenRef> {
   try {
-    const asked = runtime.imageStatus(runtimeName, signal);
-    const status = await untilAborted(asked, signal, (reason) => reason);
+    const status = await imageStatus(runtime, runtimeName, signal);
     return status === undefined ? undefined : idOf(status);
   } catch {
     return null;

@@ -2,19 +2,10 @@
 import { abortedError, PULL_MANAGER_ERROR_CODES, PullManagerError } from '../errors.ts';
 import { untilAborted } from '../util/until-aborted.ts';
 
-/**
- * What `call` gives, or `ABORTED` or `CLOSED` as soon as the signal is aborted.
- *
- * @param onEnd - Called once, before the promise is settled.
- */
-export function unlessEnded<T>(
-  call: () => Promise<T>,
-  signal: AbortSignal,
-  onEnd?: () => void,
-): Promise<T> {
-  if (!signal.aborted) return untilAborted(call(), signal, endReason, onEnd);
-  onEnd?.();
-  return Promise.reject(endReason(signal.reason));
+/** What `call` gives, or `ABORTED` or `CLOSED` as soon as the signal is aborted. */
+export async function unlessEnded<T>(call: () => Promise<T>, signal: AbortSignal): Promise<T> {
+  if (signal.aborted) throw endReason(signal.reason);
+  return untilAborted(call(), signal, endReason);
 }
 
 /** The error for a signal's reason: `CLOSED` where the image manager was closed, else `ABORTED`. */

@@ -17,6 +17,11 @@ import { grpcCodes } from './grpc-codes.ts';
 export interface ImageRuntime extends ImageService {
   /** Whether `imageStatus` tells `sizeBytes`: it is then asked after each pull. @default false */
   readonly reportsSizes?: boolean;
+  /**
+   * Whether `imageStatus` rejects as soon as its signal is aborted, whatever the runtime does. Where it
+   * does not, an image manager sees to it, which takes some microseconds of each request. @default false
+   */
+  readonly endsOnAbort?: boolean;
   /** The image of that name, id or digest; `undefined` where the runtime has none. */
   imageStatus(image: string, signal?: AbortSignal): Promise<RuntimeImage | undefined>;
   /** Asks the registry, with `auth` or anonymously, and answers the id of the image. */

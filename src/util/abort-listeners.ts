@@ -18,14 +18,11 @@ class AbortListeners {
     signal.addEventListener('abort', this.#onAbort);
   }
 
-  /** Answers whether it was there. */
-  remove(signal: AbortSignal, action: () => void): boolean {
+  remove(signal: AbortSignal, action: () => void): void {
     const actions = this.#actionsOf.get(signal);
-    if (actions?.delete(action) !== true) return false;
-    if (actions.size > 0) return true;
+    if (actions?.delete(action) !== true || actions.size > 0) return;
     this.#actionsOf.delete(signal);
     signal.removeEventListener('abort', this.#onAbort);
-    return true;
   }
 
   readonly #onAbort = (event: Event): void => {

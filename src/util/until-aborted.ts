@@ -4,29 +4,26 @@ import { abortListeners } from './abort-listeners.ts';
 /**
  * What `promise` gives, or a rejection with what `reasonOf` makes of the signal's reason as soon as
  * the signal is aborted. The promise is then left to itself, and its rejection is no unhandled one.
- *
- * @param onEnd - Called once, before that is settled.
  */
 export function untilAborted<T>(
   promise: Promise<T>,
   signal: AbortSignal,
   reasonOf: (reason: unknown) => unknown,
-  onEnd?: () => void,
 ): Promise<T> {
   return new Promise((resolve, reject) => {
     const onAbort = (): void => {
-      if (abortListeners.remove(signal, onAbort)) onEnd?.();
+      abortListeners.remove(signal, onAbort);
       reject(reasonOf(signal.reason));
     };
     abortListeners.add(signal, onAbort);
     if (signal.aborted) onAbort();
     promise.then(
       (value) => {
-        if (abortListeners.remove(signal, onAbort)) onEnd?.();
+        abortListeners.remove(signal, onAbort);
         resolve(value);
       },
       (error: unknown) => {
-        if (abortListeners.remove(signal, onAbort)) onEnd?.();
+        abortListeners.remove(signal, onAbort);
         reject(error);
       },
     );

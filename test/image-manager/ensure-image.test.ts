@@ -3,6 +3,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { credentialHash } from '../../src/credentials/credential-hash.ts';
 import type { PullCredential } from '../../src/credentials/pull-credential.ts';
 import { EnsureImageError } from '../../src/image-manager/ensure-image-error.ts';
+import { ImageManager } from '../../src/image-manager/image-manager.ts';
 import type { EnsureImageRequest } from '../../src/image-manager/request.ts';
 import type { PullPolicy } from '../../src/images/pull-policy.ts';
 import { ImageRuntimeError } from '../../src/runtime/image-runtime.ts';
@@ -314,6 +315,24 @@ describe('failures', () => {
     );
   });
 
+  it.each([
+    ['let in', 'a'],
+    ['refused', 'z'],
+  ])('asks once for a pod that is %s', async (_, user) => {
+    const { images, pullManager } = bench;
+    await images.ensureImage(request('a', 'Always'));
+    const decisions = (): number => {
+      const { decisionsLocal, decisionsRemote } = pullManager.stats();
+      return decisionsLocal + decisionsRemote;
+    };
+    // The first after a change asks a worker; the second is answered at once.
+    for (let i = 0; i < 2; i++) {
+      const before = decisions();
+      await images.ensureImage(request(user, 'Never')).catch(() => {});
+      expect(decisions() - before).toBe(1);
+    }
+  });
+
   it('asks `mustAttemptImagePull`, and nothing else, whether a pod may use a copy', async () => {
     const { images, runtime, pullManager } = bench;
     runtime.have(PRIVATE, PRIVATE_ID);
@@ -527,23 +546,36 @@ describe('aborts', () => {
     }
   });
 
-  it('ends a lookup of credentials and a look at the runtime that never answer', async () => {
-    for (const part of ['lookup', 'status'] as const) {
-      const asked = gate();
-      const never = (): Promise<never> => {
-        asked.open();
-        return new Promise(() => {});
-      };
-      if (part === 'status') bench.runtime.onStatus = never;
-      const controller = new AbortController();
-      const credentials = part === 'lookup' ? never : [];
-      const ensured = bench.images.ensureImage(
-        { ...request(undefined), credentials },
-        { signal: controller.signal },
-      );
-      await asked.promise;
-      controller.abort();
-      await expect(ensured).rejects.toMatchObject({ name: 'AbortError' });
-    }
-  });
+  describe.each(['lookup', 'lookup for a decision', 'status', 'decision', 'intents'] as const)(
+    '%s never answers',
+    (part) => {
+      it.each(['abort', 'close'] as const)('ends by %s', async (end) => {
+        const asked = gate();
+        const never = (): Promise<never> => {
+          asked.open();
+          return new Promise(() => {});
+        };
+        const { images, runtime, pullManager } = bench;
+        if (part !== 'lookup') await images.ensureImage(request('b'));
+        const { length: pulls } = runtime.pulls;
+        if (part === 'status') runtime.onStatus = never;
+        if (part === 'decision') pullManager.mustAttemptImagePull = never;
+        if (part === 'intents') pullManager.listImagePullIntents = never;
+        const manager = part === 'intents' ? new ImageManager({ pullManager, runtime }) : images;
+        const controller = new AbortController();
+        const credentials = part.startsWith('lookup') ? never : [secretOf('a')];
+        const ensured = manager.ensureImage(
+          { ...request(undefined), credentials },
+          end === 'abort' ? { signal: controller.signal } : {},
+        );
+        await asked.promise;
+        if (end === 'abort') controller.abort();
+        else void manager.close();
+        await expect(ensured).rejects.toMatchObject({
+          code: end === 'abort' ? 'ERR_PULLMANAGER_ABORTED' : 'ERR_PULLMANAGER_CLOSED',
+        });
+        expect(runtime.pulls).toHaveLength(pulls);
+      });
+    },
+  );
 });

@@ -121,6 +121,7 @@ interface CallOptions {
 
 class CriClient implements CriRuntime {
   readonly reportsSizes = true;
+  readonly endsOnAbort = true;
   readonly socketPath: string;
   readonly #connection: CriConnection;
   readonly #timeoutMs: number;

@@ -359,6 +359,15 @@ describe('a call that is aborted', () => {
     await cancelled.promise;
   });
 
+  it('ends a look at an image that is never answered, as it says of itself', async () => {
+    const controller = new AbortController();
+    await serve({ ImageStatus: () => controller.abort(new Error('enough')) });
+    const runtime = client();
+    expect(runtime.endsOnAbort).toBe(true);
+    const failure = await failureOf(runtime.imageStatus(IMAGE, controller.signal));
+    expect(failure).toMatchObject({ kind: 'aborted', image: IMAGE });
+  });
+
   it('leaves no listener on a signal that many calls share, and has one at a time', async () => {
     await serve({
       ImageStatus: (_call: unknown, answer: Answer) => answer(null, {}),
