@@ -11,11 +11,11 @@
  * So a lookup costs no more than in a plain map, and forgetting costs nothing.
  */
 import type { ImagePullCredentials, ImagePullSecret } from '../records/record.ts';
-import { wellFormed } from '../util/well-formed.ts';
+import { isWellFormed, wellFormed } from '../util/well-formed.ts';
 
 /** Bounds of a dictionary; tests make them small. */
 export interface DictionaryLimits {
-  /** Texts in one generation; at least as many as one request has. */
+  /** Texts in one generation; at least `TEXTS_PER_REQUEST`. */
   readonly texts: number;
   /** A power of two. */
   readonly credentials: number;
@@ -26,11 +26,11 @@ const DEFAULT_LIMITS: DictionaryLimits = {
   credentials: 1 << 13,
 };
 
-/** An image, its reference and its name. */
-const TEXTS_PER_REQUEST = 3;
+/** An image, its reference and its name; the coordinates of a secret. */
+export const TEXTS_PER_REQUEST = 6;
 /**
  * Longer texts, in UTF-16 units, are sent each time, under one of three numbers of their own: so the
- * count of numbers bounds the memory, here and in the workers.
+ * count of numbers bounds the memory, here and in the workers. Coordinates of a secret are none of them.
  */
 export const TEXT_UNITS_REMEMBERED = 512;
 /** Credentials longer than this all have the same number, and so are not remembered for long. */
@@ -55,6 +55,14 @@ export interface InternedCredentials {
   sentTo: number;
 }
 
+/** A secret whose coordinates have numbers, until the next request. */
+export interface InternedSecret {
+  readonly uid: InternedText;
+  readonly namespace: InternedText;
+  readonly name: InternedText;
+  readonly credentialHash: string;
+}
+
 /** Gives numbers to texts and credentials. Used by one thread. */
 export class Dictionary {
   readonly #limits: DictionaryLimits;
@@ -68,6 +76,8 @@ export class Dictionary {
   readonly #credentials: (InternedCredentials | undefined)[];
 
   constructor(limits: DictionaryLimits = DEFAULT_LIMITS) {
+    // Else a request might lose a text that it has a number for.
+    if (limits.texts < TEXTS_PER_REQUEST) throw new RangeError('too few texts for a request');
     this.#limits = limits;
     this.#credentials = new Array(limits.credentials).fill(undefined);
   }
@@ -120,6 +130,29 @@ export class Dictionary {
     const entry = { id, credentials, sentTo: 0 };
     places[id] = entry;
     return entry;
+  }
+
+  /**
+   * The secret that the credentials consist of, with numbers for its coordinates; undefined for
+   * credentials of any other form, and where UTF-8 would change a text.
+   */
+  secretOf({ credentials }: InternedCredentials): InternedSecret | undefined {
+    const secret = onlySecret(credentials);
+    if (secret === undefined) return undefined;
+    const { credentialHash } = secret;
+    if (credentialHash.length > TEXT_UNITS_REMEMBERED || !isWellFormed(credentialHash))
+      return undefined;
+    const uid = this.#exactText(secret.uid);
+    const namespace = this.#exactText(secret.namespace);
+    const name = this.#exactText(secret.name);
+    if (uid === undefined || namespace === undefined || name === undefined) return undefined;
+    return { uid, namespace, name, credentialHash };
+  }
+
+  #exactText(text: string): InternedText | undefined {
+    if (text.length > TEXT_UNITS_REMEMBERED) return undefined;
+    const entry = this.text(text);
+    return entry.text === text ? entry : undefined;
   }
 }
 

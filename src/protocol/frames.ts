@@ -14,12 +14,16 @@
  * | PART        | byteLength, bytes                               |         |                        |
  * | TEXT        | id, byteLength, UTF-8                           |         |                        |
  * | CREDENTIALS | id, byteLength, msgpack                         |         |                        |
+ * | SECRET      | id, uid, namespace, name, byteLength, UTF-8     |         |                        |
  * | INTENT      | image                                           | yes     | FAILURE                |
  * | OUTCOME     | image                                           | yes     | FAILURE                |
  * | PULLED      | imageRef, name, credentials or -1, image or -1, | yes     | MERGED, STATE or none, |
  * |             | 1: what is the record now?                      |         | FAILURE                |
  * | READ        | imageRef or -1, image or -1                     | yes     | STATE, FAILURE         |
  * | CALL        | call, byteLength, msgpack [method, ...args]     |         | RESULT …, FAILED_CALL  |
+ *
+ * SECRET is short for CREDENTIALS that are one secret and nothing else, as most are: its coordinates are
+ * texts, and its bytes the hash.
  *
  * PULLED with an image also ends the pull of that image, when one worker owns both keys.
  *
@@ -45,6 +49,7 @@ export const REQUEST = {
   PULLED: 7,
   READ: 8,
   CALL: 9,
+  SECRET: 10,
 } as const;
 
 /** Opcodes of answers. */

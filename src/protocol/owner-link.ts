@@ -6,6 +6,7 @@
 import { toWire } from '../errors.ts';
 import { encodeRecord, unpackCredentials } from '../records/codec.ts';
 import type { ImagePullCredentials, PulledRecord } from '../records/record.ts';
+import { secretCredentials } from '../records/validate.ts';
 import { REPLY, REQUEST, STATE } from './frames.ts';
 import { type Key, keyOf } from './key.ts';
 import { packMessage, unpackMessage } from './message.ts';
@@ -263,20 +264,26 @@ export class OwnerLink {
   }
 
   #define(op: number): OwnerCall | undefined {
-    const { words, bytes, bodyAt: at } = this.#requests;
+    const { words, bodyAt: at } = this.#requests;
     switch (op) {
       case REQUEST.PART:
         this.#receiver.part();
         return undefined;
       case REQUEST.TEXT: {
-        const text = this.#receiver.hasParts(at + 1)
-          ? Buffer.from(this.#receiver.bytes(at + 1)).toString()
-          : bytes.toString('utf8', (at + 2) * 4, (at + 2) * 4 + this.#receiver.byteLength(at + 1));
-        this.#texts[words[at]!] = keyOf(text, this.#state.seed);
+        this.#texts[words[at]!] = keyOf(this.#text(at + 1), this.#state.seed);
         return undefined;
       }
       case REQUEST.CREDENTIALS: {
         this.#credentials[words[at]!] = this.#receiver.decode(at + 1, decodeCredentials);
+        return undefined;
+      }
+      case REQUEST.SECRET: {
+        this.#credentials[words[at]!] = secretCredentials({
+          uid: known(this.#texts[words[at + 1]!]).text,
+          namespace: known(this.#texts[words[at + 2]!]).text,
+          name: known(this.#texts[words[at + 3]!]).text,
+          credentialHash: this.#text(at + 4),
+        });
         return undefined;
       }
       default: {
@@ -286,5 +293,13 @@ export class OwnerLink {
         return { link: this, id: words[at]!, method, args };
       }
     }
+  }
+
+  /** The UTF-8 whose length word is at `lengthAt`. */
+  #text(lengthAt: number): string {
+    const receiver = this.#receiver;
+    if (receiver.hasParts(lengthAt)) return Buffer.from(receiver.bytes(lengthAt)).toString();
+    const from = (lengthAt + 1) * 4;
+    return this.#requests.bytes.toString('utf8', from, from + receiver.byteLength(lengthAt));
   }
 }

@@ -7,6 +7,7 @@ import type { ImagePullCredentials } from '../records/record.ts';
 import {
   type Dictionary,
   type InternedCredentials,
+  type InternedSecret,
   type InternedText,
   TEXT_UNITS_REMEMBERED,
 } from './dictionary.ts';
@@ -44,6 +45,8 @@ export class RequestWriter {
   #imageRef: InternedText | undefined;
   #imageName: InternedText | undefined;
   #credentials: InternedCredentials | undefined;
+  /** What the credentials are, where the worker does not have them and they are one secret. */
+  #secret: InternedSecret | undefined;
   /** The long text or the credentials under way, packed once, however often the ring is full. */
   #packed: Uint8Array | undefined;
 
@@ -74,7 +77,12 @@ export class RequestWriter {
     this.#image = image === undefined ? undefined : dictionary.text(image);
     this.#imageRef = imageRef === undefined ? undefined : dictionary.text(imageRef);
     this.#imageName = imageName === undefined ? undefined : dictionary.text(imageName);
-    this.#credentials = credentials ? dictionary.credentials(credentials) : undefined;
+    const interned = credentials ? dictionary.credentials(credentials) : undefined;
+    this.#credentials = interned;
+    this.#secret =
+      interned !== undefined && !this.#isKnown(interned)
+        ? dictionary.secretOf(interned)
+        : undefined;
   }
 
   #sendEntries(): boolean {
@@ -121,7 +129,7 @@ export class RequestWriter {
 
   /** Makes sure that the worker has a text. */
   #sendText(entry: InternedText | undefined): boolean {
-    if (entry === undefined || (entry.sentTo & this.#workerBit) !== 0) return true;
+    if (entry === undefined || this.#isKnown(entry)) return true;
     if (!this.#writeText(entry)) return false;
     entry.sentTo |= this.#workerBit;
     return true;
@@ -144,11 +152,34 @@ export class RequestWriter {
 
   /** Makes sure that the worker has credentials. */
   #sendCredentials(entry: InternedCredentials | undefined): boolean {
-    if (entry === undefined || (entry.sentTo & this.#workerBit) !== 0) return true;
+    if (entry === undefined || this.#isKnown(entry)) return true;
+    if (this.#secret !== undefined) return this.#sendSecret(entry, this.#secret);
     this.#packed ??= packMessage(packCredentials(entry.credentials));
     if (!this.#sendPacked(REQUEST.CREDENTIALS, entry.id, this.#packed)) return false;
     entry.sentTo |= this.#workerBit;
     return true;
+  }
+
+  #sendSecret(entry: InternedCredentials, secret: InternedSecret): boolean {
+    const { uid, namespace, name, credentialHash } = secret;
+    if (!this.#sendText(uid) || !this.#sendText(namespace) || !this.#sendText(name)) return false;
+    const ring = this.#ring;
+    const byteLength = Buffer.byteLength(credentialHash);
+    const at = ring.begin(REQUEST.SECRET, 6 + wordsFor(byteLength));
+    if (at < 0) return false;
+    const { words } = ring;
+    words[at] = entry.id;
+    words[at + 1] = uid.id;
+    words[at + 2] = namespace.id;
+    words[at + 3] = name.id;
+    words[at + 4] = byteLength;
+    ring.bytes.write(credentialHash, (at + 5) * 4, byteLength);
+    entry.sentTo |= this.#workerBit;
+    return true;
+  }
+
+  #isKnown({ sentTo }: { readonly sentTo: number }): boolean {
+    return (sentTo & this.#workerBit) !== 0;
   }
 
   #sendPacked(opcode: number, id: number, packed: Uint8Array): boolean {

@@ -16,6 +16,7 @@
  */
 import { Packr } from 'msgpackr';
 import { invalidArgument, PullManagerError } from '../errors.ts';
+import { isWellFormed } from '../util/well-formed.ts';
 import {
   compareUtf8,
   type ImagePullCredentials,
@@ -304,9 +305,4 @@ function flatCopy(text: string): string {
   if (length > COPY_LENGTH_MAX) return Buffer.from(text, 'utf8').toString('utf8');
   const written = copyBuffer.write(text, 0, 'utf8');
   return copyBuffer.toString('utf8', 0, written);
-}
-
-/** ES2024, there in Node 20; about 5 ns. */
-function isWellFormed(text: string): boolean {
-  return (text as string & { isWellFormed(): boolean }).isWellFormed();
 }

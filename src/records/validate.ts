@@ -68,6 +68,12 @@ function nodeWideCredentials(provenAtMs: number | undefined): ImagePullCredentia
   return Object.freeze({ nodePodsAccessible: true, provenAtMs });
 }
 
+/** Frozen credentials of one secret, which is frozen as well. */
+export function secretCredentials(secret: ImagePullSecret): ImagePullCredentials {
+  const kubernetesSecrets: readonly ImagePullSecret[] = Object.freeze([Object.freeze(secret)]);
+  return Object.freeze({ kubernetesSecrets: kubernetesSecrets as ImagePullSecret[] });
+}
+
 /** Frozen credentials of two frozen lists in normal form; an empty list is left out. */
 export function listedCredentials(
   secrets: readonly ImagePullSecret[],

@@ -1,10 +1,14 @@
 import { describe, expect, it } from 'vitest';
-import { Dictionary, TEXT_UNITS_REMEMBERED } from '../../src/protocol/dictionary.ts';
+import {
+  Dictionary,
+  TEXT_UNITS_REMEMBERED,
+  TEXTS_PER_REQUEST,
+} from '../../src/protocol/dictionary.ts';
 import type { ImagePullCredentials } from '../../src/records/record.ts';
 import { normalizeCredentials } from '../../src/records/validate.ts';
 import { secret } from '../support/credentials.ts';
 
-const LIMITS = { texts: 5, credentials: 4 };
+const LIMITS = { texts: 8, credentials: 4 };
 
 function proven(uid: string, credentialHash: string): ImagePullCredentials {
   return normalizeCredentials({ kubernetesSecrets: [secret('a', { uid, credentialHash })] })!;
@@ -61,6 +65,35 @@ describe('a dictionary', () => {
         entry.sentTo = 1;
       }
     }
+  });
+
+  it('gives numbers to the coordinates of one secret, which are texts like others', () => {
+    const dictionary = new Dictionary();
+    dictionary.beginRequest();
+    const image = dictionary.text('1');
+    const interned = dictionary.secretOf(dictionary.credentials(proven('1', 'abc')))!;
+    const { namespace, name } = secret('a', {});
+    expect(interned.uid).toBe(image);
+    expect([interned.namespace.text, interned.name.text]).toEqual([namespace, name]);
+    expect(interned.credentialHash).toBe('abc');
+  });
+
+  it.each([
+    ['a uid that UTF-8 would change', proven('\ud800', 'abc')],
+    ['a hash that UTF-8 would change', proven('1', '\udfff')],
+    ['a long uid', proven('u'.repeat(TEXT_UNITS_REMEMBERED + 1), 'abc')],
+    ['a long hash', proven('1', 'h'.repeat(TEXT_UNITS_REMEMBERED + 1))],
+    ['node-wide access', normalizeCredentials({ nodePodsAccessible: true })!],
+  ])('does not take %s for a secret that can be sent so', (_, given) => {
+    const dictionary = new Dictionary();
+    dictionary.beginRequest();
+    expect(dictionary.secretOf(dictionary.credentials(given))).toBeUndefined();
+  });
+
+  it('has room for the texts of one request at least', () => {
+    expect(() => new Dictionary({ texts: TEXTS_PER_REQUEST - 1, credentials: 4 })).toThrow(
+      RangeError,
+    );
   });
 
   it('knows credentials of one secret again by all that they consist of', () => {

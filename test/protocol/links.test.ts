@@ -2,10 +2,14 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { errorCode, PullManagerError } from '../../src/errors.ts';
 import { fnv1 } from '../../src/locks/stripe.ts';
-import type { DictionaryLimits } from '../../src/protocol/dictionary.ts';
+import { type DictionaryLimits, TEXTS_PER_REQUEST } from '../../src/protocol/dictionary.ts';
 import { REQUEST } from '../../src/protocol/frames.ts';
 import type { StateReply } from '../../src/protocol/host-link.ts';
-import { type ImagePullCredentials, PulledRecord } from '../../src/records/record.ts';
+import {
+  type ImagePullCredentials,
+  type ImagePullSecret,
+  PulledRecord,
+} from '../../src/records/record.ts';
 import { normalizeCredentials } from '../../src/records/validate.ts';
 import { secret } from '../support/credentials.ts';
 import { type Asked, askedOf, LinkPair, smallState } from '../support/links.ts';
@@ -13,7 +17,11 @@ import { type Asked, askedOf, LinkPair, smallState } from '../support/links.ts';
 const RING_WORDS = 1 << 13;
 
 function proven(...uids: string[]): ImagePullCredentials {
-  return normalizeCredentials({ kubernetesSecrets: uids.map((uid) => secret('a', { uid })) })!;
+  return provenBy(uids.map((uid) => ({ uid })));
+}
+
+function provenBy(secrets: readonly Partial<ImagePullSecret>[]): ImagePullCredentials {
+  return normalizeCredentials({ kubernetesSecrets: secrets.map((given) => secret('a', given)) })!;
 }
 
 const text = fc.oneof(
@@ -21,13 +29,28 @@ const text = fc.oneof(
   { weight: 1, arbitrary: fc.nat(40_000).map((length) => 'é'.padEnd(length, 'x')) },
   { weight: 1, arbitrary: fc.constantFrom('', '__proto__', '\0') },
 );
+/** Also such as UTF-8 cannot carry: they are kept in credentials, but not in names. */
+const anyText = fc.oneof(
+  { weight: 9, arbitrary: text },
+  { weight: 1, arbitrary: fc.constantFrom('\ud800', 'a\udfff') },
+);
+const secretFields = fc.record(
+  {
+    uid: anyText,
+    namespace: anyText,
+    name: anyText,
+    credentialHash: anyText,
+    provenAtMs: fc.nat(),
+  },
+  { requiredKeys: [] },
+);
 const credentials = fc.oneof(
   fc.constant(null),
   fc.constant(normalizeCredentials({ nodePodsAccessible: true })!),
-  fc.array(text, { minLength: 1, maxLength: 3 }).map((uids) => proven(...uids)),
+  fc.array(secretFields, { minLength: 1, maxLength: 3 }).map(provenBy),
 );
 /** Few of everything, so that numbers are given again and again. */
-const TIGHT: DictionaryLimits = { texts: 4, credentials: 2 };
+const TIGHT: DictionaryLimits = { texts: TEXTS_PER_REQUEST, credentials: 2 };
 const limits = fc.constantFrom(TIGHT, { ...TIGHT, texts: 30 }, undefined);
 
 const asked: fc.Arbitrary<Asked> = fc.oneof(

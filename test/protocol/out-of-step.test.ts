@@ -62,6 +62,11 @@ describe('an owner', () => {
     ['a text longer than its frame', [frame(REQUEST.TEXT, 4), 0, 0x7fffffff, 0x61616161]],
     ['a part longer than its frame', [frame(REQUEST.PART, 3), 0x70000000, 0]],
     ['credentials longer than their frame', [frame(REQUEST.CREDENTIALS, 4), 0, 2_000, 0]],
+    [
+      'a secret longer than its frame',
+      [frame(REQUEST.TEXT, 3), 0, 0, frame(REQUEST.SECRET, 6), 0, 0, 0, 0, 2_000],
+    ],
+    ['a secret whose uid was never sent', [frame(REQUEST.SECRET, 6), 0, 0, 0, 0, 0]],
     ['an image that was never sent', [frame(REQUEST.INTENT, 2), 7]],
     ['a call that is none', [frame(REQUEST.CALL, 4), 0, 1, 5]],
     ['bytes that are no message', [frame(REQUEST.CALL, 4), 0, 1, 0xc1]],
