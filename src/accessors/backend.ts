@@ -4,25 +4,16 @@
  */
 import type { CompatibilityLevel } from '../compatibility.ts';
 import { errorCode, invalidArgument, PullManagerError, storeError } from '../errors.ts';
-import type { AccessorContext, OwnedAccessor } from './accessor.ts';
 import { acquireDirectoryLock, type DirectoryLock } from './directory-lock.ts';
-import {
-  commitJournal,
-  type JournalPlan,
-  openJournal,
-  prepareJournal,
-} from './journal/journal-accessor.ts';
-import { openKubelet } from './kubelet/kubelet-accessor.ts';
+import { commitJournal, type JournalPlan, prepareJournal } from './journal/journal-directory.ts';
 import {
   type KubeletPlan,
   kubeletLockDirectory,
   prepareKubelet,
   releaseKubelet,
 } from './kubelet/kubelet-directory.ts';
-import { openLmdb } from './lmdb.ts';
 import { prepareLmdb } from './lmdb-environment.ts';
-import { openMemory } from './memory.ts';
-import { openModule, resolveModuleUrl } from './module.ts';
+import { resolveModuleUrl } from './module.ts';
 import { STORE_KINDS } from './store-location.ts';
 
 /** Which store an engine keeps its records in. */
@@ -110,29 +101,6 @@ export async function openBackend(
       return openLocked(await kubeletLockDirectory(valid.dir), async (path) => {
         return { kind: 'kubelet', plan: await prepareKubelet(path, context.compatibility) };
       });
-  }
-}
-
-/**
- * Opens a worker's part of the store that `spec` describes, in the calling thread.
- *
- * Errors: `STORE_UNAVAILABLE`, `STORE_CORRUPT`, `STORE_VERSION_UNSUPPORTED`.
- */
-export async function openAccessor(
-  spec: StoreSpec,
-  context: AccessorContext,
-): Promise<OwnedAccessor> {
-  switch (spec.kind) {
-    case 'memory':
-      return openMemory(context);
-    case 'journal':
-      return openJournal(spec.plan, context);
-    case 'lmdb':
-      return openLmdb(spec.path);
-    case 'kubelet':
-      return openKubelet(spec.plan, context);
-    case 'module':
-      return openModule(spec, context);
   }
 }
 

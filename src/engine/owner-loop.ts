@@ -4,7 +4,8 @@
  */
 import { setTimeout as delay, setImmediate as turnOfEventLoop } from 'node:timers/promises';
 import { threadId } from 'node:worker_threads';
-import { openAccessor, type StoreSpec } from '../accessors/backend.ts';
+import type { StoreSpec } from '../accessors/backend.ts';
+import { openAccessor } from '../accessors/open-accessor.ts';
 import type { StripedLockHandle } from '../locks/lock-arguments.ts';
 import { holderIdOfThread, StripedLockSet } from '../locks/striped-lock-set.ts';
 import { waitWhileEqualAsync } from '../locks/wait.ts';

@@ -9,7 +9,7 @@
  */
 import { readdir } from 'node:fs/promises';
 import type { AccessorContext, OwnedAccessor, PullRecordsAccessor } from '../accessors/accessor.ts';
-import { openAccessor, openBackend, type StoreOptions } from '../accessors/backend.ts';
+import { openBackend, type StoreOptions } from '../accessors/backend.ts';
 import { acquireDirectoryLock } from '../accessors/directory-lock.ts';
 import type { Finding, Inspectable } from '../accessors/inspection.ts';
 import { inspectJournal, isJournal, readJournal } from '../accessors/journal/journal-reader.ts';
@@ -18,6 +18,7 @@ import {
   withKubeletInspection,
   withKubeletReader,
 } from '../accessors/kubelet/kubelet-reader.ts';
+import { openAccessor } from '../accessors/open-accessor.ts';
 import { errorCode, PullManagerError, quote, storeError } from '../errors.ts';
 import { STRIPE_COUNT_MAX } from '../locks/stripe.ts';
 import { inspectListings } from './inspect-listings.ts';

@@ -2,12 +2,8 @@ import { mkdir, readdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { OwnedAccessor } from '../../src/accessors/accessor.ts';
-import {
-  openAccessor,
-  openBackend,
-  type StoreBackend,
-  type StoreOptions,
-} from '../../src/accessors/backend.ts';
+import { openBackend, type StoreBackend, type StoreOptions } from '../../src/accessors/backend.ts';
+import { openAccessor } from '../../src/accessors/open-accessor.ts';
 import { ownerOf, stripeOf } from '../../src/locks/stripe.ts';
 import type { ImagePulledRecord } from '../../src/records/record.ts';
 import { codeOf, comparableList, record, secrets } from '../conformance/accessor-suite.ts';

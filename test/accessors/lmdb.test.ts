@@ -8,9 +8,10 @@ import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
 import { Packr } from 'msgpackr';
 import { afterEach, describe, expect, it, vi } from 'vitest';
-import { openAccessor, openBackend } from '../../src/accessors/backend.ts';
+import { openBackend } from '../../src/accessors/backend.ts';
 import { openLmdb } from '../../src/accessors/lmdb.ts';
 import { LMDB_FORMAT_VERSION } from '../../src/accessors/lmdb-environment.ts';
+import { openAccessor } from '../../src/accessors/open-accessor.ts';
 import {
   accessorSuite,
   codeOf,

@@ -1,8 +1,9 @@
 import { pathToFileURL } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import type { OwnedAccessor } from '../../src/accessors/accessor.ts';
-import { openAccessor, openBackend } from '../../src/accessors/backend.ts';
+import { openBackend } from '../../src/accessors/backend.ts';
 import { resolveModuleUrl } from '../../src/accessors/module.ts';
+import { openAccessor } from '../../src/accessors/open-accessor.ts';
 import { errorCode } from '../../src/errors.ts';
 import { PulledRecord } from '../../src/records/record.ts';
 import {

@@ -3,12 +3,8 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { AccessorContext, OwnedAccessor } from '../../src/accessors/accessor.ts';
-import {
-  openAccessor,
-  openBackend,
-  type StoreBackend,
-  type StoreOptions,
-} from '../../src/accessors/backend.ts';
+import { openBackend, type StoreBackend, type StoreOptions } from '../../src/accessors/backend.ts';
+import { openAccessor } from '../../src/accessors/open-accessor.ts';
 import type { StoreUnderTest } from '../conformance/accessor-suite.ts';
 
 /** The context of the only worker of an engine. */

@@ -20,8 +20,6 @@ import { SegmentChain } from './segment-chain.ts';
 import { writeSnapshot } from './snapshot-writer.ts';
 import { JournalState } from './state.ts';
 
-export { commitJournal, type JournalPlan, prepareJournal } from './journal-directory.ts';
-
 /**
  * Recovers the partition `context.workerIndex` and opens it for reading and writing, in a new
  * segment. Where the plan changes the layout and is not committed yet, it builds the partition from
