@@ -283,7 +283,9 @@ export class ImageManager implements AsyncDisposable {
             this.#present.areNamesKnown || (await this.#present.learnNames(signal));
           const found = await imageStatus(this.#runtime, runtimeName, signal);
           signal.throwIfAborted();
-          present = found && this.#present.copyOf(image, found, areNamesKnown);
+          // Anything else that is no image is refused: it does not say that there is none.
+          present =
+            found === undefined ? undefined : this.#present.copyOf(image, found, areNamesKnown);
         } catch (error) {
           throw inspectFailed(image, error, signal);
         }
@@ -292,7 +294,7 @@ export class ImageManager implements AsyncDisposable {
           const question = { image, present, presented, signal };
           const answer = this.#present.ask(question);
           if (
-            isLetInAtOnce(answer, present) ||
+            (isLetInAtOnce(answer, present.openNames) && !signal.aborted) ||
             (await this.#present.mayUse(question, answer, pullPolicy))
           ) {
             progress.pullRequired = 'false';

@@ -93,7 +93,7 @@ export class PresentImages {
       const areNamesKnown = this.areNamesKnown || (await this.learnNames(signal));
       const found = await imageStatus(this.#options.runtime, runtimeName, signal);
       signal.throwIfAborted();
-      return found && this.copyOf(image, found, areNamesKnown);
+      return found === undefined ? undefined : this.copyOf(image, found, areNamesKnown);
     } catch (error) {
       throw inspectFailed(image, error, signal);
     }
@@ -225,7 +225,10 @@ export function inspectFailed(image: string, error: unknown, signal: AbortSignal
 }
 
 /** Whether an answer that lets the pod in is there already, and is all that there is to ask. */
-export function isLetInAtOnce(answer: Promise<boolean>, { openNames }: PresentImage): boolean {
+export function isLetInAtOnce(
+  answer: Promise<boolean>,
+  openNames: PresentImage['openNames'],
+): boolean {
   return answer === NEED_NOT_PULL && openNames?.length === 0;
 }
 

@@ -381,6 +381,34 @@ describe('failures', () => {
     expect(bench.runtime.calls).toEqual([]);
   });
 
+  it.each([null, false, '', 0, 'sha256:text', {}])(
+    'takes a status of %j neither for an image nor for the absence of one',
+    async (status) => {
+      const { images, runtime, pullManager } = bench;
+      runtime.onStatus = async () => status as never;
+      // As careless as can be.
+      pullManager.mustAttemptImagePull = async () => false;
+      for (const pullPolicy of ['IfNotPresent', 'Never'] as const) {
+        const { code } = await errorOf(images.ensureImage(request('a', pullPolicy)));
+        expect(code).toBe('ErrImageInspect');
+      }
+      const checked = images.check({ image: PRIVATE, credentials: [secretOf('a')] });
+      await expect(checked).rejects.toMatchObject({ code: 'ErrImageInspect' });
+      expect(runtime.pulls).toEqual([]);
+    },
+  );
+
+  it('rejects a request during whose decision the image manager is closed', async () => {
+    const { images, pullManager } = bench;
+    await images.ensureImage(request('a', 'Always'));
+    // The first after a change asks a worker; the second is answered at once.
+    await images.ensureImage(request('a'));
+    pullManager.on('decision', () => void images.close());
+    await expect(images.ensureImage(request('a'))).rejects.toMatchObject({
+      code: 'ERR_PULLMANAGER_CLOSED',
+    });
+  });
+
   it('does not take a runtime that cannot say for one that has not', async () => {
     bench.runtime.onStatus = () => Promise.reject(failed('timeout', 'deadline exceeded'));
     const error = await errorOf(bench.images.ensureImage(request('a')));

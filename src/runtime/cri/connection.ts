@@ -9,6 +9,7 @@ import { fileURLToPath } from 'node:url';
 import type { Client, ClientUnaryCall, connectivityState, MethodDefinition } from '@grpc/grpc-js';
 import { PullManagerError, quote } from '../../errors.ts';
 import { abortListeners } from '../../util/abort-listeners.ts';
+import { untilAborted } from '../../util/until-aborted.ts';
 import { abortedCall, type CallSubject, failedCall } from './failures.ts';
 
 const IMAGE_SERVICE = 'runtime.v1.ImageService';
@@ -87,7 +88,8 @@ export class CriConnection {
   readonly #socketPath: string;
   /** Of each call under way, what gives it up. */
   readonly #pending = new Set<() => void>();
-  #loading: Promise<Grpc> | undefined;
+  #loading: Promise<void> | undefined;
+  #grpc: Grpc | undefined;
   #client: Client | undefined;
   #isClosed = false;
 
@@ -101,10 +103,11 @@ export class CriConnection {
    */
   async call<Response>(call: CriCall): Promise<Response> {
     this.#checkCallable(call);
-    this.#loading ??= this.#load();
-    const grpc = await this.#loading;
-    this.#checkCallable(call);
-    return this.#start<Response>(grpc, call);
+    if (this.#grpc === undefined) {
+      await this.#loaded(call);
+      this.#checkCallable(call);
+    }
+    return this.#start<Response>(this.#grpc!, call);
   }
 
   /** Gives up calls under way (`aborted`), then the connection. Idempotent. */
@@ -123,12 +126,18 @@ export class CriConnection {
     if (signal?.aborted) throw abortedCall(subject, signal.reason);
   }
 
-  async #load(): Promise<Grpc> {
+  /** Resolves when gRPC is loaded, by this call or another; ends with the call's signal. */
+  #loaded({ subject, signal }: CriCall): Promise<void> {
+    this.#loading ??= this.#load();
+    if (signal === undefined) return this.#loading;
+    return untilAborted(this.#loading, signal, (reason) => abortedCall(subject, reason));
+  }
+
+  async #load(): Promise<void> {
     try {
-      return await loadGrpc(this.#socketPath);
-    } catch (cause) {
+      this.#grpc = await loadGrpc(this.#socketPath);
+    } finally {
       this.#loading = undefined;
-      throw cause;
     }
   }
 
