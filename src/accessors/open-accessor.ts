@@ -1,9 +1,11 @@
-/**
- * The owner's side of a store: opens one partition of it. A worker loads the code of its own kind of
- * store only, which takes half the time of loading all of them.
- */
+/** The owner's side of a store of any kind. A worker loads the code of its own kind only: see `workers/`. */
 import type { AccessorContext, OwnedAccessor } from './accessor.ts';
 import type { StoreSpec } from './backend.ts';
+import { openJournal } from './journal/journal-accessor.ts';
+import { openKubelet } from './kubelet/kubelet-accessor.ts';
+import { openLmdb } from './lmdb.ts';
+import { openMemory } from './memory.ts';
+import { openModule } from './module.ts';
 
 /**
  * Opens a worker's part of the store that `spec` describes, in the calling thread.
@@ -15,25 +17,15 @@ export async function openAccessor(
   context: AccessorContext,
 ): Promise<OwnedAccessor> {
   switch (spec.kind) {
-    case 'memory': {
-      const { openMemory } = await import('./memory.ts');
+    case 'memory':
       return openMemory(context);
-    }
-    case 'journal': {
-      const { openJournal } = await import('./journal/journal-accessor.ts');
+    case 'journal':
       return openJournal(spec.plan, context);
-    }
-    case 'lmdb': {
-      const { openLmdb } = await import('./lmdb.ts');
+    case 'lmdb':
       return openLmdb(spec.path);
-    }
-    case 'kubelet': {
-      const { openKubelet } = await import('./kubelet/kubelet-accessor.ts');
+    case 'kubelet':
       return openKubelet(spec.plan, context);
-    }
-    case 'module': {
-      const { openModule } = await import('./module.ts');
+    case 'module':
       return openModule(spec, context);
-    }
   }
 }

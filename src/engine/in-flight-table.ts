@@ -6,20 +6,39 @@
  * three words: hash, check, count + 1 (0: never used; 1: no pull any more, may be reused). Two images
  * with equal hashes (2^-64) would share a count, which errs on the safe side: an intent stays longer.
  *
- * A table that overflows, or whose owner died while it was being rebuilt, is no longer `isComplete`:
- * a later owner then knows only lower bounds, and must not take a count of zero for "none".
+ * Entries live in one of two halves of the memory. When it has no room left, those with pulls are
+ * copied to the other half, whose size is what they need, and that one takes over in one store: an
+ * owner may die at any moment of it. So the entries of a node, which has few pulls in flight at a
+ * time, stay in the processor's cache.
+ *
+ * A table that overflows is no longer `isComplete`: a later owner then knows only lower bounds, and
+ * must not take a count of zero for "none".
  */
 import type { Key } from '../protocol/key.ts';
 import { LINE_WORDS } from '../protocol/shared-state.ts';
 
-const ENTRIES = 1 << 17;
+/** Logarithms of the entries of a half, least and most. */
+const LOG_MIN = 12;
+const LOG_MAX = 19;
 const ENTRY_WORDS = 3;
-/** Used entries, live or not, at which the table is rebuilt, and live ones at which it overflows. */
-const USED_MAX = ENTRIES * 0.75;
-const LIVE_MAX = ENTRIES * 0.5;
-const TABLE_WORDS = LINE_WORDS + ENTRIES * ENTRY_WORDS;
+const HALF_WORDS = (1 << LOG_MAX) * ENTRY_WORDS;
+const TABLE_WORDS = LINE_WORDS + 2 * HALF_WORDS;
+/** Part of the entries, with pulls or not, at which a half is full. */
+const USED_MAX = 0.75;
+/** Entries a new half has for each that it takes over, as long as that is possible. */
+const ROOM = 4;
+/** Entries with pulls at which the table overflows. */
+const LIVE_MAX = (1 << LOG_MAX) / 2;
 
+/** Words of the table's head. */
 const INCOMPLETE = 0;
+/** Which half counts: 0 or 1. */
+const CURRENT = 1;
+/** Of the first half's head; that of the second one follows. */
+const HEADS = 4;
+const HEAD_WORDS = 4;
+/** Words of a half's head. Entries, as a logarithm above the least. */
+const LOG = 0;
 const USED = 1;
 const LIVE = 2;
 
@@ -28,12 +47,18 @@ export class InFlightTable {
   /** False where counts may have been lost: see above. Constant, since only a predecessor loses. */
   readonly isComplete: boolean;
   readonly #words: Int32Array;
+  /** The half that counts: its head, its first entry, and how a hash finds its place there. */
+  #head = 0;
+  #first = 0;
+  #shift = 0;
+  #mask = 0;
   /** Counts that the full table has no room for. They die with the thread. */
   readonly #overflow = new Map<string, number>();
 
   constructor(buffer: SharedArrayBuffer, workerIndex: number) {
     this.#words = new Int32Array(buffer, workerIndex * TABLE_WORDS * 4, TABLE_WORDS);
     this.isComplete = this.#words[INCOMPLETE] === 0;
+    this.#use(Atomics.load(this.#words, CURRENT));
   }
 
   /** Memory for the tables of an engine. Untouched pages cost nothing. */
@@ -51,7 +76,7 @@ export class InFlightTable {
     const words = this.#words;
     const at = this.#find(key.hash, key.check);
     if (at >= 0) {
-      words[LIVE] = words[LIVE]! + Math.sign(count) - Math.sign(words[at + 2]! - 1);
+      words[this.#head + LIVE]! += Math.sign(count) - Math.sign(words[at + 2]! - 1);
       words[at + 2] = count + 1;
       return;
     }
@@ -59,20 +84,34 @@ export class InFlightTable {
       this.#overflow.delete(key.text);
       return;
     }
-    if (this.#overflow.has(key.text) || words[LIVE]! >= LIVE_MAX) {
+    if (this.#overflow.has(key.text) || words[this.#head + LIVE]! >= LIVE_MAX) {
       words[INCOMPLETE] = 1;
       this.#overflow.set(key.text, count);
       return;
     }
-    if (words[USED]! >= USED_MAX) this.#rebuild();
+    if (words[this.#head + USED]! >= (this.#mask + 1) * USED_MAX) this.#moveOn();
     this.#insert(key.hash, key.check, count);
+  }
+
+  #use(half: number): void {
+    this.#head = HEADS + half * HEAD_WORDS;
+    this.#first = LINE_WORDS + half * HALF_WORDS;
+    const log = LOG_MIN + this.#words[this.#head + LOG]!;
+    // FNV's low bits choose stripe and version slot already; the upper ones of a product are spread.
+    this.#shift = 32 - log;
+    this.#mask = (1 << log) - 1;
+  }
+
+  #slotOf(hash: number): number {
+    return Math.imul(hash, 0x9e3779b1) >>> this.#shift;
   }
 
   /** Index of the entry's words, or -1. */
   #find(hash: number, check: number): number {
     const words = this.#words;
-    for (let i = slotOf(hash); ; i = (i + 1) & (ENTRIES - 1)) {
-      const at = LINE_WORDS + i * ENTRY_WORDS;
+    const mask = this.#mask;
+    for (let i = this.#slotOf(hash); ; i = (i + 1) & mask) {
+      const at = this.#first + i * ENTRY_WORDS;
       if (words[at + 2] === 0) return -1;
       if (words[at] === hash && words[at + 1] === check) return at;
     }
@@ -80,38 +119,38 @@ export class InFlightTable {
 
   #insert(hash: number, check: number, count: number): void {
     const words = this.#words;
-    let i = slotOf(hash);
-    let at = LINE_WORDS + i * ENTRY_WORDS;
+    let i = this.#slotOf(hash);
+    let at = this.#first + i * ENTRY_WORDS;
     while (words[at + 2]! > 1) {
-      i = (i + 1) & (ENTRIES - 1);
-      at = LINE_WORDS + i * ENTRY_WORDS;
+      i = (i + 1) & this.#mask;
+      at = this.#first + i * ENTRY_WORDS;
     }
-    if (words[at + 2] === 0) words[USED] = words[USED]! + 1;
-    words[LIVE] = words[LIVE]! + 1;
+    if (words[at + 2] === 0) words[this.#head + USED]!++;
+    words[this.#head + LIVE]!++;
     words[at] = hash;
     words[at + 1] = check;
     // Last: an owner that dies before this store leaves an entry that does not count.
     words[at + 2] = count + 1;
   }
 
-  /** Drops the entries without pulls. */
-  #rebuild(): void {
+  /** Goes on in the other half, with the entries that have pulls. */
+  #moveOn(): void {
     const words = this.#words;
-    const live: [hash: number, check: number, count: number][] = [];
-    for (let at = LINE_WORDS; at < TABLE_WORDS; at += ENTRY_WORDS) {
-      if (words[at + 2]! > 1) live.push([words[at]!, words[at + 1]!, words[at + 2]! - 1]);
+    const from = this.#first;
+    const end = from + (this.#mask + 1) * ENTRY_WORDS;
+    const live = words[this.#head + LIVE]!;
+    const half = 1 - Atomics.load(words, CURRENT);
+    const head = HEADS + half * HEAD_WORDS;
+    let log = LOG_MIN;
+    while (log < LOG_MAX && 1 << log < live * ROOM) log++;
+    words[head + LOG] = log - LOG_MIN;
+    words[head + USED] = 0;
+    words[head + LIVE] = 0;
+    this.#use(half);
+    words.fill(0, this.#first, this.#first + (this.#mask + 1) * ENTRY_WORDS);
+    for (let at = from; at < end; at += ENTRY_WORDS) {
+      if (words[at + 2]! > 1) this.#insert(words[at]!, words[at + 1]!, words[at + 2]! - 1);
     }
-    const wasIncomplete = words[INCOMPLETE]!;
-    words[INCOMPLETE] = 1;
-    words.fill(0, LINE_WORDS);
-    words[USED] = 0;
-    words[LIVE] = 0;
-    for (const [hash, check, count] of live) this.#insert(hash, check, count);
-    words[INCOMPLETE] = wasIncomplete;
+    Atomics.store(words, CURRENT, half);
   }
-}
-
-/** FNV's low bits choose stripe and version slot already; spread what is left. */
-function slotOf(hash: number): number {
-  return (Math.imul(hash, 0x9e3779b1) >>> 15) & (ENTRIES - 1);
 }

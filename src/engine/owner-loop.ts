@@ -4,8 +4,8 @@
  */
 import { setTimeout as delay, setImmediate as turnOfEventLoop } from 'node:timers/promises';
 import { threadId } from 'node:worker_threads';
+import type { AccessorContext, OwnedAccessor } from '../accessors/accessor.ts';
 import type { StoreSpec } from '../accessors/backend.ts';
-import { openAccessor } from '../accessors/open-accessor.ts';
 import type { StripedLockHandle } from '../locks/lock-arguments.ts';
 import { holderIdOfThread, StripedLockSet } from '../locks/striped-lock-set.ts';
 import { waitWhileEqualAsync } from '../locks/wait.ts';
@@ -27,6 +27,9 @@ export interface OwnerTask {
   readonly generation: number;
 }
 
+/** Opens an owner's part of a store: of one kind where a thread knows no other. */
+export type OpenStore = (spec: StoreSpec, context: AccessorContext) => Promise<OwnedAccessor>;
+
 /** How long an owner looks at its doorbell before it sleeps: waking a thread takes 60 to 80 µs. */
 const SPIN_MS = 0.2;
 /** Looks between two looks at the clock. */
@@ -36,7 +39,7 @@ const STOP_GRACE_MS = 1_000;
 /** Longest sleep of an idle owner, should a wake-up be lost. */
 const SLEEP_MS = 1_000;
 
-async function openOwner(task: OwnerTask, mayBlock: boolean): Promise<Owner> {
+async function openOwner(task: OwnerTask, openStore: OpenStore, mayBlock: boolean): Promise<Owner> {
   const state = SharedState.attach(task.control);
   const context = {
     workerIndex: task.workerIndex,
@@ -49,7 +52,7 @@ async function openOwner(task: OwnerTask, mayBlock: boolean): Promise<Owner> {
   const owner = new Owner({
     state,
     context,
-    accessor: await openAccessor(task.store, context),
+    accessor: await openStore(task.store, context),
     locks: StripedLockSet.attach(task.locks),
     inFlight: new InFlightTable(task.inFlight, task.workerIndex),
     metrics: new SharedMetrics(task.metrics, state.workerCount),
@@ -65,12 +68,12 @@ async function openOwner(task: OwnerTask, mayBlock: boolean): Promise<Owner> {
 }
 
 /** Runs an owner in a worker thread until it is asked to stop. Rejects when it cannot go on. */
-export async function runOwner(task: OwnerTask): Promise<void> {
+export async function runOwner(task: OwnerTask, openStore: OpenStore): Promise<void> {
   const state = SharedState.attach(task.control);
   const { words } = state;
   const at = state.workerAt(task.workerIndex);
   Atomics.store(words, at + WORKER.HOLDER, holderIdOfThread(threadId));
-  const owner = await openOwner(task, true);
+  const owner = await openOwner(task, openStore, true);
   try {
     Atomics.store(words, at + WORKER.STATE, WORKER_STATE.RUNNING);
     state.wakeAllHosts();
@@ -134,11 +137,11 @@ export class InlineOwner {
     });
   }
 
-  static async open(task: OwnerTask): Promise<InlineOwner> {
+  static async open(task: OwnerTask, openStore: OpenStore): Promise<InlineOwner> {
     const state = SharedState.attach(task.control);
     const at = state.workerAt(task.workerIndex);
     Atomics.store(state.words, at + WORKER.HOLDER, holderIdOfThread(threadId));
-    const inline = new InlineOwner(await openOwner(task, false), state);
+    const inline = new InlineOwner(await openOwner(task, openStore, false), state);
     Atomics.store(state.words, at + WORKER.SLEEPING, 1);
     Atomics.store(state.words, at + WORKER.STATE, WORKER_STATE.RUNNING);
     inline.#listen(at + WORKER.DOORBELL);

@@ -6,6 +6,7 @@
  */
 import { Piscina } from 'piscina';
 import type { StoreBackend } from '../accessors/backend.ts';
+import { openAccessor } from '../accessors/open-accessor.ts';
 import { fromWire, PullManagerError, quote, type WireError } from '../errors.ts';
 import type { StripedLockSet } from '../locks/striped-lock-set.ts';
 import { waitWhileEqualAsync } from '../locks/wait.ts';
@@ -181,7 +182,7 @@ export class Supervisor {
    */
   async #runInPool(task: OwnerTask): Promise<void> {
     const pool = new Piscina({
-      ...workerEntry('stripe-owner'),
+      ...workerEntry(`${task.store.kind}-owner`),
       minThreads: 1,
       maxThreads: 1,
       maxQueue: 1,
@@ -205,7 +206,7 @@ export class Supervisor {
   }
 
   async #runInline(task: OwnerTask): Promise<void> {
-    this.#inline = await InlineOwner.open(task);
+    this.#inline = await InlineOwner.open(task, openAccessor);
     if (this.#isStopping) await this.#inline.stop();
     await this.#inline.ended;
   }

@@ -1,10 +1,10 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { InFlightTable } from '../../src/engine/in-flight-table.ts';
 import { fnv1 } from '../../src/locks/stripe.ts';
 import type { Key } from '../../src/protocol/key.ts';
 
 function key(text: string): Key {
-  return { text, hash: fnv1(text) | 0, check: fnv1(`${text}!`) | 0 };
+  return { text, hash: fnv1(text) | 0, check: fnv1(`!${text}`) | 0 };
 }
 
 /** Deterministic numbers below `limit`. */
@@ -55,7 +55,7 @@ describe('counts of pulls in flight', () => {
   it('are right beyond the size of the table, which says that it does not have them all', () => {
     const buffer = InFlightTable.allocate(1);
     const table = new InFlightTable(buffer, 0);
-    const count = 100_000;
+    const count = 400_000;
     for (let i = 0; i < count; i++) table.set(key(`app${i}`), 1 + (i % 3));
     for (let i = 0; i < count; i++) {
       if (table.get(key(`app${i}`)) !== 1 + (i % 3)) throw new Error(`app${i} has another count`);
@@ -72,6 +72,54 @@ describe('counts of pulls in flight', () => {
     // All pulls end.
     for (let i = 0; i < count; i++) table.set(key(`app${i}`), 0);
     for (let i = 0; i < count; i += 97) expect(table.get(key(`app${i}`))).toBe(0);
+  });
+
+  it('grow with the pulls, and none is lost of as many as there may be', () => {
+    const buffer = InFlightTable.allocate(1);
+    const table = new InFlightTable(buffer, 0);
+    const count = 250_000;
+    for (let i = 0; i < count; i++) table.set(key(`app${i}`), 1 + (i % 3));
+    const next = new InFlightTable(buffer, 0);
+    expect(next.isComplete).toBe(true);
+    for (let i = 0; i < count; i++) {
+      if (next.get(key(`app${i}`)) !== 1 + (i % 3)) throw new Error(`app${i} has another count`);
+    }
+    // And are few again: it goes on in a small half.
+    for (let i = 0; i < count; i++) next.set(key(`app${i}`), 0);
+    for (let i = 0; i < 2 * count; i++) {
+      next.set(key(`other${i}`), 2);
+      if (i >= 100) next.set(key(`other${i - 100}`), 0);
+    }
+    for (let i = 0; i < count; i += 97) expect(next.get(key(`app${i}`))).toBe(0);
+    for (let i = 2 * count - 100; i < 2 * count; i++) expect(next.get(key(`other${i}`))).toBe(2);
+  });
+
+  it('are what they were where the owner dies while it goes on in the other half', () => {
+    const buffer = InFlightTable.allocate(1);
+    const table = new InFlightTable(buffer, 0);
+    const died = new Error('died');
+    const store = vi.spyOn(Atomics, 'store').mockImplementation(() => {
+      throw died;
+    });
+    const set: number[] = [];
+    try {
+      expect(() => {
+        for (let i = 0; i < 1e6; i++) {
+          table.set(key(`app${i}`), 1 + (i % 3));
+          if (i % 2 === 0) table.set(key(`app${i}`), 0);
+          set[i] = i % 2 === 0 ? 0 : 1 + (i % 3);
+        }
+      }).toThrow(died);
+    } finally {
+      store.mockRestore();
+    }
+    const next = new InFlightTable(buffer, 0);
+    expect(next.isComplete).toBe(true);
+    expect(set.length).toBeGreaterThan(1000);
+    for (const [i, count] of set.entries()) expect(next.get(key(`app${i}`))).toBe(count);
+    // And it can be moved now.
+    for (let i = 0; i < 10_000; i++) next.set(key(`later${i}`), 1);
+    for (const [i, count] of set.entries()) expect(next.get(key(`app${i}`))).toBe(count);
   });
 
   it('of one hash are told apart by the other', () => {
