@@ -1,7 +1,9 @@
 /** A worker of the store `journal`. */
 import { openJournal } from '../src/accessors/journal/journal-accessor.ts';
-import { ownerOf, type StripeOwner } from './stripe-owner.ts';
+import { type StripeOwner, stripeOwner } from './stripe-owner.ts';
 
-const owner: StripeOwner = ownerOf<'journal'>(({ plan }, context) => openJournal(plan, context));
+const owner: StripeOwner = stripeOwner<'journal'>(({ plan }, context) =>
+  openJournal(plan, context),
+);
 
 export default owner;

@@ -1,7 +1,7 @@
 /** A worker of the store `memory`. */
 import { openMemory } from '../src/accessors/memory.ts';
-import { ownerOf, type StripeOwner } from './stripe-owner.ts';
+import { type StripeOwner, stripeOwner } from './stripe-owner.ts';
 
-const owner: StripeOwner = ownerOf<'memory'>((_, context) => openMemory(context));
+const owner: StripeOwner = stripeOwner<'memory'>((_, context) => openMemory(context));
 
 export default owner;

@@ -1,7 +1,7 @@
 /** A worker of the store `module`. */
 import { openModule } from '../src/accessors/module.ts';
-import { ownerOf, type StripeOwner } from './stripe-owner.ts';
+import { type StripeOwner, stripeOwner } from './stripe-owner.ts';
 
-const owner: StripeOwner = ownerOf<'module'>(openModule);
+const owner: StripeOwner = stripeOwner<'module'>(openModule);
 
 export default owner;

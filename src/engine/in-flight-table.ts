@@ -6,10 +6,9 @@
  * three words: hash, check, count + 1 (0: never used; 1: no pull any more, may be reused). Two images
  * with equal hashes (2^-64) would share a count, which errs on the safe side: an intent stays longer.
  *
- * Entries live in one of two halves of the memory. When it has no room left, those with pulls are
- * copied to the other half, whose size is what they need, and that one takes over in one store: an
- * owner may die at any moment of it. So the entries of a node, which has few pulls in flight at a
- * time, stay in the processor's cache.
+ * The memory has two halves, of which one is in use. When that is full, the entries with pulls are
+ * copied to the other, sized for them, which takes over in one store: an owner may die at any moment.
+ * A node has few pulls in flight at a time, so its half stays small, and in the processor's cache.
  *
  * A table that overflows is no longer `isComplete`: a later owner then knows only lower bounds, and
  * must not take a count of zero for "none".
@@ -17,28 +16,28 @@
 import type { Key } from '../protocol/key.ts';
 import { LINE_WORDS } from '../protocol/shared-state.ts';
 
-/** Logarithms of the entries of a half, least and most. */
-const LOG_MIN = 12;
-const LOG_MAX = 19;
+/** Entries that a half has room for, least and most. */
+const CAPACITY_LOG2_MIN = 12;
+const CAPACITY_LOG2_MAX = 19;
 const ENTRY_WORDS = 3;
-const HALF_WORDS = (1 << LOG_MAX) * ENTRY_WORDS;
+const HALF_WORDS = (1 << CAPACITY_LOG2_MAX) * ENTRY_WORDS;
 const TABLE_WORDS = LINE_WORDS + 2 * HALF_WORDS;
-/** Part of the entries, with pulls or not, at which a half is full. */
-const USED_MAX = 0.75;
+/** Share of used entries, with pulls or not, at which a half is full. */
+const LOAD_FACTOR_MAX = 0.75;
 /** Entries a new half has for each that it takes over, as long as that is possible. */
 const ROOM = 4;
 /** Entries with pulls at which the table overflows. */
-const LIVE_MAX = (1 << LOG_MAX) / 2;
+const LIVE_MAX = (1 << CAPACITY_LOG2_MAX) / 2;
 
 /** Words of the table's head. */
 const INCOMPLETE = 0;
 /** Which half counts: 0 or 1. */
 const CURRENT = 1;
-/** Of the first half's head; that of the second one follows. */
+/** Word at which the first half's head begins; the second's follows it. */
 const HEADS = 4;
 const HEAD_WORDS = 4;
-/** Words of a half's head. Entries, as a logarithm above the least. */
-const LOG = 0;
+/** Words of a half's head. The capacity is above the least. */
+const CAPACITY_LOG2 = 0;
 const USED = 1;
 const LIVE = 2;
 
@@ -89,14 +88,14 @@ export class InFlightTable {
       this.#overflow.set(key.text, count);
       return;
     }
-    if (words[this.#head + USED]! >= (this.#mask + 1) * USED_MAX) this.#moveOn();
+    if (words[this.#head + USED]! >= (this.#mask + 1) * LOAD_FACTOR_MAX) this.#rehash();
     this.#insert(key.hash, key.check, count);
   }
 
   #use(half: number): void {
     this.#head = HEADS + half * HEAD_WORDS;
     this.#first = LINE_WORDS + half * HALF_WORDS;
-    const log = LOG_MIN + this.#words[this.#head + LOG]!;
+    const log = CAPACITY_LOG2_MIN + this.#words[this.#head + CAPACITY_LOG2]!;
     // FNV's low bits choose stripe and version slot already; the upper ones of a product are spread.
     this.#shift = 32 - log;
     this.#mask = (1 << log) - 1;
@@ -134,16 +133,16 @@ export class InFlightTable {
   }
 
   /** Goes on in the other half, with the entries that have pulls. */
-  #moveOn(): void {
+  #rehash(): void {
     const words = this.#words;
     const from = this.#first;
     const end = from + (this.#mask + 1) * ENTRY_WORDS;
     const live = words[this.#head + LIVE]!;
     const half = 1 - Atomics.load(words, CURRENT);
     const head = HEADS + half * HEAD_WORDS;
-    let log = LOG_MIN;
-    while (log < LOG_MAX && 1 << log < live * ROOM) log++;
-    words[head + LOG] = log - LOG_MIN;
+    let log = CAPACITY_LOG2_MIN;
+    while (log < CAPACITY_LOG2_MAX && 1 << log < live * ROOM) log++;
+    words[head + CAPACITY_LOG2] = log - CAPACITY_LOG2_MIN;
     words[head + USED] = 0;
     words[head + LIVE] = 0;
     this.#use(half);

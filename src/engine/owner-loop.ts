@@ -27,8 +27,11 @@ export interface OwnerTask {
   readonly generation: number;
 }
 
-/** Opens an owner's part of a store: of one kind where a thread knows no other. */
-export type OpenStore = (spec: StoreSpec, context: AccessorContext) => Promise<OwnedAccessor>;
+/** Opens an owner's part of a store; in a worker, of its own kind only. */
+export type OpenStore = (
+  spec: StoreSpec,
+  context: AccessorContext,
+) => OwnedAccessor | Promise<OwnedAccessor>;
 
 /** How long an owner looks at its doorbell before it sleeps: waking a thread takes 60 to 80 µs. */
 const SPIN_MS = 0.2;

@@ -1,15 +1,12 @@
 /**
  * Makes sure that an image is on the node and that a workload may use it.
  *
- * Here is what callers see, and the order of the steps. Pulls are made by `pull.ts`, equal ones as
- * one by `SharedPulls`; what became of those that the runtime left open `UnansweredPulls` finds out;
- * outcomes and collections are kept from undoing each other by the `RecordKeeper`.
- *
- * Source: kubernetes pkg/kubelet/images/image_manager.go, EnsureImageExists.
+ * Here is what callers see. Requests are served by `ensure-image.ts`; pulls are made by `pull.ts`, equal
+ * ones as one by `SharedPulls`; what became of those that the runtime left open `UnansweredPulls` finds
+ * out; outcomes and collections are kept from undoing each other by the `RecordKeeper`.
  */
-import type { PullCredential } from '../credentials/pull-credential.ts';
 import { signalOf } from '../engine/arguments.ts';
-import { closedError, errorCode, ImageNameError, quote } from '../errors.ts';
+import { closedError, errorCode } from '../errors.ts';
 import {
   closeEmitters,
   type Emitters,
@@ -29,18 +26,13 @@ import { within } from '../util/within.ts';
 import { BackOff } from './back-off.ts';
 import { BackgroundWork } from './background-work.ts';
 import { checkedQuestion, checkedRequest } from './check-request.ts';
-import { credentialsFailed, EnsureImageError, neverPull } from './ensure-image-error.ts';
-import { ImageManagerMetrics, type Seen } from './image-manager-metrics.ts';
+import { type EnsureTools, ensureImage } from './ensure-image.ts';
+import { ImageManagerMetrics } from './image-manager-metrics.ts';
 import { OpenNames } from './open-names.ts';
 import { type ImageManagerOptions, resolveImageManagerOptions } from './options.ts';
-import {
-  inspectFailed,
-  isLetInAtOnce,
-  type PresentImage,
-  PresentImages,
-} from './present-images.ts';
+import { PresentImages } from './present-images.ts';
 import { PresentedCredentials } from './presented-credentials.ts';
-import { type Pulled, type PullOrder, type PullTools, pull } from './pull.ts';
+import { type Pulled, type PullTools, pull } from './pull.ts';
 import { RecordKeeper } from './record-keeper.ts';
 import type {
   CheckedImage,
@@ -49,19 +41,13 @@ import type {
   EnsureImageRequest,
   ImageManagerCallOptions,
 } from './request.ts';
-import { imageStatus, listedIdsOf } from './runtime-answers.ts';
-import { withDefaultTag } from './runtime-name.ts';
+import { listedIdsOf } from './runtime-answers.ts';
+import { requestedName } from './runtime-name.ts';
 import { Semaphore } from './semaphore.ts';
 import { SharedPulls } from './shared-pulls.ts';
 import { TokenBucket } from './token-bucket.ts';
 import { UnansweredPulls } from './unanswered-pulls.ts';
 import { endReason, unlessEnded } from './unless-ended.ts';
-
-/** What is known of a request when it ends, for the metrics. */
-interface Progress {
-  present: Seen;
-  pullRequired: Seen;
-}
 
 const MS_PER_SECOND = 1_000;
 /** Longer than what `close` waits for takes while pull manager and runtime answer. */
@@ -90,11 +76,11 @@ const CLOSE_LIMIT_MS = 10_000;
 export class ImageManager implements AsyncDisposable {
   readonly #runtime: ImageRuntime;
   readonly #logger: Logger;
-  readonly #backOff: BackOff;
   readonly #keeper: RecordKeeper;
   readonly #present: PresentImages;
   readonly #unanswered: UnansweredPulls;
   readonly #pulls: SharedPulls;
+  readonly #tools: EnsureTools;
   readonly #background: BackgroundWork;
   readonly #metrics = new ImageManagerMetrics();
   readonly #events: Emitters<ImageManagerEvents>;
@@ -114,7 +100,6 @@ export class ImageManager implements AsyncDisposable {
     this.#logger = logger;
     this.#events = imageManagerEmitters({ manager: this, logger });
     const now = (): number => performance.now();
-    this.#backOff = new BackOff(resolved.backOffMs, resolved.backOffMaxMs, now);
     const keeper = new RecordKeeper(pullManager);
     this.#keeper = keeper;
     const { unansweredPullSettled } = this.#events;
@@ -143,6 +128,13 @@ export class ImageManager implements AsyncDisposable {
       void this.#measure(pulled, performance.now() - startedMs);
       return pulled;
     });
+    this.#tools = {
+      runtime,
+      present: this.#present,
+      pulls: this.#pulls,
+      backOff: new BackOff(resolved.backOffMs, resolved.backOffMaxMs, now),
+      metrics: this.#metrics,
+    };
     // Kept, so that no request adds a listener to the signal and removes it again.
     abortListeners.add(this.#closing.signal, () => {});
     this.#background.untilDone(() => this.#adoptIntents());
@@ -171,7 +163,7 @@ export class ImageManager implements AsyncDisposable {
     } catch (error) {
       return Promise.reject(error);
     }
-    const ensured = this.#ensure(asked, linked);
+    const ensured = ensureImage(asked, this.#tools, linked);
     if (this.#events.ensure.isWatched) {
       const { image, podUid, pullPolicy } = asked;
       this.#events.ensure.emitAfter(ensured, { image, podUid, pullPolicy }, (answer) => answer);
@@ -199,7 +191,7 @@ export class ImageManager implements AsyncDisposable {
       return await unlessEnded(async () => {
         const found =
           imageRef === undefined
-            ? await this.#present.find(image, nameForRuntime(image), signal)
+            ? await this.#present.find(image, requestedName(image), signal)
             : await this.#present.ofId(image, imageRef, signal);
         const present = found ?? { imageRef: '', openNames: [] };
         const presented = new PresentedCredentials(credentials);
@@ -262,111 +254,6 @@ export class ImageManager implements AsyncDisposable {
     await this.#background.ended();
   }
 
-  /**
-   * Every request comes through here, and most end here: so there is no promise but the runtime's to
-   * wait for where the image is proven, and each step that waits for others ends with the signal itself.
-   */
-  async #ensure(
-    request: Required<EnsureImageRequest>,
-    { signal, unlink }: LinkedSignal,
-  ): Promise<EnsuredImage> {
-    const { image, pullPolicy } = request;
-    const progress: Progress = { present: 'unknown', pullRequired: 'unknown' };
-    try {
-      if (signal.aborted) throw endReason(signal.reason);
-      const runtimeName = nameForRuntime(image);
-      const presented = new PresentedCredentials(request.credentials);
-      if (pullPolicy !== 'Always') {
-        let present: PresentImage | undefined;
-        try {
-          const areNamesKnown =
-            this.#present.areNamesKnown || (await this.#present.learnNames(signal));
-          const found = await imageStatus(this.#runtime, runtimeName, signal);
-          signal.throwIfAborted();
-          // Anything else that is no image is refused: it does not say that there is none.
-          present =
-            found === undefined ? undefined : this.#present.copyOf(image, found, areNamesKnown);
-        } catch (error) {
-          throw inspectFailed(image, error, signal);
-        }
-        progress.present = present === undefined ? 'false' : 'true';
-        if (present !== undefined) {
-          const question = { image, present, presented, signal };
-          const answer = this.#present.ask(question);
-          if (
-            (isLetInAtOnce(answer, present.openNames) && !signal.aborted) ||
-            (await this.#present.mayUse(question, answer, pullPolicy))
-          ) {
-            progress.pullRequired = 'false';
-            return { imageRef: present.imageRef, pulled: false };
-          }
-        }
-        // The same, whether the image is absent or not for this pod.
-        if (pullPolicy === 'Never') throw neverPull(image);
-      }
-      progress.pullRequired = 'true';
-      return await this.#pullFor(
-        request,
-        runtimeName,
-        presented,
-        progress.present === 'false',
-        signal,
-      );
-    } finally {
-      unlink();
-      this.#metrics.ensured(pullPolicy, progress.present, progress.pullRequired);
-    }
-  }
-
-  async #pullFor(
-    { image, podUid }: Required<EnsureImageRequest>,
-    runtimeName: string,
-    presented: PresentedCredentials,
-    isAbsent: boolean,
-    signal: AbortSignal,
-  ): Promise<EnsuredImage> {
-    const credentials = await this.#credentials(image, presented, signal);
-    const order: PullOrder = { image, podUid, runtimeName, credentials, isAbsent };
-    const { imageRef } = await this.#pull(order, signal);
-    return { imageRef, pulled: true };
-  }
-
-  async #credentials(
-    image: string,
-    presented: PresentedCredentials,
-    signal: AbortSignal,
-  ): Promise<readonly PullCredential[]> {
-    try {
-      return await unlessEnded(() => presented.all(), signal);
-    } catch (error) {
-      throw signal.aborted ? endReason(signal.reason) : credentialsFailed(image, error);
-    }
-  }
-
-  async #pull(order: PullOrder, signal: AbortSignal): Promise<Pulled> {
-    const { image, podUid } = order;
-    // No image name has a space, so each pair has a key of its own.
-    const key = `${image} ${podUid}`;
-    // Before an intent is written [W19].
-    const refusal = this.#backOff.refusal(key);
-    if (refusal !== undefined) {
-      const message = `Back-off pulling image ${quote(image)}: ${refusal.text}`;
-      const retryAfterMs = refusal.leftMs;
-      throw new EnsureImageError('ErrImagePullBackOff', message, { image, retryAfterMs });
-    }
-    try {
-      const pulled = await this.#pulls.pull(order, signal);
-      this.#backOff.tidy();
-      return pulled;
-    } catch (error) {
-      if (signal.aborted) throw endReason(signal.reason);
-      const isPullFailure =
-        error instanceof EnsureImageError && error.code !== 'ErrImagePullIntent';
-      if (isPullFailure) this.#backOff.failed(key, error.message);
-      throw error;
-    }
-  }
-
   async #collect(given: AbortSignal | undefined, periodic: boolean): Promise<PruneResult> {
     const linked = linkedSignal(this.#closing.signal, given);
     let imageCount: number | undefined;
@@ -423,14 +310,5 @@ export class ImageManager implements AsyncDisposable {
     }
     const isKnown = typeof sizeBytes === 'number' && !Number.isNaN(sizeBytes);
     this.#metrics.pulled(durationMs / MS_PER_SECOND, isKnown ? (sizeBytes as number) : undefined);
-  }
-}
-
-function nameForRuntime(image: string): string {
-  try {
-    return withDefaultTag(image);
-  } catch (cause) {
-    if (!(cause instanceof ImageNameError)) throw cause;
-    throw new EnsureImageError('ErrInvalidImageName', cause.message, { image, cause });
   }
 }

@@ -1,8 +1,8 @@
 /**
  * Copies of images that are on the node, and whether a pod may use them without a pull.
  *
- * A request that ends early is told so by the image manager, whatever is awaited here. What is left
- * then of the work ends at its next step.
+ * Each wait of `ensureImage` here ends with the signal; those of `check` the image manager ends. What is
+ * left of the work then ends at its next step.
  */
 
 import { NEED_NOT_PULL } from '../engine/known-answers.ts';
@@ -71,13 +71,25 @@ export class PresentImages {
     return this.#options.unanswered.hasListed;
   }
 
-  /** Finds out what pulls an earlier run left; false: that cannot be known. Errors: `ABORTED`, `CLOSED`. */
-  learnNames(signal: AbortSignal): Promise<boolean> {
-    return unlessEnded(() => this.#lists(), signal);
+  /** Finds out which pulls an earlier run left; false: that cannot be known. Errors: `ABORTED`, `CLOSED`. */
+  async learnNames(signal: AbortSignal): Promise<boolean> {
+    try {
+      await unlessEnded(() => this.#options.unanswered.list(), signal);
+      return true;
+    } catch {
+      if (signal.aborted) throw endReason(signal.reason);
+      return false;
+    }
   }
 
-  /** What the runtime has, as a copy. Throws an `ImageRuntimeError` where it has no id. */
-  copyOf(image: string, found: RuntimeImage, areNamesKnown: boolean): PresentImage {
+  /** What the runtime has found, as a copy. Throws an `ImageRuntimeError` where it has no id. */
+  copyOf(
+    image: string,
+    found: RuntimeImage | undefined,
+    areNamesKnown: boolean,
+  ): PresentImage | undefined {
+    // Anything else that is no image is refused: it does not say that there is none.
+    if (found === undefined) return undefined;
     const imageRef = idOf(found);
     const openNames = areNamesKnown ? this.#options.openNames.othersThan(image, found) : undefined;
     return { imageRef, openNames };
@@ -93,7 +105,7 @@ export class PresentImages {
       const areNamesKnown = this.areNamesKnown || (await this.learnNames(signal));
       const found = await imageStatus(this.#options.runtime, runtimeName, signal);
       signal.throwIfAborted();
-      return found === undefined ? undefined : this.copyOf(image, found, areNamesKnown);
+      return this.copyOf(image, found, areNamesKnown);
     } catch (error) {
       throw inspectFailed(image, error, signal);
     }
@@ -110,8 +122,8 @@ export class PresentImages {
     return { imageRef, openNames: found === undefined ? [] : found.openNames };
   }
 
-  /** Asks whether a copy must be pulled all the same; pulls that may have brought it are looked at by `mayUse`. */
-  ask({ image, present, presented, signal }: Question): Promise<boolean> {
+  /** Whether the pull manager wants a pull all the same, asked about this image alone. */
+  mustPull({ image, present, presented, signal }: Question): Promise<boolean> {
     try {
       const { pullManager } = this.#options;
       return pullManager.mustAttemptImagePull(image, present.imageRef, presented.ofPod(signal));
@@ -120,10 +132,14 @@ export class PresentImages {
     }
   }
 
-  /** Whether the pod may use the copy. Errors: `ErrImageCredentials`, `ABORTED`, `CLOSED`. */
+  /**
+   * Whether the pod may use the copy. Errors: `ErrImageCredentials`, `ABORTED`, `CLOSED`.
+   *
+   * @param mustPull What `mustPull` gave.
+   */
   async mayUse(
     question: Question,
-    answer: Promise<boolean>,
+    mustPull: Promise<boolean>,
     pullPolicy: PullPolicy,
   ): Promise<boolean> {
     const { image, present, signal } = question;
@@ -131,9 +147,9 @@ export class PresentImages {
     const ask = (name: string, credentials?: PodCredentialsSource): Promise<boolean> =>
       pullManager.mustAttemptImagePull(name, present.imageRef, credentials);
     // A pull manager of the caller's own may answer anything: only this lets a pod in.
-    const isLetIn = (mustPull: boolean | undefined): boolean => mustPull === false;
+    const isLetIn = (answer: boolean | undefined): boolean => answer === false;
     const decided = async (): Promise<boolean> =>
-      isLetIn(await this.#decided(question, await answer, ask, isLetIn));
+      isLetIn(await this.#decided(question, await mustPull, ask, isLetIn));
     try {
       return await untilAborted(decided(), signal, endReason);
     } catch (error) {
@@ -193,16 +209,6 @@ export class PresentImages {
     return answer;
   }
 
-  /** Finds out which pulls an earlier run left; false: that cannot be known. */
-  async #lists(): Promise<boolean> {
-    try {
-      await this.#options.unanswered.list();
-      return true;
-    } catch {
-      return false;
-    }
-  }
-
   /** Whether the decision has the last word: records tell all there is, or cannot be read. */
   async #isRecorded(imageRef: string): Promise<boolean> {
     const { pullManager } = this.#options;
@@ -225,11 +231,9 @@ export function inspectFailed(image: string, error: unknown, signal: AbortSignal
 }
 
 /** Whether an answer that lets the pod in is there already, and is all that there is to ask. */
-export function isLetInAtOnce(
-  answer: Promise<boolean>,
-  openNames: PresentImage['openNames'],
-): boolean {
-  return answer === NEED_NOT_PULL && openNames?.length === 0;
+export function isLetInAtOnce({ present, signal }: Question, mustPull: Promise<boolean>): boolean {
+  // Who listens to decisions may have ended the request meanwhile.
+  return mustPull === NEED_NOT_PULL && present.openNames?.length === 0 && !signal.aborted;
 }
 
 function decides(

@@ -2,6 +2,7 @@
 import { ImageNameError } from '../errors.ts';
 import { parseImageName } from '../images/image-name.ts';
 import { BoundedCache } from '../util/bounded-cache.ts';
+import { EnsureImageError } from './ensure-image-error.ts';
 
 const TAG_DEFAULT = 'latest';
 /** A node has hundreds of images, which are asked for again and again. */
@@ -31,6 +32,16 @@ function tagged(image: string): string {
   const { name, tag, digest } = parseImageName(image);
   if (LIKE_AN_ID.test(image)) return `${name}:${tag}`;
   return digest === '' && !image.endsWith(`:${tag}`) ? `${image}:${TAG_DEFAULT}` : image;
+}
+
+/** The same for the image of a request. Throws `ErrInvalidImageName`. */
+export function requestedName(image: string): string {
+  try {
+    return withDefaultTag(image);
+  } catch (cause) {
+    if (!(cause instanceof ImageNameError)) throw cause;
+    throw new EnsureImageError('ErrInvalidImageName', cause.message, { image, cause });
+  }
 }
 
 /** The same for a text that may be no image name: that is asked for as it is. */

@@ -30,7 +30,7 @@ const DEFAULT_LIMITS: DictionaryLimits = {
 export const TEXTS_PER_REQUEST = 6;
 /**
  * Longer texts, in UTF-16 units, are sent each time, under one of three numbers of their own: so the
- * count of numbers bounds the memory, here and in the workers. Coordinates of a secret are none of them.
+ * count of numbers bounds the memory, here and in the workers. A secret with so long a text is sent as msgpack.
  */
 export const TEXT_UNITS_REMEMBERED = 512;
 /** Credentials longer than this all have the same number, and so are not remembered for long. */

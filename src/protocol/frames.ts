@@ -22,8 +22,8 @@
  * | READ        | imageRef or -1, image or -1                     | yes     | STATE, FAILURE         |
  * | CALL        | call, byteLength, msgpack [method, ...args]     |         | RESULT …, FAILED_CALL  |
  *
- * SECRET is short for CREDENTIALS that are one secret and nothing else, as most are: its coordinates are
- * texts, and its bytes the hash.
+ * SECRET stands for CREDENTIALS, under the same numbers, where they are one secret, as most are: its
+ * coordinates are texts, its bytes the hash. It never has parts.
  *
  * PULLED with an image also ends the pull of that image, when one worker owns both keys.
  *

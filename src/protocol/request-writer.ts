@@ -153,14 +153,18 @@ export class RequestWriter {
   /** Makes sure that the worker has credentials. */
   #sendCredentials(entry: InternedCredentials | undefined): boolean {
     if (entry === undefined || this.#isKnown(entry)) return true;
-    if (this.#secret !== undefined) return this.#sendSecret(entry, this.#secret);
-    this.#packed ??= packMessage(packCredentials(entry.credentials));
-    if (!this.#sendPacked(REQUEST.CREDENTIALS, entry.id, this.#packed)) return false;
+    if (!this.#writeCredentials(entry)) return false;
     entry.sentTo |= this.#workerBit;
     return true;
   }
 
-  #sendSecret(entry: InternedCredentials, secret: InternedSecret): boolean {
+  #writeCredentials({ id, credentials }: InternedCredentials): boolean {
+    if (this.#secret !== undefined) return this.#writeSecret(id, this.#secret);
+    this.#packed ??= packMessage(packCredentials(credentials));
+    return this.#sendPacked(REQUEST.CREDENTIALS, id, this.#packed);
+  }
+
+  #writeSecret(id: number, secret: InternedSecret): boolean {
     const { uid, namespace, name, credentialHash } = secret;
     if (!this.#sendText(uid) || !this.#sendText(namespace) || !this.#sendText(name)) return false;
     const ring = this.#ring;
@@ -168,13 +172,12 @@ export class RequestWriter {
     const at = ring.begin(REQUEST.SECRET, 6 + wordsFor(byteLength));
     if (at < 0) return false;
     const { words } = ring;
-    words[at] = entry.id;
+    words[at] = id;
     words[at + 1] = uid.id;
     words[at + 2] = namespace.id;
     words[at + 3] = name.id;
     words[at + 4] = byteLength;
     ring.bytes.write(credentialHash, (at + 5) * 4, byteLength);
-    entry.sentTo |= this.#workerBit;
     return true;
   }
 
