@@ -75,8 +75,11 @@ export class InFlightTable {
     const words = this.#words;
     const at = this.#find(key.hash, key.check);
     if (at >= 0) {
-      words[this.#head + LIVE]! += Math.sign(count) - Math.sign(words[at + 2]! - 1);
+      const change = Math.sign(count) - Math.sign(words[at + 2]! - 1);
+      // An owner that dies in between leaves one too many: the next half is sized by it.
+      if (change > 0) words[this.#head + LIVE]!++;
       words[at + 2] = count + 1;
+      if (change < 0) words[this.#head + LIVE]!--;
       return;
     }
     if (count === 0) {

@@ -94,11 +94,16 @@ describe('counts of pulls in flight', () => {
     for (let i = 2 * count - 100; i < 2 * count; i++) expect(next.get(key(`other${i}`))).toBe(2);
   });
 
-  it('are what they were where the owner dies while it goes on in the other half', () => {
+  it.each([
+    ['before', false],
+    ['after', true],
+  ])('are what they were where the owner dies %s the other half takes over', (_, takesOver) => {
     const buffer = InFlightTable.allocate(1);
     const table = new InFlightTable(buffer, 0);
     const died = new Error('died');
-    const store = vi.spyOn(Atomics, 'store').mockImplementation(() => {
+    const realStore = Atomics.store;
+    const store = vi.spyOn(Atomics, 'store').mockImplementation((...stored) => {
+      if (takesOver) realStore(...stored);
       throw died;
     });
     const set: number[] = [];
