@@ -43,15 +43,17 @@ describe('a store', () => {
   });
 
   it.each([
-    ['loses records', 40],
-    ['opens records', 40],
+    // So often that no run of twenty found fewer than ten, whatever the order of its calls: a lie is seen
+    // only where somebody asks for the image before the truth is told again.
+    ['loses records', 10],
+    ['opens records', 10],
     ['keeps records', 3],
     ['denies records', 40],
     ['shows records to all', 40],
-    ['lists too little', 1],
-    ['loses intents', 3],
-    // Seen only where somebody asks for the image between its record's end and its next pull.
+    ['loses intents', 1],
     ['keeps intents', 3],
+    // Found by its pruning, once.
+    ['lists too little', 1],
   ])('that %s is found out', async (lie, every) => {
     expect(await wrongOf(lie, every)).toBeGreaterThan(0);
   });
