@@ -16,7 +16,7 @@
 import type { Key } from '../protocol/key.ts';
 import { LINE_WORDS } from '../protocol/shared-state.ts';
 
-/** Entries that a half has room for, least and most. */
+/** Entries that a half has room for, least and most, as logarithms. */
 const CAPACITY_LOG2_MIN = 12;
 const CAPACITY_LOG2_MAX = 19;
 const ENTRY_WORDS = 3;
@@ -36,7 +36,7 @@ const CURRENT = 1;
 /** Word at which the first half's head begins; the second's follows it. */
 const HEADS = 4;
 const HEAD_WORDS = 4;
-/** Words of a half's head. The capacity is above the least. */
+/** Words of a half's head. The capacity is what its logarithm is above the least. */
 const CAPACITY_LOG2 = 0;
 const USED = 1;
 const LIVE = 2;

@@ -70,8 +70,7 @@ function nodeWideCredentials(provenAtMs: number | undefined): ImagePullCredentia
 
 /** Frozen credentials of one secret, which is frozen as well. */
 export function secretCredentials(secret: ImagePullSecret): ImagePullCredentials {
-  const kubernetesSecrets: readonly ImagePullSecret[] = Object.freeze([Object.freeze(secret)]);
-  return Object.freeze({ kubernetesSecrets: kubernetesSecrets as ImagePullSecret[] });
+  return listedCredentials(Object.freeze([Object.freeze(secret)]), []);
 }
 
 /** Frozen credentials of two frozen lists in normal form; an empty list is left out. */
